@@ -1,0 +1,1 @@
+"""The certificate authority beside the gateway: its own program, user and keys."""

@@ -1,0 +1,66 @@
+"""Every number that limits something, in one place, each with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one gateway; the defaults are the documented ones."""
+
+    # SMTP (RFC 5321, 4.5.3 gives the minima; these are generous to real clients)
+    command_line_octets: int = 2048
+    recipients: int = 200  # more is refused with 452 4.5.3, clients split by themselves
+    sessions: int = 1000
+    sessions_per_peer: int = 50
+    session_errors: int = 5  # then 421: a scanner, not a client
+    commands_without_mail: int = 100
+    idle_seconds: float = 60.0
+    relay_idle_seconds: float = 300.0  # a mail server keeps its connection
+    command_seconds: float = 60.0
+    data_octets_per_second: int = 500  # after 30 s; slower is a slow-loris
+    received_fields: int = 50  # RFC 5321, 6.3: loop detection
+    reply_octets: int = 65536  # one reply of a next hop; longer is garbage
+
+    # message
+    message_octets: int = 50 * MIB  # raw
+    growth: float = 1.45  # sign + encrypt + base64; SIZE announced = next hop SIZE / growth
+    header_line_octets: int = 100_000
+    header_field_octets: int = 100 * 1024
+    header_section_octets: int = 256 * 1024
+    header_fields: int = 1000
+    addresses: int = 2000
+    mime_depth: int = 50
+    mime_parts: int = 1000
+    boundary_octets: int = 200
+
+    # CMS and ASN.1
+    layers: int = 8
+    asn1_depth: int = 32
+    recipient_infos: int = 2000
+    signer_infos: int = 16  # two or more never pass
+    certificates: int = 64
+    decompression_ratio: int = 100
+
+    # certification paths
+    path_depth: int = 6
+    path_signatures: int = 100  # signature checks in one path search (cross-signing cycles)
+    subject_alt_names: int = 256
+    name_constraint_products: int = 65_536
+    crl_octets: int = 20 * MIB
+    ocsp_octets: int = 64 * 1024
+    rsa_bits_min: int = 2048
+    rsa_bits_max: int = 8192
+    pbkdf2_rounds: int = 1_000_000
+
+    # deadlines
+    lookup_seconds: float = 8.0  # directory and revocation together
+    outbound_reply_seconds: float = 60.0
+    inbound_reply_seconds: float = 90.0
+    drain_seconds: float = 60.0
+
+
+DEFAULT_LIMITS = Limits()

@@ -1,0 +1,1 @@
+"""Decisions: from facts to protection, without I/O."""

@@ -1,0 +1,26 @@
+"""Everything gathered from outside to judge a certificate; no judgement here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smimegw.x509.certificate import Certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What a path search may use.
+
+    Attributes:
+        trust_anchors: Certificates that the administrator trusts for e-mail.
+        intermediates: Candidates from the message, the directory and the configuration, untrusted.
+        crls: DER CertificateLists, untrusted until their signature is checked.
+        require_revocation: Unknown status makes a path unusable (``revocation.mode = "require"``).
+        crl_grace_seconds: How long after nextUpdate a CRL still counts (R-05).
+    """
+
+    trust_anchors: tuple[Certificate, ...]
+    intermediates: tuple[Certificate, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    require_revocation: bool = True
+    crl_grace_seconds: int = 72 * 3600
