@@ -121,6 +121,10 @@ class NextHopError(DependencyError):
         self.in_doubt = in_doubt
 
 
+class AuthenticationError(DependencyError):
+    """The next hop refused a login; the user or password is wrong."""
+
+
 class RecordError(DependencyError):
     """The decision record could not be written to any sink."""
 

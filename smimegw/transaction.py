@@ -1,0 +1,179 @@
+"""The frozen values that travel from the listener through the pipeline to the relay."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from smimegw.addresses import Mailbox
+from smimegw.mime.headers import HeaderSection
+from smimegw.smtp.reply import Reply
+
+_ID_LETTERS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
+_ID_LENGTH = 14
+
+
+def transaction_id(now: datetime) -> str:
+    """Fourteen letters that sort by time: microseconds and 28 random bits, no vowels."""
+    number = (int(now.timestamp() * 1_000_000) << 28) | secrets.randbits(28)
+    letters = []
+    for _ in range(_ID_LENGTH):
+        number, index = divmod(number, len(_ID_LETTERS))
+        letters.append(_ID_LETTERS[index])
+    return "".join(reversed(letters))
+
+
+class ListenerRole(StrEnum):
+    """What a listener is for."""
+
+    SUBMISSION = "submission"  # users' clients: AUTH and TLS, the sender must own the From address
+    RELAY = "relay"  # the corporate server with the gateway as smarthost or content filter
+    MX = "mx"  # mail from outside, towards the corporate server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionInfo:
+    """One connection of a client.
+
+    Attributes:
+        listener: The listener's configured name.
+        role: What that listener is for.
+        protocol: ``SMTP``, ``ESMTP``, ``ESMTPS``, ``ESMTPSA``, ``LMTP`` … (RFC 3848).
+        peer: IP address of the client.
+        helo: What the client called itself; empty before HELO.
+        tls: TLS version such as ``TLSv1.3``; empty on a clear connection.
+        user: Authenticated identity; empty without AUTH.
+        upstream_id: Queue id the client announced by XFORWARD; empty when unknown.
+        next_hop: Configured name of the next hop that this listener hands mail to.
+    """
+
+    listener: str
+    role: ListenerRole
+    protocol: str
+    peer: str
+    helo: str = ""
+    tls: str = ""
+    user: str = ""
+    upstream_id: str = ""
+    next_hop: str = ""
+
+    @property
+    def is_lmtp(self) -> bool:
+        """The client wants one reply per recipient after the data (RFC 2033)."""
+        return self.protocol.startswith("LMTP")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipient:
+    """One RCPT TO.
+
+    Attributes:
+        mailbox: The address.
+        parameters: ESMTP parameters in order, name upper-cased, value exactly as sent.
+    """
+
+    mailbox: Mailbox
+    parameters: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversePath:
+    """MAIL FROM: *mailbox* is None for the null path ``<>``."""
+
+    mailbox: Mailbox | None
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def parameter(self, name: str) -> str | None:
+        """The value of an ESMTP parameter (``""`` for one without a value), None when absent."""
+        return next((value for key, value in self.parameters if key == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """Reverse-path and recipients; never to be confused with EnvelopedData."""
+
+    reverse_path: ReversePath
+    recipients: tuple[Recipient, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What followed DATA: header section and body, exactly as received, CRLF line ends.
+
+    Attributes:
+        header: The header section, byte-preserving.
+        separated: Whether the empty line between header section and body was there.
+        body: Everything after that line.
+    """
+
+    header: HeaderSection
+    body: bytes
+    separated: bool = True
+
+    @property
+    def size(self) -> int:
+        """Number of octets on the wire, without dot-stuffing."""
+        return len(self.header.raw) + (2 if self.separated else 0) + len(self.body)
+
+    def pieces(self) -> Iterable[bytes]:
+        """The octets in order."""
+        yield self.header.raw
+        if self.separated:
+            yield b"\r\n"
+        yield self.body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """MAIL to the end of DATA, received completely.
+
+    Attributes:
+        id: `transaction_id`; stands in every log line and reply.
+        received_at: When the data ended, UTC.
+        started_at: When MAIL came, UTC.
+    """
+
+    id: str
+    session: SessionInfo
+    envelope: Envelope
+    content: Content
+    started_at: datetime
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the client is told after the data.
+
+    Attributes:
+        reply: The one reply of SMTP.
+        per_recipient: For LMTP, one reply per accepted recipient in RCPT order.
+    """
+
+    reply: Reply
+    per_recipient: tuple[Reply, ...] = ()
+
+    @classmethod
+    def same_for_all(cls, reply: Reply, recipients: int) -> Outcome:
+        """One fate for everybody."""
+        return cls(reply=reply, per_recipient=(reply,) * recipients)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One group's finished copy, ready for the relay.
+
+    Attributes:
+        reverse_path: As received.
+        recipients: Who gets this copy.
+        content: The octets to send, in order, CRLF line ends; may be iterated more than once.
+        label: What was done, for the log: ``sign+encrypt``, ``sign``, ``none`` …
+    """
+
+    reverse_path: ReversePath
+    recipients: tuple[Recipient, ...]
+    content: Iterable[bytes]
+    label: str = ""
