@@ -1,0 +1,78 @@
+"""Base64 bodies: lines of 76 characters out, strict alphabet in (RFC 2045, 6.8).
+
+The one place that knows the faster `pybase64`; without it the standard library does the same.
+"""
+
+from __future__ import annotations
+
+import binascii
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from smimegw.errors import MIMEError
+
+_LINES_PER_PIECE = 720
+PIECE_OCTETS = 57 * _LINES_PER_PIECE  # 41,040: large enough for speed, small enough for memory
+_split_lines = struct.Struct("76s" * _LINES_PER_PIECE).unpack
+
+
+def _standard_encode(octets: bytes) -> bytes:
+    return binascii.b2a_base64(octets, newline=False)
+
+
+def _standard_decode(octets: bytes) -> bytes:
+    return binascii.a2b_base64(octets, strict_mode=True)
+
+
+_encode: Callable[[bytes], bytes]
+_decode: Callable[[bytes], bytes]
+try:
+    import pybase64
+except ImportError:  # the extra "fast" is not installed
+    _encode, _decode = _standard_encode, _standard_decode
+else:
+    _encode, _decode = pybase64.b64encode, partial(pybase64.b64decode, validate=True)
+
+
+def encode_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Encode *pieces* of any size as one body: CRLF lines of 76 characters, the last one shorter.
+
+    Memory stays constant.  Empty input gives no output.
+    """
+    pending = bytearray()
+    for piece in pieces:
+        pending += piece
+        whole = len(pending) - len(pending) % PIECE_OCTETS
+        if whole:
+            view = memoryview(pending)
+            done = [_full_piece(bytes(view[at : at + PIECE_OCTETS])) for at in _starts(whole)]
+            view.release()
+            del pending[:whole]
+            yield from done
+    if pending:
+        text = _encode(bytes(pending))
+        yield b"\r\n".join([text[at : at + 76] for at in range(0, len(text), 76)]) + b"\r\n"
+
+
+def _starts(length: int) -> range:
+    return range(0, length, PIECE_OCTETS)
+
+
+def _full_piece(octets: bytes) -> bytes:
+    return b"\r\n".join(_split_lines(_encode(octets))) + b"\r\n"
+
+
+def decode(body: bytes) -> bytes:
+    """Decode a base64 body; line breaks and white space may be anywhere or nowhere.
+
+    Raises:
+        MIMEError: Octets outside the alphabet, wrong padding, or something after the padding.
+    """
+    text = body.translate(None, b"\r\n \t")
+    if len(text) % 4:
+        raise MIMEError("base64 body is truncated or not base64 (its length is no multiple of 4)")
+    try:
+        return _decode(text) if text else b""
+    except (binascii.Error, ValueError):
+        raise MIMEError("base64 body holds octets that are not base64") from None

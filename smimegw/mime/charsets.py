@@ -1,0 +1,31 @@
+"""Octets to text by a charset name that a stranger chose; always gives text, never raises."""
+
+from __future__ import annotations
+
+import codecs
+
+# Python's registry also holds codecs that are no charsets, are slow on purpose-made input (idna,
+# punycode) or warn (unicode_escape); a name from a message must not reach them.
+_NO_CHARSETS = frozenset(
+    {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "mbcs", "oem"}
+)
+# QUIRK 2026-03 Outlook and others: say gb2312 and write characters of its supersets.
+_SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "ascii": "utf-8"}
+
+
+def decode_octets(octets: bytes, charset: str) -> str:
+    """Decode *octets*; whatever the charset (or we) cannot read becomes U+FFFD."""
+    try:
+        return octets.decode(_codec(charset), "replace")
+    except (LookupError, ValueError):
+        return octets.decode("ascii", "replace")
+
+
+def _codec(charset: str) -> str:
+    if len(charset) > 40 or not charset.isascii() or not charset.isprintable():
+        raise LookupError("no charset")
+    codec = codecs.lookup(charset)
+    name = codec.name.replace("-", "_")
+    if name in _NO_CHARSETS:
+        raise LookupError("no charset")
+    return _SUPERSETS.get(name, codec.name)

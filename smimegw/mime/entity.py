@@ -1,0 +1,194 @@
+"""MIME entities that give back exactly the octets they were read from (RFC 2045, RFC 2046)."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from smimegw.errors import LimitError, MIMEError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime import base64
+from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_content_type
+from smimegw.mime.headers import HeaderSection, parse_header_section, split_header
+
+_IDENTITY = frozenset({"7bit", "8bit", "binary"})
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A header section and a body.
+
+    Attributes:
+        header: The fields.
+        body: Every octet after the separator.
+        separator: The empty line between them; empty when the octets had none.
+    """
+
+    header: HeaderSection
+    body: bytes = field(repr=False)
+    separator: bytes = b"\r\n"
+
+    @classmethod
+    def parse(cls, content: bytes, limits: Limits = DEFAULT_LIMITS) -> Entity:
+        """Take *content* apart at its first empty line; `raw` of the result is *content*.
+
+        Raises:
+            LimitError: The header section is too large (see `parse_header_section`).
+        """
+        header, separator, body = split_header(content)
+        return cls(parse_header_section(header, limits), body, separator)
+
+    @property
+    def raw(self) -> bytes:
+        """The whole entity in one piece."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole entity without joining it."""
+        yield self.header.raw
+        yield self.separator
+        yield self.body
+
+    def with_header(self, header: HeaderSection) -> Entity:
+        """The same body under another header section; an empty line between them is ensured."""
+        needs_separator = bool(header.fields) and not self.separator
+        return replace(
+            self, header=header, separator=b"\r\n" if needs_separator else self.separator
+        )
+
+    @property
+    def content_type(self) -> ContentType:
+        """The media type; ``text/plain; charset=us-ascii`` without a field (RFC 2045, 5.2).
+
+        Raises:
+            MIMEError: The field is doubled, malformed or ambiguous.
+        """
+        found = self.header.sole("content-type")
+        return TEXT_PLAIN if found is None else parse_content_type(found.body)
+
+    @property
+    def transfer_encoding(self) -> str:
+        """Content-Transfer-Encoding in lower case; ``7bit`` without a field (RFC 2045, 6.1).
+
+        Raises:
+            MIMEError: The field is doubled or malformed.
+        """
+        found = self.header.sole("content-transfer-encoding")
+        if found is None:
+            return "7bit"
+        value = re.sub(rb"\([^()]*\)", b"", found.body).strip(b" \t;")
+        return value.decode("ascii", "replace").lower()
+
+    def decoded_body(self) -> bytes:
+        """The body without its transfer encoding.
+
+        Raises:
+            MIMEError: Broken base64, or an encoding that RFC 2045 does not know.
+        """
+        encoding = self.transfer_encoding
+        if encoding in _IDENTITY:
+            return self.body
+        if encoding == "base64":
+            return base64.decode(self.body)
+        if encoding == "quoted-printable":
+            return decode_quoted_printable(self.body)
+        raise MIMEError("unknown Content-Transfer-Encoding (RFC 2045, 6.1)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multipart:
+    """Where the parts of a multipart body lie.
+
+    Attributes:
+        body: The body that was taken apart.
+        spans: Start and end of each part in *body*; the line end before a delimiter belongs to
+            the delimiter (RFC 2046, 5.1.1).
+        preamble: What stands before the first delimiter.
+        epilogue: What follows the closing delimiter.
+        closed: Whether the closing delimiter was there.
+    """
+
+    body: bytes = field(repr=False)
+    spans: tuple[tuple[int, int], ...]
+    preamble: bytes = field(repr=False)
+    epilogue: bytes = field(repr=False)
+    closed: bool
+
+    @property
+    def parts(self) -> tuple[bytes, ...]:
+        """The exact octets of each part."""
+        return tuple(self.body[start:end] for start, end in self.spans)
+
+
+def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart:
+    """Find the parts of a multipart entity.
+
+    Raises:
+        MIMEError: Not a multipart, no part, or a line that begins like a delimiter and is none:
+            RFC 2046, 5.1.1 compares only the beginning, many readers the whole line.
+        LimitError: More than `mime_parts` parts.
+    """
+    content_type = entity.content_type
+    if content_type.type != "multipart":
+        raise MIMEError(f"{content_type.media_type} is no multipart")
+    body = entity.body
+    delimiter = re.compile(
+        rb"(?:\A|\r?\n)--" + re.escape(content_type.boundary) + rb"(?:(--)?([ \t]*)(?=\r?\n|\Z))?"
+    )
+    spans: list[tuple[int, int]] = []
+    start: int | None = None
+    preamble = b""
+    for match in delimiter.finditer(body):
+        if match[2] is None:
+            raise MIMEError("a line begins with the boundary and goes on: the parts are ambiguous")
+        if start is None:
+            preamble = body[: match.start()]
+        else:
+            spans.append((start, max(start, match.start())))
+        if len(spans) > limits.mime_parts:
+            raise LimitError("mime_parts", f"more than {limits.mime_parts} parts")
+        if match[1]:
+            if start is None:
+                raise MIMEError("a multipart without parts (RFC 2046, 5.1.1)")
+            return _closed(body, spans, preamble, match.end())
+        start = _line_end(body, match.end())
+    if start is None:
+        raise MIMEError("a multipart without its delimiter (RFC 2046, 5.1.1)")
+    spans.append((start, len(body)))
+    return Multipart(body=body, spans=tuple(spans), preamble=preamble, epilogue=b"", closed=False)
+
+
+def _closed(body: bytes, spans: list[tuple[int, int]], preamble: bytes, end: int) -> Multipart:
+    return Multipart(
+        body=body, spans=tuple(spans), preamble=preamble, epilogue=body[end:], closed=True
+    )
+
+
+def _line_end(body: bytes, position: int) -> int:
+    """The position after the line end at *position* (or the end of the body)."""
+    if body.startswith(b"\r\n", position):
+        return position + 2
+    return min(position + 1, len(body))
+
+
+def split_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, ...]:
+    """The exact octets of each part; see `read_multipart`.
+
+    Raises:
+        MIMEError: Not a multipart, or its parts are ambiguous.
+        LimitError: More than `mime_parts` parts.
+    """
+    return read_multipart(entity, limits).parts
+
+
+def decode_quoted_printable(body: bytes) -> bytes:
+    """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3)."""
+    if b" \n" in body or b"\t\n" in body or b" \r\n" in body or b"\t\r\n" in body:
+        lines = body.split(b"\n")
+        body = b"\n".join(
+            line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
+            for line in lines
+        )
+    return binascii.a2b_qp(body)

@@ -1,0 +1,184 @@
+"""Header sections kept octet for octet: fields, their order, and the place where the body starts.
+
+Reading is tolerant where mail is untidy (8-bit octets, a space before the colon, junk lines), but
+never guesses: what is not a well-formed field keeps its octets and carries a `flaw`, and
+`HeaderSection.sole` refuses it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from smimegw.errors import LimitError, MIMEError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+
+# RFC 5322, 2.2: a name is printable ASCII without the colon; 3.6.8 obsolete: spaces before it.
+_NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
+_SOME_FIELD = re.compile(rb"(?:\A|\n)[!-9;-~]+[ \t]*:")
+_FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?|\n(?:[ \t][^\n]*\n?)*")
+_EMPTY_LINE = re.compile(rb"(?:\A|\n)(\r?\n)")
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_BARE_CR = re.compile(rb"\r(?!\n)")
+
+
+@dataclass(frozen=True)
+class HeaderField:
+    """One header field as it was written.
+
+    Attributes:
+        name: As written, without spaces before the colon; empty for a line that is no field.
+        raw: Every octet, folding and final line end included.
+        flaw: Empty, or ``no-field`` (no name and colon), ``space-before-colon``, ``control``
+            (NUL or a bare CR inside).
+    """
+
+    name: bytes
+    raw: bytes = field(repr=False)
+    flaw: str = ""
+
+    @cached_property
+    def lower_name(self) -> str:
+        """The name for comparison: lower case; empty for a line that is no field."""
+        return self.name.decode("ascii").lower()
+
+    @cached_property
+    def body(self) -> bytes:
+        """What follows the colon: unfolded (RFC 5322, 2.2.3), no white space around it."""
+        after = self.raw.partition(b":")[2] if self.name else self.raw
+        return _FOLD.sub(b"", after).strip(b" \t\r\n")
+
+    @classmethod
+    def parse(cls, raw: bytes) -> HeaderField:
+        """Read one field from its octets; never fails, see `flaw`."""
+        match = _NAME.match(raw)
+        if match is None:
+            return cls(b"", raw, "no-field")
+        flaw = "space-before-colon" if match[2] else ""
+        if b"\0" in raw or _BARE_CR.search(raw):
+            flaw = "control"
+        return cls(match[1], raw, flaw)
+
+
+@dataclass(frozen=True)
+class HeaderSection:
+    """The header fields of one entity in their order."""
+
+    fields: tuple[HeaderField, ...] = ()
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The octets of all fields; of a parsed section exactly those that were parsed."""
+        return b"".join(entry.raw for entry in self.fields)
+
+    def __iter__(self) -> Iterator[HeaderField]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def all(self, name: str) -> tuple[HeaderField, ...]:
+        """Every field of that name, also flawed ones; case does not count."""
+        wanted = name.lower()
+        return tuple(entry for entry in self.fields if entry.lower_name == wanted)
+
+    def sole(self, name: str) -> HeaderField | None:
+        """The one field of that name, or None when there is none.
+
+        Raises:
+            MIMEError: It is there twice, or written in a way that readers understand differently.
+        """
+        found = self.all(name)
+        if not found:
+            return None
+        if len(found) > 1:
+            raise MIMEError(f"{len(found)} fields {name}, only one is allowed (RFC 5322, 3.6)")
+        if found[0].flaw:
+            raise MIMEError(f"field {name} is malformed ({found[0].flaw})")
+        return found[0]
+
+    def without(self, predicate: Callable[[HeaderField], bool]) -> HeaderSection:
+        """This section less the fields for which *predicate* is true."""
+        return HeaderSection(tuple(entry for entry in self.fields if not predicate(entry)))
+
+    def without_names(self, *names: str) -> HeaderSection:
+        """This section less every field with one of *names*."""
+        lower = {name.lower() for name in names}
+        return self.without(lambda entry: entry.lower_name in lower)
+
+    def prepend(self, fields: Iterable[HeaderField]) -> HeaderSection:
+        """This section with *fields* on top."""
+        return HeaderSection((*fields, *self.fields))
+
+    def append(self, fields: Iterable[HeaderField]) -> HeaderSection:
+        """This section with *fields* at its end; a missing last line end is completed."""
+        added = tuple(fields)
+        if not added or not self.fields or self.fields[-1].raw.endswith(b"\n"):
+            return HeaderSection((*self.fields, *added))
+        last = HeaderField.parse(self.fields[-1].raw + b"\r\n")
+        return HeaderSection((*self.fields[:-1], last, *added))
+
+    def replace(self, new: HeaderField) -> HeaderSection:
+        """This section with the first field of that name exchanged (others of it dropped).
+
+        Without such a field *new* is appended.
+        """
+        fields: list[HeaderField] = []
+        done = False
+        for entry in self.fields:
+            if entry.lower_name != new.lower_name:
+                fields.append(entry)
+            elif not done:
+                fields.append(new)
+                done = True
+        section = HeaderSection(tuple(fields))
+        return section if done else section.append((new,))
+
+
+def split_header(content: bytes) -> tuple[bytes, bytes, bytes]:
+    """Split *content* into header section, separator and body; joined they are *content* again.
+
+    The header section ends at the first empty line, which is the separator.  Content without
+    one line that could be a field has no header section: all of it is body.  Content that has
+    fields and no empty line is header section only.  Empty content is three times empty.
+    """
+    match = _EMPTY_LINE.search(content)
+    end = match.start(1) if match else len(content)
+    if end == 0 and match:
+        return b"", match[1], content[match.end() :]
+    if not _SOME_FIELD.search(content, 0, end):
+        return b"", b"", content
+    if match is None:
+        return content, b"", b""
+    return content[:end], match[1], content[match.end() :]
+
+
+def split_content(content: bytes) -> tuple[bytes, bytes]:
+    """Split *content* at the first empty line into header section and body; see `split_header`."""
+    header, _, body = split_header(content)
+    return header, body
+
+
+def parse_header_section(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> HeaderSection:
+    """Read the octets before the empty line.
+
+    Raises:
+        LimitError: Section, field or line too long, or too many fields.
+    """
+    if len(octets) > limits.header_section_octets:
+        raise LimitError("header_section_octets", f"{len(octets)} octets of header section")
+    fields: list[HeaderField] = []
+    for match in _FIELD.finditer(octets):
+        raw = match[0]
+        if len(raw) > limits.header_field_octets:
+            raise LimitError("header_field_octets", f"a header field of {len(raw)} octets")
+        if len(raw) > limits.header_line_octets:
+            longest = max(len(line) for line in raw.split(b"\n"))
+            if longest > limits.header_line_octets:
+                raise LimitError("header_line_octets", f"a header line of {longest} octets")
+        fields.append(HeaderField.parse(raw))
+        if len(fields) > limits.header_fields:
+            raise LimitError("header_fields", f"more than {limits.header_fields} header fields")
+    return HeaderSection(tuple(fields))
