@@ -40,6 +40,7 @@ class Limits:
     # CMS and ASN.1
     layers: int = 8
     asn1_depth: int = 32
+    asn1_elements: int = 1_000_000  # 50 MiB in chunks of 50 octets; smaller ones only waste time
     recipient_infos: int = 2000
     signer_infos: int = 16  # two or more never pass
     certificates: int = 64

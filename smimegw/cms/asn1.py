@@ -1,0 +1,259 @@
+"""Reads BER and DER iteratively over a memoryview, in linear time and within bounds (X.690).
+
+Nothing is copied and nothing recurses: an `Element` is four positions in the octets that were
+given, a `Reader` is a cursor over the elements of one constructed value.  Indefinite lengths are
+resolved once and remembered, so that nested ones are not scanned again at every level.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from smimegw.errors import CMSError, LimitError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+
+BOOLEAN = 0x01
+INTEGER = 0x02
+BIT_STRING = 0x03
+OCTET_STRING = 0x04
+NULL = 0x05
+OBJECT_IDENTIFIER = 0x06
+UTC_TIME = 0x17
+GENERALIZED_TIME = 0x18
+SEQUENCE = 0x30
+SET = 0x31
+CONSTRUCTED = 0x20
+CONTEXT = 0x80  # [n] primitive is CONTEXT | n, constructed CONTEXT | CONSTRUCTED | n
+
+_INDEFINITE = -1
+_INTEGER_OCTETS = 64  # serial numbers have 20 (RFC 5280, 4.1.2.2); nothing we read needs more
+_OID_OCTETS = 64
+
+
+class _Document:
+    """What all cursors over the same octets share: the octets, the bounds, the known ends."""
+
+    __slots__ = ("depth_limit", "elements_left", "ends", "octets")
+
+    def __init__(self, octets: bytes | memoryview, limits: Limits) -> None:
+        self.octets = memoryview(octets).cast("B")
+        self.depth_limit = limits.asn1_depth
+        self.elements_left = limits.asn1_elements
+        self.ends: dict[int, int] = {}  # start of an indefinite content → its end-of-contents
+
+    def count(self) -> None:
+        """Take one element from the budget."""
+        self.elements_left -= 1
+        if self.elements_left < 0:
+            raise LimitError("asn1_elements")
+
+    def header(self, position: int, end: int) -> tuple[int, int, int]:
+        """Return tag, start of the content, and its length (-1 when indefinite)."""
+        octets = self.octets
+        if position + 2 > end:
+            raise CMSError("ASN.1 value is truncated")
+        tag = octets[position]
+        if tag & 0x1F == 0x1F:
+            raise CMSError("ASN.1 tag number is above 30; CMS has none")
+        length = octets[position + 1]
+        position += 2
+        if length == 0x80:
+            if not tag & CONSTRUCTED:
+                raise CMSError("ASN.1 primitive value has an indefinite length")
+            return tag, position, _INDEFINITE
+        if length > 0x80:
+            count = length & 0x7F
+            if count > 8 or position + count > end:
+                raise CMSError("ASN.1 length is truncated or absurd")
+            length = int.from_bytes(octets[position : position + count], "big")
+            position += count
+        if length > end - position:
+            raise CMSError("ASN.1 value is longer than what holds it")
+        return tag, position, length
+
+    def end_of_contents(self, start: int, end: int, depth: int) -> int:
+        """Find where the indefinite content that begins at *start* ends."""
+        if start in self.ends:
+            return self.ends[start]
+        octets, open_starts, position = self.octets, [start], start
+        while open_starts:
+            if depth + len(open_starts) > self.depth_limit:
+                raise LimitError("asn1_depth")
+            if octets[position : position + 2] == b"\0\0" and position + 2 <= end:
+                self.ends[open_starts.pop()] = position
+                position += 2
+                continue
+            self.count()
+            _, position, length = self.header(position, end)
+            if length == _INDEFINITE:
+                open_starts.append(position)
+            else:
+                position += length
+        return self.ends[start]
+
+
+class Element:
+    """One tag-length-value; *content* and *encoded* are views, not copies."""
+
+    __slots__ = ("_depth", "_document", "_end", "_start", "content_end", "content_start", "tag")
+
+    def __init__(
+        self, document: _Document, tag: int, bounds: tuple[int, int, int, int], depth: int
+    ) -> None:
+        self._document = document
+        self.tag = tag
+        self._start, self.content_start, self.content_end, self._end = bounds
+        self._depth = depth
+
+    @property
+    def content(self) -> memoryview:
+        """The content octets, without end-of-contents."""
+        return self._document.octets[self.content_start : self.content_end]
+
+    @property
+    def encoded(self) -> bytes:
+        """Tag, length and content as they were sent.
+
+        Raises:
+            CMSError: The length is indefinite where the value is needed in DER.
+        """
+        if self._end != self.content_end:
+            raise CMSError("indefinite length where DER is needed")
+        return bytes(self._document.octets[self._start : self._end])
+
+    def children(self) -> Reader:
+        """Return a cursor over the elements inside."""
+        if not self.tag & CONSTRUCTED:
+            raise CMSError("ASN.1 value is primitive where a constructed one is expected")
+        return Reader(self._document, self.content_start, self.content_end, self._depth + 1)
+
+    def integer(self) -> int:
+        """Read the content as INTEGER (X.690, 8.3)."""
+        content = self.content
+        if not 0 < len(content) <= _INTEGER_OCTETS:
+            raise CMSError("ASN.1 INTEGER is empty or absurdly long")
+        if len(content) > 1 and (content[0], content[1] >> 7) in ((0, 0), (0xFF, 1)):
+            raise CMSError("ASN.1 INTEGER is padded")
+        return int.from_bytes(content, "big", signed=True)
+
+    def oid(self) -> str:
+        """Read the content as OBJECT IDENTIFIER, dotted (X.690, 8.19)."""
+        if not 0 < len(self.content) <= _OID_OCTETS:
+            raise CMSError("ASN.1 OBJECT IDENTIFIER is empty or absurdly long")
+        return _dotted(bytes(self.content))
+
+    def bits(self) -> bytes:
+        """Read the content as BIT STRING of whole octets (X.690, 8.6)."""
+        content = self.content
+        if len(content) < 1 or content[0] != 0:
+            raise CMSError("ASN.1 BIT STRING does not hold whole octets")
+        return bytes(content[1:])
+
+    def chunks(self) -> list[memoryview]:
+        """Return the pieces of an OCTET STRING, chunked or not, in order (X.690, 8.7)."""
+        if not self.tag & CONSTRUCTED:
+            return [self.content]
+        pieces: list[memoryview] = []
+        stack = [self.children()]
+        while stack:
+            if stack[-1].at_end:
+                stack.pop()
+                continue
+            inner = stack[-1].read()
+            if inner.tag == OCTET_STRING:
+                pieces.append(inner.content)
+            elif inner.tag == OCTET_STRING | CONSTRUCTED:
+                stack.append(inner.children())
+            else:
+                raise CMSError("ASN.1 OCTET STRING holds something else than OCTET STRINGs")
+        return pieces
+
+    def octets(self) -> bytes:
+        """Return the whole value of an OCTET STRING, chunked or not."""
+        return b"".join(self.chunks())
+
+
+class Reader:
+    """A cursor over consecutive elements."""
+
+    __slots__ = ("_depth", "_document", "_end", "_position")
+
+    def __init__(self, document: _Document, position: int, end: int, depth: int) -> None:
+        if depth > document.depth_limit:
+            raise LimitError("asn1_depth")
+        self._document = document
+        self._position = position
+        self._end = end
+        self._depth = depth
+
+    @property
+    def at_end(self) -> bool:
+        """Nothing is left."""
+        return self._position >= self._end
+
+    def next_tag(self) -> int:
+        """Return the identifier octet of the next element, or -1 at the end."""
+        return -1 if self.at_end else self._document.octets[self._position]
+
+    def read(self, *tags: int) -> Element:
+        """Take the next element; with *tags* it must be one of these.
+
+        Raises:
+            CMSError: There is none, it has another tag or does not fit.
+            LimitError: Too deep or too many.
+        """
+        document, start = self._document, self._position
+        document.count()
+        tag, content, length = document.header(start, self._end)
+        if tags and tag not in tags:
+            raise CMSError(f"ASN.1 tag {tag:#04x} where {tags[0]:#04x} is expected")
+        if length == _INDEFINITE:
+            content_end = document.end_of_contents(content, self._end, self._depth)
+            self._position = content_end + 2
+        else:
+            content_end = self._position = content + length
+        return Element(document, tag, (start, content, content_end, self._position), self._depth)
+
+    def optional(self, *tags: int) -> Element | None:
+        """Take the next element when it has one of *tags*."""
+        return self.read() if self.next_tag() in tags else None
+
+    def finish(self) -> None:
+        """Refuse anything that is left.
+
+        Raises:
+            CMSError: Octets follow the last expected element.
+        """
+        if not self.at_end:
+            raise CMSError("octets follow the end of an ASN.1 value")
+
+
+def read_document(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> Element:
+    """Read the one element that *octets* are.
+
+    Raises:
+        CMSError: Not exactly one BER value.
+        LimitError: Too deep or too many elements.
+    """
+    document = _Document(octets, limits)
+    reader = Reader(document, 0, len(document.octets), 0)
+    element = reader.read()
+    reader.finish()
+    return element
+
+
+@lru_cache(maxsize=512)
+def _dotted(content: bytes) -> str:
+    arcs: list[int] = []
+    arc = 0
+    for index, octet in enumerate(content):
+        if arc == 0 and octet == 0x80:
+            raise CMSError("ASN.1 OBJECT IDENTIFIER has a padded arc")
+        arc = arc << 7 | octet & 0x7F
+        if not octet & 0x80:
+            arcs.append(arc)
+            arc = 0
+        elif index == len(content) - 1:
+            raise CMSError("ASN.1 OBJECT IDENTIFIER is truncated")
+    first = min(arcs[0] // 40, 2)
+    return ".".join(str(number) for number in (first, arcs[0] - 40 * first, *arcs[1:]))
