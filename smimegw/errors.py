@@ -24,6 +24,15 @@ class AddressError(MessageError, ValueError):
     """The text is not one mailbox (RFC 5321, 4.1.2; RFC 5322, 3.4)."""
 
 
+class CommandError(MessageError):
+    """An SMTP command's arguments are malformed; answer *code*, *enhanced* and the text."""
+
+    def __init__(self, code: int, enhanced: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.enhanced = enhanced
+
+
 class MIMEError(MessageError):
     """A header section or MIME structure is malformed or ambiguous."""
 
