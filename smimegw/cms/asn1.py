@@ -79,7 +79,7 @@ class _Document:
         while open_starts:
             if depth + len(open_starts) > self.depth_limit:
                 raise LimitError("asn1_depth")
-            if octets[position : position + 2] == b"\0\0" and position + 2 <= end:
+            if position + 2 <= end and octets[position] == 0 and octets[position + 1] == 0:
                 self.ends[open_starts.pop()] = position
                 position += 2
                 continue

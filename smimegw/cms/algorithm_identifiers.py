@@ -1,0 +1,287 @@
+"""Reads and writes AlgorithmIdentifiers together with their parameters (RFC 4055, RFC 5753)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smimegw.cms import asn1, der
+from smimegw.cms.algorithms import (
+    ContentCipher,
+    DigestAlgorithm,
+    KeyEncryption,
+    KeyWrap,
+    SignatureScheme,
+)
+from smimegw.cms.asn1 import Element, Reader
+from smimegw.errors import CMSError, UnsupportedAlgorithmError
+
+RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
+RSAES_OAEP = "1.2.840.113549.1.1.7"
+MGF1 = "1.2.840.113549.1.1.8"
+P_SPECIFIED = "1.2.840.113549.1.1.9"
+RSASSA_PSS = "1.2.840.113549.1.1.10"
+_PKCS1V15_SIGNATURES = {
+    "1.2.840.113549.1.1.5": DigestAlgorithm.SHA1,
+    "1.2.840.113549.1.1.11": DigestAlgorithm.SHA256,
+    "1.2.840.113549.1.1.12": DigestAlgorithm.SHA384,
+    "1.2.840.113549.1.1.13": DigestAlgorithm.SHA512,
+}
+_ECDSA_SIGNATURES = {
+    "1.2.840.10045.4.1": DigestAlgorithm.SHA1,
+    "1.2.840.10045.4.3.2": DigestAlgorithm.SHA256,
+    "1.2.840.10045.4.3.3": DigestAlgorithm.SHA384,
+    "1.2.840.10045.4.3.4": DigestAlgorithm.SHA512,
+}
+_STANDARD_DH = {  # dhSinglePass-stdDH (RFC 5753, 7.1.4)
+    "1.3.133.16.840.63.0.2": KeyEncryption.ECDH_SHA1KDF,
+    "1.3.132.1.11.1": KeyEncryption.ECDH_SHA256KDF,
+    "1.3.132.1.11.2": KeyEncryption.ECDH_SHA384KDF,
+    "1.3.132.1.11.3": KeyEncryption.ECDH_SHA512KDF,
+}
+_OAEP_BY_DIGEST = {
+    DigestAlgorithm.SHA1: KeyEncryption.RSA_OAEP_SHA1,
+    DigestAlgorithm.SHA256: KeyEncryption.RSA_OAEP_SHA256,
+    DigestAlgorithm.SHA384: KeyEncryption.RSA_OAEP_SHA384,
+    DigestAlgorithm.SHA512: KeyEncryption.RSA_OAEP_SHA512,
+}
+_LABEL_OCTETS = 1024  # nobody uses labels; a bound all the same
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmIdentifier:
+    """An object identifier and its parameters, not interpreted."""
+
+    oid: str
+    parameters: Element | None
+
+    @property
+    def has_null_or_no_parameters(self) -> bool:
+        """Parameters are absent or NULL, which mean the same for digests and RSA."""
+        parameters = self.parameters
+        return parameters is None or (parameters.tag == asn1.NULL and not parameters.content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureAlgorithm:
+    """A signature algorithm; *digest* is None when the identifier does not say (rsaEncryption)."""
+
+    scheme: SignatureScheme
+    digest: DigestAlgorithm | None
+    salt_octets: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OAEPParameters:
+    """RSAES-OAEP-params (RFC 4055, 4.1)."""
+
+    digest: DigestAlgorithm
+    mgf_digest: DigestAlgorithm
+    label: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyTransport:
+    """How RSA carries a content key: OAEP with these parameters, or PKCS#1 v1.5 when None."""
+
+    oaep: OAEPParameters | None = None
+
+    @property
+    def key_encryption(self) -> KeyEncryption:
+        """The name for records."""
+        return _OAEP_BY_DIGEST[self.oaep.digest] if self.oaep else KeyEncryption.RSA_PKCS1V15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAgreement:
+    """How ECDH wraps a content key; *wrap_identifier* is the DER that enters the derivation."""
+
+    key_encryption: KeyEncryption
+    wrap: KeyWrap
+    wrap_identifier: bytes
+
+
+def read(element: Element) -> AlgorithmIdentifier:
+    """Read an AlgorithmIdentifier.
+
+    Raises:
+        CMSError: Malformed.
+    """
+    reader = element.children()
+    oid = reader.read(asn1.OBJECT_IDENTIFIER).oid()
+    parameters = None if reader.at_end else reader.read()
+    reader.finish()
+    return AlgorithmIdentifier(oid=oid, parameters=parameters)
+
+
+def write(oid: str, *parameters: bytes) -> bytes:
+    """Write an AlgorithmIdentifier."""
+    return der.sequence(der.oid(oid), *parameters)
+
+
+def read_digest(element: Element) -> DigestAlgorithm:
+    """Read a DigestAlgorithmIdentifier (RFC 5754, 2: parameters absent or NULL)."""
+    identifier = read(element)
+    if not identifier.has_null_or_no_parameters:
+        raise CMSError("digest algorithm with parameters")
+    return DigestAlgorithm.from_oid(identifier.oid)
+
+
+def write_digest(digest: DigestAlgorithm) -> bytes:
+    """Write a DigestAlgorithmIdentifier, parameters absent (RFC 5754, 2)."""
+    return write(digest.oid)
+
+
+def read_signature(element: Element) -> SignatureAlgorithm:
+    """Read a SignatureAlgorithmIdentifier (RFC 5754, 3; RFC 4056, 3).
+
+    Raises:
+        UnsupportedAlgorithmError: Another algorithm, or PSS with contradictory parameters.
+    """
+    identifier = read(element)
+    if identifier.oid == RSASSA_PSS:
+        return _read_pss(identifier)
+    if not identifier.has_null_or_no_parameters:
+        raise CMSError("signature algorithm with unexpected parameters")
+    if identifier.oid == RSA_ENCRYPTION:
+        return SignatureAlgorithm(scheme=SignatureScheme.RSA_PKCS1V15, digest=None)
+    if digest := _PKCS1V15_SIGNATURES.get(identifier.oid):
+        return SignatureAlgorithm(scheme=SignatureScheme.RSA_PKCS1V15, digest=digest)
+    if digest := _ECDSA_SIGNATURES.get(identifier.oid):
+        return SignatureAlgorithm(scheme=SignatureScheme.ECDSA, digest=digest)
+    raise UnsupportedAlgorithmError(f"signature algorithm {identifier.oid} is not supported")
+
+
+def write_signature(scheme: SignatureScheme, digest: DigestAlgorithm) -> bytes:
+    """Write a SignatureAlgorithmIdentifier; the PSS salt is as long as the digest."""
+    if scheme is SignatureScheme.RSA_PKCS1V15:
+        return write(RSA_ENCRYPTION, der.NULL)  # what every reader knows (RFC 5754, 3.2)
+    if scheme is SignatureScheme.ECDSA:
+        return write(next(oid for oid, known in _ECDSA_SIGNATURES.items() if known is digest))
+    hash_identifier = write(digest.oid, der.NULL)  # RFC 4055, 2.1: NULL must be present
+    salt = der.explicit(2, der.integer(digest.primitive().digest_size))
+    return write(
+        RSASSA_PSS,
+        der.sequence(
+            der.explicit(0, hash_identifier), der.explicit(1, write(MGF1, hash_identifier)), salt
+        ),
+    )
+
+
+def _read_pss(identifier: AlgorithmIdentifier) -> SignatureAlgorithm:
+    if identifier.parameters is None or identifier.parameters.tag != asn1.SEQUENCE:
+        raise CMSError("RSASSA-PSS without parameters")
+    reader = identifier.parameters.children()
+    digest, mgf_digest = _read_hash_and_mask(reader)
+    salt = reader.optional(0xA2)
+    salt_octets = 20 if salt is None else _sole(salt, asn1.INTEGER).integer()
+    trailer = reader.optional(0xA3)
+    reader.finish()
+    if trailer is not None and _sole(trailer, asn1.INTEGER).integer() != 1:
+        raise UnsupportedAlgorithmError("RSASSA-PSS with an unknown trailer")
+    if digest is not mgf_digest:
+        raise UnsupportedAlgorithmError("RSASSA-PSS with two different hashes")
+    if not 0 <= salt_octets <= 1024:
+        raise UnsupportedAlgorithmError("RSASSA-PSS with an absurd salt length")
+    return SignatureAlgorithm(
+        scheme=SignatureScheme.RSA_PSS, digest=digest, salt_octets=salt_octets
+    )
+
+
+def read_key_transport(element: Element) -> KeyTransport:
+    """Read the key-encryption algorithm of a KeyTransRecipientInfo (RFC 4055, 4; RFC 3560).
+
+    Raises:
+        UnsupportedAlgorithmError: Neither PKCS#1 v1.5 nor OAEP.
+    """
+    identifier = read(element)
+    if identifier.oid == RSA_ENCRYPTION and identifier.has_null_or_no_parameters:
+        return KeyTransport()
+    if identifier.oid != RSAES_OAEP:
+        raise UnsupportedAlgorithmError(f"key transport {identifier.oid} is not supported")
+    label = b""
+    if identifier.parameters is None:
+        return KeyTransport(
+            oaep=OAEPParameters(digest=DigestAlgorithm.SHA1, mgf_digest=DigestAlgorithm.SHA1)
+        )
+    reader = identifier.parameters.children()
+    digest, mgf_digest = _read_hash_and_mask(reader)
+    source = reader.optional(0xA2)
+    reader.finish()
+    if source is not None:
+        source_identifier = read(_sole(source, asn1.SEQUENCE))
+        if source_identifier.oid != P_SPECIFIED or source_identifier.parameters is None:
+            raise UnsupportedAlgorithmError("RSAES-OAEP with an unknown label source")
+        label = source_identifier.parameters.octets()
+        if len(label) > _LABEL_OCTETS:
+            raise UnsupportedAlgorithmError("RSAES-OAEP with an absurdly long label")
+    return KeyTransport(oaep=OAEPParameters(digest=digest, mgf_digest=mgf_digest, label=label))
+
+
+def write_key_transport(key_encryption: KeyEncryption) -> bytes:
+    """Write the key-encryption algorithm of a KeyTransRecipientInfo."""
+    digest = key_encryption.digest
+    if digest is None:
+        return write(RSA_ENCRYPTION, der.NULL)
+    hash_identifier = write(digest.oid, der.NULL)
+    return write(
+        RSAES_OAEP,
+        der.sequence(
+            der.explicit(0, hash_identifier), der.explicit(1, write(MGF1, hash_identifier))
+        ),
+    )
+
+
+def read_key_agreement(element: Element) -> KeyAgreement:
+    """Read the key-encryption algorithm of a KeyAgreeRecipientInfo (RFC 5753, 7.1.4).
+
+    Raises:
+        UnsupportedAlgorithmError: Not standard ECDH with an X9.63 derivation and AES key wrap.
+    """
+    identifier = read(element)
+    key_encryption = _STANDARD_DH.get(identifier.oid)
+    if key_encryption is None or identifier.parameters is None:
+        raise UnsupportedAlgorithmError(f"key agreement {identifier.oid} is not supported")
+    wrap_oid = read(identifier.parameters).oid
+    for wrap in KeyWrap:
+        if wrap.oid == wrap_oid:
+            return KeyAgreement(
+                key_encryption=key_encryption,
+                wrap=wrap,
+                wrap_identifier=identifier.parameters.encoded,
+            )
+    raise UnsupportedAlgorithmError(f"key wrap {wrap_oid} is not supported")
+
+
+def write_key_agreement(agreement: KeyAgreement) -> bytes:
+    """Write the key-encryption algorithm of a KeyAgreeRecipientInfo."""
+    oid = next(oid for oid, known in _STANDARD_DH.items() if known is agreement.key_encryption)
+    return write(oid, agreement.wrap_identifier)
+
+
+def read_cipher(element: Element) -> tuple[ContentCipher, Element]:
+    """Read a content-encryption algorithm; its parameters follow in the second value."""
+    identifier = read(element)
+    cipher = ContentCipher.from_oid(identifier.oid)
+    if identifier.parameters is None:
+        raise CMSError("content-encryption algorithm without parameters")
+    return cipher, identifier.parameters
+
+
+def _read_hash_and_mask(reader: Reader) -> tuple[DigestAlgorithm, DigestAlgorithm]:
+    hash_element, mask_element = reader.optional(0xA0), reader.optional(0xA1)
+    digest = mgf_digest = DigestAlgorithm.SHA1  # the DEFAULTs of RFC 4055, 2.2
+    if hash_element is not None:
+        digest = read_digest(_sole(hash_element, asn1.SEQUENCE))
+    if mask_element is not None:
+        mask = read(_sole(mask_element, asn1.SEQUENCE))
+        if mask.oid != MGF1 or mask.parameters is None:
+            raise UnsupportedAlgorithmError("mask generation function is not MGF1")
+        mgf_digest = read_digest(mask.parameters)
+    return digest, mgf_digest
+
+
+def _sole(explicit: Element, tag: int) -> Element:
+    reader = explicit.children()
+    element = reader.read(tag)
+    reader.finish()
+    return element

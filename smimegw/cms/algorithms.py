@@ -1,0 +1,223 @@
+"""Names every algorithm the gateway reads or writes, and which one suits a certificate."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from smimegw.errors import CertificateError, UnsupportedAlgorithmError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.x509.certificate import Certificate
+
+CURVES: tuple[type[ec.EllipticCurve], ...] = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_RSA_EXPONENT_MIN = 65537  # FIPS 186-5, 5.1; smaller ones make forgeries and broadcasts easier
+_RSA_EXPONENT_BITS = 256
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+
+class DigestAlgorithm(Enum):
+    """A message digest (RFC 5754, 2); SHA-1 is read only and never a strong one."""
+
+    SHA1 = "sha1"
+    SHA256 = "sha256"
+    SHA384 = "sha384"
+    SHA512 = "sha512"
+
+    @property
+    def oid(self) -> str:
+        """The digest's object identifier."""
+        return _DIGEST_OIDS[self]
+
+    @property
+    def micalg(self) -> str:
+        """The name in the micalg parameter (RFC 8551, 3.5.3.2)."""
+        return "sha-" + self.value.removeprefix("sha")
+
+    @property
+    def is_weak(self) -> bool:
+        """Collisions are known."""
+        return self is DigestAlgorithm.SHA1
+
+    def primitive(self) -> hashes.HashAlgorithm:
+        """The hash of `cryptography`."""
+        return _PRIMITIVES[self]
+
+    @classmethod
+    def from_oid(cls, oid: str) -> DigestAlgorithm:
+        """Find a digest.
+
+        Raises:
+            UnsupportedAlgorithmError: Not one of ours.
+        """
+        for algorithm, known in _DIGEST_OIDS.items():
+            if known == oid:
+                return algorithm
+        raise UnsupportedAlgorithmError(f"digest algorithm {oid} is not supported")
+
+
+_DIGEST_OIDS = {
+    DigestAlgorithm.SHA1: "1.3.14.3.2.26",
+    DigestAlgorithm.SHA256: "2.16.840.1.101.3.4.2.1",
+    DigestAlgorithm.SHA384: "2.16.840.1.101.3.4.2.2",
+    DigestAlgorithm.SHA512: "2.16.840.1.101.3.4.2.3",
+}
+_PRIMITIVES: dict[DigestAlgorithm, hashes.HashAlgorithm] = {
+    DigestAlgorithm.SHA1: hashes.SHA1(),  # noqa: S303 – reading only
+    DigestAlgorithm.SHA256: hashes.SHA256(),
+    DigestAlgorithm.SHA384: hashes.SHA384(),
+    DigestAlgorithm.SHA512: hashes.SHA512(),
+}
+
+
+class SignatureScheme(Enum):
+    """How a key signs."""
+
+    RSA_PKCS1V15 = "rsa-pkcs1v15"
+    RSA_PSS = "rsa-pss"
+    ECDSA = "ecdsa"
+
+
+class ContentCipher(Enum):
+    """How the content is encrypted (RFC 3565, RFC 5084)."""
+
+    AES_128_CBC = ("aes-128-cbc", 16, 2)
+    AES_192_CBC = ("aes-192-cbc", 24, 22)
+    AES_256_CBC = ("aes-256-cbc", 32, 42)
+    AES_128_GCM = ("aes-128-gcm", 16, 6)
+    AES_192_GCM = ("aes-192-gcm", 24, 26)
+    AES_256_GCM = ("aes-256-gcm", 32, 46)
+
+    @property
+    def label(self) -> str:
+        """The name for records and result fields."""
+        return self.value[0]
+
+    @property
+    def key_octets(self) -> int:
+        """Length of the content key."""
+        return self.value[1]
+
+    @property
+    def oid(self) -> str:
+        """The cipher's object identifier."""
+        return f"2.16.840.1.101.3.4.1.{self.value[2]}"
+
+    @property
+    def authenticated(self) -> bool:
+        """The cipher itself notices changes (AuthEnvelopedData)."""
+        return self.label.endswith("gcm")
+
+    @classmethod
+    def from_oid(cls, oid: str) -> ContentCipher:
+        """Find a cipher.
+
+        Raises:
+            UnsupportedAlgorithmError: Not one of ours.
+        """
+        for cipher in cls:
+            if cipher.oid == oid:
+                return cipher
+        raise UnsupportedAlgorithmError(f"content-encryption algorithm {oid} is not supported")
+
+
+class KeyWrap(Enum):
+    """AES key wrap (RFC 3394), used after a key agreement."""
+
+    AES_128 = (16, 5)
+    AES_192 = (24, 25)
+    AES_256 = (32, 45)
+
+    @property
+    def key_octets(self) -> int:
+        """Length of the key-encryption key."""
+        return self.value[0]
+
+    @property
+    def oid(self) -> str:
+        """The wrap's object identifier."""
+        return f"2.16.840.1.101.3.4.1.{self.value[1]}"
+
+
+class KeyEncryption(Enum):
+    """How a content key is encrypted for one recipient; SHA-1 forms are read, never chosen."""
+
+    RSA_PKCS1V15 = "rsa-pkcs1v15"
+    RSA_OAEP_SHA1 = "rsa-oaep-sha1"
+    RSA_OAEP_SHA256 = "rsa-oaep-sha256"
+    RSA_OAEP_SHA384 = "rsa-oaep-sha384"
+    RSA_OAEP_SHA512 = "rsa-oaep-sha512"
+    ECDH_SHA1KDF = "ecdh-sha1kdf"
+    ECDH_SHA256KDF = "ecdh-sha256kdf"
+    ECDH_SHA384KDF = "ecdh-sha384kdf"
+    ECDH_SHA512KDF = "ecdh-sha512kdf"
+
+    @property
+    def label(self) -> str:
+        """The name for records."""
+        return self.value
+
+    @property
+    def is_agreement(self) -> bool:
+        """The key is agreed (ECDH), not transported (RSA)."""
+        return self.value.startswith("ecdh")
+
+    @property
+    def digest(self) -> DigestAlgorithm | None:
+        """The hash of OAEP or of the key derivation."""
+        name = self.value.rpartition("-")[2].removesuffix("kdf")
+        return None if self is KeyEncryption.RSA_PKCS1V15 else DigestAlgorithm(name)
+
+
+def public_key_of(certificate: Certificate, limits: Limits = DEFAULT_LIMITS) -> PublicKey:
+    """Return the certificate's public key when it is of a kind and size that we use.
+
+    Raises:
+        UnsupportedAlgorithmError: Another kind, explicit curve parameters, another curve, or an RSA
+            modulus or exponent out of bounds.
+    """
+    try:
+        key = certificate.public_key
+    except CertificateError:
+        # explicit parameters (RFC 5480, 2.1.1), points off the curve, unknown kinds
+        raise UnsupportedAlgorithmError("the certificate's public key cannot be used") from None
+    if isinstance(key, rsa.RSAPublicKey):
+        if not limits.rsa_bits_min <= key.key_size <= limits.rsa_bits_max:
+            raise UnsupportedAlgorithmError(f"RSA key of {key.key_size} bits")
+        exponent = key.public_numbers().e
+        if exponent < _RSA_EXPONENT_MIN or exponent.bit_length() > _RSA_EXPONENT_BITS:
+            raise UnsupportedAlgorithmError("RSA key with an exponent out of bounds")
+        return key
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
+        return key
+    raise UnsupportedAlgorithmError("the certificate's kind of public key is not supported")
+
+
+def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
+    """Return the scheme that every reader knows for the certificate's key.
+
+    Raises:
+        UnsupportedAlgorithmError: The key is none we use.
+    """
+    if isinstance(public_key_of(certificate), rsa.RSAPublicKey):
+        return SignatureScheme.RSA_PKCS1V15
+    return SignatureScheme.ECDSA
+
+
+def key_encryption_for(certificate: Certificate, oaep: bool = False) -> KeyEncryption:
+    """Return the key encryption for the certificate's key; *oaep* when the reader knows it.
+
+    Raises:
+        UnsupportedAlgorithmError: The key is none we use.
+    """
+    key = public_key_of(certificate)
+    if isinstance(key, rsa.RSAPublicKey):
+        return KeyEncryption.RSA_OAEP_SHA256 if oaep else KeyEncryption.RSA_PKCS1V15
+    # RFC 5753, 8: a derivation hash as strong as the curve
+    if key.curve.key_size > 384:
+        return KeyEncryption.ECDH_SHA512KDF
+    if key.curve.key_size > 256:
+        return KeyEncryption.ECDH_SHA384KDF
+    return KeyEncryption.ECDH_SHA256KDF
