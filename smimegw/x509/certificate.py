@@ -21,7 +21,7 @@ _UTF8_STRING = 0x0C
 _SUBJECT_TEXT_LETTERS = 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Certificate:
     """A parsed certificate; equal and hashable by its DER octets.
 
@@ -35,7 +35,7 @@ class Certificate:
     """
 
     der: bytes
-    parsed: x509.Certificate = field(repr=False, compare=False)
+    parsed: x509.Certificate = field(compare=False)
     mailboxes: tuple[Mailbox, ...] = field(compare=False)
 
     @classmethod
@@ -64,6 +64,9 @@ class Certificate:
                 raise CertificateError("limits", f"more than {limits.subject_alt_names} names")
             mailboxes = _alternative_mailboxes(names)
         return cls(octets, parsed, tuple(dict.fromkeys(mailboxes)))
+
+    def __repr__(self) -> str:
+        return f"<Certificate {self.fingerprint[:19]} {self.subject_text}>"
 
     @cached_property
     def fingerprint(self) -> str:
