@@ -9,11 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from functools import cached_property
 
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.encoded_words import decode_words, encoded_words
+
+__all__ = [
+    "HeaderField",
+    "HeaderSection",
+    "decode_words",
+    "encode_text_field",
+    "field",
+    "parse_header_section",
+    "split_content",
+    "split_header",
+]
+
+LINE_CHARACTERS = 78  # RFC 5322, 2.1.1: should not be passed
+LINE_CHARACTERS_MAX = 998  # must not
 
 # RFC 5322, 2.2: a name is printable ASCII without the colon; 3.6.8 obsolete: spaces before it.
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
@@ -36,7 +52,7 @@ class HeaderField:
     """
 
     name: bytes
-    raw: bytes = field(repr=False)
+    raw: bytes = attribute(repr=False)
     flaw: str = ""
 
     @cached_property
@@ -182,3 +198,61 @@ def parse_header_section(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> Head
         if len(fields) > limits.header_fields:
             raise LimitError("header_fields", f"more than {limits.header_fields} header fields")
     return HeaderSection(tuple(fields))
+
+
+def field(name: str, value: str | bytes) -> HeaderField:
+    """Write one field, folded at white space: lines of 78 characters where that is possible.
+
+    Args:
+        name: A field name.
+        value: ASCII text, or octets as they are.
+
+    Raises:
+        MIMEError: CR, LF, NUL or another control character in it (header injection), text that is
+            not ASCII, or a word that does not fit in a line of 998 characters.
+    """
+    if not re.fullmatch(r"[!-9;-~]+", name):
+        raise MIMEError("not a header field name")
+    try:
+        octets = value.encode("ascii") if isinstance(value, str) else value
+    except UnicodeEncodeError:
+        raise MIMEError(f"field {name}: text is not ASCII") from None
+    if any(octet < 32 and octet != 9 for octet in octets) or b"\x7f" in octets:
+        raise MIMEError(f"field {name}: control characters in its text")
+    lines = _fold(name.encode("ascii") + b": " + octets.strip(b" \t"), len(name) + 2)
+    if any(len(line) > LINE_CHARACTERS_MAX for line in lines):
+        raise MIMEError(f"field {name}: a word is too long for a line (RFC 5322, 2.1.1)")
+    return HeaderField(name.encode("ascii"), b"\r\n".join(lines) + b"\r\n")
+
+
+def _fold(text: bytes, keep: int) -> list[bytes]:
+    """Cut before white space that follows a word; the first *keep* octets stay together."""
+    lines: list[bytes] = []
+    start, last = 0, 0
+    for match in re.finditer(rb"[ \t]+(?=[^ \t])", text[keep:]):
+        at = keep + match.start()
+        if at - start > LINE_CHARACTERS and last > start:
+            lines.append(text[start:last])
+            start = last
+        last = at
+    if len(text) - start > LINE_CHARACTERS and last > start:
+        lines.append(text[start:last])
+        start = last
+    lines.append(text[start:])
+    return lines
+
+
+def encode_text_field(name: str, text: str) -> HeaderField:
+    """Write an unstructured field such as Subject; RFC 2047 where ASCII is not enough.
+
+    Reading it with `decode_words` gives *text* back.
+
+    Raises:
+        MIMEError: CR, LF, NUL or another control character in *text*.
+    """
+    if any(ord(letter) < 32 or ord(letter) == 127 for letter in text):
+        raise MIMEError(f"field {name}: control characters in its text")
+    plain = text.isascii() and "=?" not in text and text == text.strip()
+    if plain and all(len(word) < LINE_CHARACTERS_MAX - len(name) - 2 for word in text.split()):
+        return field(name, text)
+    return field(name, " ".join(encoded_words(text)))

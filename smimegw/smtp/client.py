@@ -298,6 +298,8 @@ class Client:
     def _command(self, line: str, waiting: Waiting) -> bytes:
         if "\r" in line or "\n" in line or "\0" in line:
             raise MIMEError("CR, LF or NUL in an SMTP command")
+        if self._waiting and waiting not in {Waiting.RCPT, Waiting.QUIT}:
+            raise self._error("has not answered the command before")
         self._waiting.append(waiting)
         self._reader.greets = waiting is Waiting.HELLO
         return line.encode("utf-8") + b"\r\n"
