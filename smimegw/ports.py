@@ -9,10 +9,11 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
-from smimegw.cms.enveloped_data import RecipientIdentifier
+from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.mime.entity import Entity
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
-from smimegw.transaction import Content, Outcome, Recipient, ReversePath, SessionInfo
+from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo
 from smimegw.x509.certificate import Certificate
 
 P = ParamSpec("P")
@@ -98,7 +99,7 @@ class Keystore(Protocol):
         ...
 
     async def decryption_credentials(
-        self, identifiers: Sequence[RecipientIdentifier], owners: Sequence[Mailbox]
+        self, identifiers: Sequence[CertificateIdentifier], owners: Sequence[Mailbox]
     ) -> tuple[DecryptionCredential, ...]:
         """Credentials of *owners* whose certificate one of *identifiers* names.
 
@@ -186,7 +187,7 @@ class IncomingTransaction(Protocol):
         """Answer one RCPT, live from the next hop and the policy."""
         ...
 
-    async def finish(self, content: Content) -> Outcome:
+    async def finish(self, content: Entity) -> Outcome:
         """Treat the complete content; every failure is an Outcome, nothing is raised."""
         ...
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from smimegw.addresses import Mailbox
-from smimegw.mime.headers import HeaderSection
+from smimegw.mime.entity import Entity
+from smimegw.policy.model import Protection
+from smimegw.smime.encrypt import Protected
 from smimegw.smtp.reply import Reply
 
 _ID_LETTERS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
@@ -46,6 +47,7 @@ class SessionInfo:
         helo: What the client called itself; empty before HELO.
         tls: TLS version such as ``TLSv1.3``; empty on a clear connection.
         user: Authenticated identity; empty without AUTH.
+        login: User and password, to log in at the next hop in the user's name; None without AUTH.
         upstream_id: Queue id the client announced by XFORWARD; empty when unknown.
         next_hop: Configured name of the next hop that this listener hands mail to.
     """
@@ -57,6 +59,7 @@ class SessionInfo:
     helo: str = ""
     tls: str = ""
     user: str = ""
+    login: tuple[str, str] | None = field(default=None, repr=False)
     upstream_id: str = ""
     next_hop: str = ""
 
@@ -99,39 +102,13 @@ class Envelope:
     recipients: tuple[Recipient, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What followed DATA: header section and body, exactly as received, CRLF line ends.
-
-    Attributes:
-        header: The header section, byte-preserving.
-        separated: Whether the empty line between header section and body was there.
-        body: Everything after that line.
-    """
-
-    header: HeaderSection
-    body: bytes
-    separated: bool = True
-
-    @property
-    def size(self) -> int:
-        """Number of octets on the wire, without dot-stuffing."""
-        return len(self.header.raw) + (2 if self.separated else 0) + len(self.body)
-
-    def pieces(self) -> Iterable[bytes]:
-        """The octets in order."""
-        yield self.header.raw
-        if self.separated:
-            yield b"\r\n"
-        yield self.body
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transaction:
     """MAIL to the end of DATA, received completely.
 
     Attributes:
         id: `transaction_id`; stands in every log line and reply.
+        content: What followed DATA, exactly as received, CRLF line ends.
         received_at: When the data ended, UTC.
         started_at: When MAIL came, UTC.
     """
@@ -139,7 +116,7 @@ class Transaction:
     id: str
     session: SessionInfo
     envelope: Envelope
-    content: Content
+    content: Entity
     started_at: datetime
     received_at: datetime
 
@@ -166,14 +143,27 @@ class Outcome:
 class Delivery:
     """One group's finished copy, ready for the relay.
 
+    A copy that must be encrypted cannot be built without the proof that it is (T-23).
+
     Attributes:
         reverse_path: As received.
         recipients: Who gets this copy.
-        content: The octets to send, in order, CRLF line ends; may be iterated more than once.
-        label: What was done, for the log: ``sign+encrypt``, ``sign``, ``none`` …
+        pieces: The octets to send, in order, CRLF line ends.
+        protection: What the policy asked for.
+        proof: What `smime.encrypt` returned; required when *protection* encrypts.
     """
 
     reverse_path: ReversePath
     recipients: tuple[Recipient, ...]
-    content: Iterable[bytes]
-    label: str = ""
+    pieces: tuple[bytes, ...] = field(repr=False)
+    protection: Protection = Protection.NONE
+    proof: Protected | None = None
+
+    def __post_init__(self) -> None:
+        if self.protection.encrypts and not isinstance(self.proof, Protected):
+            raise TypeError("a copy that must be encrypted needs a Protected value")
+
+    @property
+    def size(self) -> int:
+        """Octets on the wire, without dot-stuffing."""
+        return sum(len(piece) for piece in self.pieces)

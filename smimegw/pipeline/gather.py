@@ -1,0 +1,238 @@
+"""All reads of a transaction: certificates, issuers, CRLs, keys.  Troubles become facts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from smimegw.addresses import Mailbox
+from smimegw.cms.keys import SigningCredential
+from smimegw.errors import CertificateError, DirectoryError, KeystoreError
+from smimegw.pipeline.settings import Settings
+from smimegw.policy.model import SigningAnswer
+from smimegw.ports import FoundCertificate, Ports
+from smimegw.x509.certificate import Certificate
+from smimegw.x509.evidence import Evidence
+from smimegw.x509.lint import signing_flaw
+from smimegw.x509.path import Purpose, ValidatedCertificate, validate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedCertificate:
+    """One found certificate and what came of judging it: a proof, or the reason against it."""
+
+    found: FoundCertificate
+    validated: ValidatedCertificate | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientEvidence:
+    """Everything known about one recipient's encryption certificates.
+
+    Attributes:
+        judged: In the order of the directory.
+        trouble: Why the directory could not answer; empty when it did.
+    """
+
+    mailbox: Mailbox
+    judged: tuple[JudgedCertificate, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningEvidence:
+    """The originator's signing credential, or why there is none."""
+
+    answer: SigningAnswer
+    credential: SigningCredential | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatheredEvidence:
+    """An `Evidence` and the troubles met while gathering it."""
+
+    evidence: Evidence
+    trouble: str = ""
+
+
+async def recipient_evidence(
+    mailbox: Mailbox, ports: Ports, settings: Settings
+) -> RecipientEvidence:
+    """Find and judge the encryption certificates of *mailbox*; never raises for a dependency."""
+    try:
+        async with asyncio.timeout(settings.limits.lookup_seconds):
+            found = await ports.directory.find(mailbox)
+            gathered = await evidence_for([entry.certificate for entry in found], ports, settings)
+    except (DirectoryError, TimeoutError) as exc:
+        return RecipientEvidence(mailbox=mailbox, trouble=str(exc) or "no answer in time")
+    now = ports.clock.now()
+    judged = await ports.workers.run(_judge, found, gathered, mailbox, now, settings)
+    return RecipientEvidence(mailbox=mailbox, judged=judged)
+
+
+def _judge(
+    found: Sequence[FoundCertificate],
+    gathered: GatheredEvidence,
+    mailbox: Mailbox,
+    now: datetime,
+    settings: Settings,
+) -> tuple[JudgedCertificate, ...]:
+    judged = []
+    for entry in found:
+        try:
+            validated = validate(
+                entry.certificate,
+                gathered.evidence,
+                purpose=Purpose.ENCRYPTION,
+                mailbox=mailbox,
+                now=now,
+                limits=settings.limits,
+            )
+        except CertificateError as exc:
+            judged.append(
+                JudgedCertificate(found=entry, validated=None, reason=_reason(exc, gathered))
+            )
+        else:
+            judged.append(JudgedCertificate(found=entry, validated=validated))
+    return tuple(judged)
+
+
+def _reason(error: CertificateError, gathered: GatheredEvidence) -> str:
+    # An issuer that could not be asked for is not an untrusted one: unknown stays unknown.
+    if gathered.trouble and error.reason in {"untrusted-ca", "revocation-unknown"}:
+        return "revocation-unknown"
+    return error.reason
+
+
+async def evidence_for(
+    certificates: Iterable[Certificate],
+    ports: Ports,
+    settings: Settings,
+    *,
+    intermediates: Sequence[Certificate] = (),
+    crls: Sequence[bytes] = (),
+) -> GatheredEvidence:
+    """Follow the issuers of *certificates* upwards and collect CA certificates and CRLs.
+
+    The walk is bounded by `path_depth`, and it asks for each issuer name once.
+    """
+    material = settings.trust
+    known = [*material.anchors, *material.intermediates, *intermediates]
+    added: list[Certificate] = []
+    lists = [*material.crls, *crls]
+    wanted = {certificate.issuer_der for certificate in certificates}
+    asked: set[bytes] = set()
+    troubles: list[str] = []
+    for _ in range(settings.limits.path_depth):
+        names = sorted(wanted - asked)[: settings.limits.certificates]
+        if not names:
+            break
+        asked.update(names)
+        answers = await asyncio.gather(*(_ask(name, ports) for name in names))
+        wanted = set()
+        for name, (issuers, issuer_lists, trouble) in zip(names, answers, strict=True):
+            added.extend(issuers)
+            lists.extend(issuer_lists)
+            if trouble:
+                troubles.append(trouble)
+            above = [c for c in (*known, *issuers) if c.subject_der == name]
+            wanted.update(c.issuer_der for c in above)
+    evidence = Evidence(
+        trust_anchors=material.anchors,
+        intermediates=tuple(dict.fromkeys([*material.intermediates, *intermediates, *added])),
+        crls=tuple(dict.fromkeys(lists)),
+        require_revocation=material.require_revocation,
+        crl_grace_seconds=material.crl_grace_seconds,
+    )
+    return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(troubles)))
+
+
+async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tuple[bytes, ...], str]:
+    try:
+        issuers, crls = await asyncio.gather(
+            ports.authorities.authorities(name), ports.authorities.crls(name)
+        )
+    except DirectoryError as exc:
+        return (), (), str(exc)
+    return issuers, crls, ""
+
+
+async def signing_evidence(mailbox: Mailbox, ports: Ports, settings: Settings) -> SigningEvidence:
+    """Find the newest usable signing credential of *mailbox*; never raises for a dependency."""
+    try:
+        credentials = await ports.keystore.signing_credentials(mailbox)
+    except KeystoreError as exc:
+        answer = SigningAnswer.LOCKED if exc.locked else SigningAnswer.UNAVAILABLE
+        return SigningEvidence(answer=answer, detail=str(exc))
+    if not credentials:
+        return SigningEvidence(answer=SigningAnswer.NONE)
+    now = ports.clock.now()
+    reason = ""
+    for credential in credentials:
+        reason = signing_flaw(credential.certificate, now)
+        if not reason and await _is_revoked(credential, ports, settings, now):
+            reason = "revoked"
+        if not reason:
+            return SigningEvidence(answer=SigningAnswer.USABLE, credential=credential)
+    return SigningEvidence(answer=SigningAnswer.EXPIRED, detail=reason)
+
+
+async def _is_revoked(
+    credential: SigningCredential, ports: Ports, settings: Settings, now: datetime
+) -> bool:
+    """Whether a CRL at hand names our own certificate; a missing CRL is the verifier's matter."""
+    gathered = await evidence_for(
+        [credential.certificate], ports, settings, intermediates=credential.chain
+    )
+    try:
+        await ports.workers.run(
+            validate,
+            credential.certificate,
+            gathered.evidence,
+            purpose=Purpose.SIGNATURE,
+            mailbox=None,
+            now=now,
+            limits=settings.limits,
+        )
+    except CertificateError as exc:
+        return exc.reason == "revoked"
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundEvidence:
+    """All of one outbound message."""
+
+    signing: SigningEvidence
+    recipients: dict[str, RecipientEvidence]
+
+
+async def outbound(
+    originator: Mailbox | None,
+    recipients: Iterable[Mailbox],
+    ports: Ports,
+    settings: Settings,
+) -> OutboundEvidence:
+    """Read all at once: the signing credential of *originator* and what *recipients* have.
+
+    Args:
+        originator: None when no rule signs.
+        recipients: Only those for whom a rule encrypts.
+        ports: Where to read.
+        settings: Trust and limits.
+    """
+    signing, *found = await asyncio.gather(
+        _no_signer() if originator is None else signing_evidence(originator, ports, settings),
+        *(recipient_evidence(mailbox, ports, settings) for mailbox in recipients),
+    )
+    return OutboundEvidence(
+        signing=signing, recipients={entry.mailbox.key: entry for entry in found}
+    )
+
+
+async def _no_signer() -> SigningEvidence:
+    return SigningEvidence(answer=SigningAnswer.NONE)

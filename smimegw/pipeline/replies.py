@@ -1,0 +1,86 @@
+"""The reply for every row of the failure table, and the refusal that carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smimegw.addresses import Mailbox
+from smimegw.smtp.reply import Reply
+
+_MAX_TEXT = 400  # RFC 5321, 4.5.3.1.5: a reply line has at most 512 octets
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: the reply's code, its enhanced code and the text; ``{}`` takes the detail."""
+
+    code: int
+    enhanced: str
+    text: str
+
+
+ROWS = {
+    "R-01": Row(550, "5.7.5", "no usable certificate, encryption required"),
+    "R-03": Row(550, "5.7.5", "certificate expired {}"),
+    "R-04": Row(550, "5.7.5", "certificate revoked"),
+    "R-05": Row(451, "4.7.5", "revocation status of the certificate is not known now, try later"),
+    "R-06": Row(451, "4.4.3", "directory not reachable, try later"),
+    "R-08": Row(550, "5.7.6", "certificate not suitable: {}"),
+    "R-10": Row(550, "5.7.5", "no signing certificate for {}"),
+    "R-12": Row(550, "5.7.1", "From not permitted: {}"),
+    "R-13": Row(451, "4.7.5", "key store locked, try later"),
+    "R-14": Row(451, "4.7.5", "key store did not answer, try later"),
+    "R-16": Row(451, "4.3.5", "no policy loaded, try later"),
+    "R-17": Row(451, "4.3.0", "internal error {}"),
+    "R-19": Row(552, "5.3.4", "protected message of {} octets is too large for the next hop"),
+    "R-20": Row(451, "4.3.0", "decision record could not be written, try later"),
+    "R-22": Row(451, "4.3.0", "database not reachable, try later"),
+    "R-52-signed": Row(550, "5.7.7", "a valid signature is required from this sender"),
+    "R-52-encrypted": Row(550, "5.7.1", "encryption is required from this sender"),
+    "R-54": Row(554, "5.4.6", "too many hops, this looks like a loop"),
+    "no-from": Row(550, "5.6.0", "no From field, nobody to sign for"),
+    "content": Row(550, "5.6.0", "message is malformed: {}"),
+}
+
+
+class Refusal(Exception):  # noqa: N818 – an outcome with a reply, not a fault of the program
+    """Ends the treatment of a whole message with one reply.
+
+    Attributes:
+        reply: For the client.
+        row: Row of the failure table, for the log.
+    """
+
+    def __init__(self, row: str, *, mailbox: Mailbox | None = None, detail: str = "") -> None:
+        self.reply = reply_for(row, mailbox=mailbox, detail=detail)
+        self.row = row
+        super().__init__(str(self.reply))
+
+
+def reply_for(row: str, *, mailbox: Mailbox | None = None, detail: str = "") -> Reply:
+    """Return the reply of *row*, about *mailbox*, with *detail* in its place."""
+    entry = ROWS[row]
+    text = entry.text.format(detail).strip()
+    about = f"<{mailbox.address}>: " if mailbox else ""
+    number = row if row.startswith("R-") else ""
+    number = "-".join(number.split("-")[:2])
+    suffix = f" ({number})" if number else ""
+    return Reply(entry.code, entry.enhanced, printable(about + text) + suffix)
+
+
+def printable(text: str) -> str:
+    """*text* as one bounded line of printable ASCII; other characters become ``?``."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:_MAX_TEXT]
+
+
+def mirrored(reply: Reply, *, only_class: bool = True) -> Reply:
+    """A next hop's negative reply as ours: its class and code, a text of our own.
+
+    The peer's words may name internal hosts, so they are for the log only.
+    """
+    if reply.is_permanent:
+        code = reply.code if not only_class else 554
+        return Reply(code, reply.enhanced or "5.0.0", "refused by the next hop")
+    code = reply.code if not only_class and reply.is_transient else 451
+    enhanced = reply.enhanced if reply.is_transient and reply.enhanced else "4.0.0"
+    return Reply(code, enhanced, "deferred by the next hop, try later")

@@ -1,0 +1,81 @@
+"""Choose among judged certificates: one answer for the policy, and the certificates to use."""
+
+from __future__ import annotations
+
+from smimegw.pipeline.gather import JudgedCertificate, RecipientEvidence
+from smimegw.policy.facts import RecipientFacts
+from smimegw.policy.model import CertificateAnswer
+from smimegw.x509.path import ValidatedCertificate
+
+MAX_CERTIFICATES = 3  # during roll-over a copy is encrypted to old and new (R-09)
+
+# When nothing is usable, the answer that tells the sender most, in this order.
+_ANSWERS = (
+    ("revocation-unknown", CertificateAnswer.REVOCATION_UNKNOWN),
+    ("revoked", CertificateAnswer.REVOKED),
+    ("expired", CertificateAnswer.EXPIRED),
+    ("not-yet-valid", CertificateAnswer.EXPIRED),
+)
+
+
+def recipient_facts(evidence: RecipientEvidence) -> RecipientFacts:
+    """Say in one word what the look-up came to."""
+    answer, detail = _answer(evidence)
+    return RecipientFacts(mailbox=evidence.mailbox, certificate=answer, detail=detail)
+
+
+def _answer(evidence: RecipientEvidence) -> tuple[CertificateAnswer, str]:
+    if evidence.trouble:
+        return CertificateAnswer.UNAVAILABLE, evidence.trouble
+    if len(_people(evidence)) > 1:
+        return CertificateAnswer.AMBIGUOUS, "two entries with this address"
+    if _usable(evidence):
+        return CertificateAnswer.USABLE, ""
+    # R-07: a certificate for another address is as good as none.
+    rest = [entry for entry in evidence.judged if entry.reason != "address-mismatch"]
+    if not rest:
+        return CertificateAnswer.NONE, ""
+    # A signing certificate beside is normal and says nothing about encryption.
+    telling = [entry for entry in rest if entry.reason != "key-usage"] or rest
+    for reason, answer in _ANSWERS:
+        matching = [entry for entry in telling if entry.reason == reason]
+        if matching:
+            return answer, _date(matching) if answer is CertificateAnswer.EXPIRED else ""
+    return CertificateAnswer.UNSUITABLE, telling[0].reason
+
+
+def _usable(evidence: RecipientEvidence) -> list[ValidatedCertificate]:
+    # R-04: a key whose certificate was revoked is not used through another certificate of it.
+    revoked = {
+        entry.found.certificate.public_key_der
+        for entry in evidence.judged
+        if entry.reason == "revoked"
+    }
+    return [
+        entry.validated
+        for entry in evidence.judged
+        if entry.validated and entry.found.certificate.public_key_der not in revoked
+    ]
+
+
+def _people(evidence: RecipientEvidence) -> set[bytes]:
+    """Subjects of those certificates that carry the address, if different owners hold them."""
+    entries = [entry for entry in evidence.judged if entry.reason != "address-mismatch"]
+    if len({(entry.found.source, entry.found.owner) for entry in entries}) < 2:
+        return set()
+    return {entry.found.certificate.subject_der for entry in entries}
+
+
+def _date(entries: list[JudgedCertificate]) -> str:
+    latest = max(entry.found.certificate.not_after for entry in entries)
+    return latest.date().isoformat()
+
+
+def chosen(evidence: RecipientEvidence) -> tuple[ValidatedCertificate, ...]:
+    """The certificates to encrypt to: newest first, one per key, at most three (R-09)."""
+    usable = _usable(evidence)
+    usable.sort(key=lambda entry: entry.certificate.not_before, reverse=True)
+    by_key: dict[bytes, ValidatedCertificate] = {}
+    for entry in usable:
+        by_key.setdefault(entry.certificate.public_key_der, entry)
+    return tuple(by_key.values())[:MAX_CERTIFICATES]

@@ -1,0 +1,61 @@
+"""What the pipeline needs to know of the configuration, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from smimegw.addresses import Mailbox
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.x509.certificate import Certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustMaterial:
+    """What the administrator configured for judging certificates.
+
+    Attributes:
+        anchors: Trusted for e-mail.
+        intermediates: Helpful for building paths, untrusted.
+        crls: DER CertificateLists from files, untrusted until verified.
+        require_revocation: Unknown revocation status makes a certificate unusable.
+        crl_grace_seconds: How long after nextUpdate a CRL still counts (R-05).
+    """
+
+    anchors: tuple[Certificate, ...] = ()
+    intermediates: tuple[Certificate, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    require_revocation: bool = True
+    crl_grace_seconds: int = 72 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One gateway's identity and switches.
+
+    Attributes:
+        hostname: Our name in Received and as authserv-id (RFC 8601, 2.5).
+        internal_domains: A-labels; mail from them is ours.
+        strict: A decryption key opens only the copy of its own mailbox.
+        strict_local_part: Domains whose local parts are compared exactly.
+        keep_original: Attach the original of an opaque-signed message that was unwrapped.
+        trust: For certificates.
+        senders: Login to the addresses it may use in From besides its own, all in comparison form.
+        limits: All of them.
+    """
+
+    hostname: str
+    internal_domains: frozenset[str]
+    strict: bool = True
+    strict_local_part: frozenset[str] = frozenset()
+    keep_original: bool = False
+    trust: TrustMaterial = field(default_factory=TrustMaterial)
+    senders: dict[str, frozenset[str]] = field(default_factory=dict)
+    limits: Limits = DEFAULT_LIMITS
+
+    def is_internal(self, mailbox: Mailbox) -> bool:
+        """The mailbox belongs to one of our domains."""
+        return mailbox.domain in self.internal_domains
+
+    def compares_local_part(self, mailbox: Mailbox) -> bool:
+        """The mailbox's domain wants its local parts compared exactly."""
+        return mailbox.domain in self.strict_local_part
