@@ -56,6 +56,7 @@ class Limits:
     rsa_bits_min: int = 2048
     rsa_bits_max: int = 8192
     pbkdf2_rounds: int = 1_000_000
+    key_file_octets: int = 1 * MIB  # PKCS #12 or PEM: a key and a path of certificates have 20 KB
 
     # deadlines
     lookup_seconds: float = 8.0  # directory and revocation together

@@ -1,0 +1,168 @@
+"""A directory of key objects: read again when it changes, written so that nothing is half there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from smimegw.adapters.keys.key_object import KeyObject, parse_key_object, write_key_object
+from smimegw.errors import KeystoreError, UsageError
+
+_SUFFIX = ".key.json"
+_SETTLED_NANOSECONDS = 1_000_000_000  # the coarsest time stamps of a file system that we expect
+
+_Version = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Entry:
+    """One file as it was when its *version* (inode, time, size) was seen."""
+
+    version: _Version
+    key: KeyObject | None
+    flaw: str = ""
+
+
+class KeyDirectory:
+    """The files of one keystore; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._entries: dict[str, _Entry] = {}
+        self._version = -1
+
+    def prepare(self) -> None:
+        """Make the directory if it is missing, for its owner only.
+
+        Raises:
+            KeystoreError: It cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    def objects(self) -> tuple[KeyObject, ...]:
+        """Return every key object that can be read, newest notBefore first.
+
+        Raises:
+            KeystoreError: The directory cannot be read.
+        """
+        found = [entry.key for entry in self._index().values() if entry.key is not None]
+        return tuple(sorted(found, key=lambda key: key.certificate.not_before, reverse=True))
+
+    def flaws(self) -> tuple[str, ...]:
+        """Return one sentence with its path for each file that cannot be read.
+
+        Raises:
+            KeystoreError: The directory cannot be read.
+        """
+        return tuple(entry.flaw for entry in self._index().values() if entry.flaw)
+
+    def path_of(self, key: KeyObject) -> Path:
+        """Return where *key* is kept."""
+        return self.path / f"{key.identifier}{_SUFFIX}"
+
+    def write(self, key: KeyObject) -> None:
+        """Keep *key* durably.
+
+        Raises:
+            UsageError: There is a key of that certificate already; it was not touched.
+            KeystoreError: The directory cannot be written.
+        """
+        temporary = self.path / f".{secrets.token_hex(8)}.new"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(write_key_object(key))
+                file.flush()
+                os.fsync(file.fileno())
+            # A link, because unlike a rename it never replaces a file that is already there.
+            self.path_of(key).hardlink_to(temporary)
+        except FileExistsError:
+            raise UsageError(
+                f"the key of this certificate is already in {self.path}, nothing was changed; to"
+                f" import it anew, first run: smimegw key remove {key.identifier[:12]}"
+            ) from None
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        self._sync()
+
+    def remove(self, key: KeyObject) -> None:
+        """Delete the file of *key*; there is no way back.
+
+        Raises:
+            KeystoreError: It cannot be deleted.
+        """
+        try:
+            self.path_of(key).unlink()
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        self._sync()
+
+    def _index(self) -> dict[str, _Entry]:
+        try:
+            version = self.path.stat().st_mtime_ns
+            with self._lock:
+                known = self._entries
+                if version == self._version:
+                    return known
+            entries = {
+                path.name: self._read(path, seen, known.get(path.name))
+                for path, seen in self._files()
+            }
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        # Two changes within one tick of the file system's clock look like one: believe only a
+        # time stamp that is old enough for the next change to get another one.
+        settled = time.time_ns() - version > _SETTLED_NANOSECONDS
+        with self._lock:
+            self._entries = entries
+            self._version = version if settled else -1
+        return entries
+
+    def _files(self) -> Iterator[tuple[Path, _Version]]:
+        for path in sorted(self.path.glob(f"*{_SUFFIX}")):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue  # removed in this moment
+            yield path, (status.st_ino, status.st_mtime_ns, status.st_size)
+
+    def _read(self, path: Path, version: _Version, known: _Entry | None) -> _Entry:
+        if known is not None and known.version == version:
+            return known
+        try:
+            key = parse_key_object(path.read_bytes(), path.name.removesuffix(_SUFFIX))
+        except OSError as exc:
+            return _Entry(version=version, key=None, flaw=f"{path}: {exc.strerror}")
+        except KeystoreError as exc:
+            return _Entry(version=version, key=None, flaw=f"{path}: {exc}")
+        return _Entry(version=version, key=key)
+
+    def _sync(self) -> None:
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+
+    def _failed(self, exc: OSError) -> KeystoreError:
+        return KeystoreError(
+            f"keystore {self.path}: {exc.strerror or exc}; check keystore.path in the configuration"
+            " and who owns the directory",
+            server=str(self.path),
+        )
