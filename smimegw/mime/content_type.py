@@ -113,7 +113,13 @@ def _write_parameter(name: str, text: str) -> str:
         escaped = text.replace("\\", "\\\\").replace('"', '\\"')
         return f'{name}="{escaped}"'
     octets = text.encode("utf-8", "surrogateescape")
-    return f"{name}*=utf-8''{quote(octets, safe='')}"
+    try:
+        octets.decode("utf-8")
+    except UnicodeDecodeError:
+        charset = "unknown-8bit"  # RFC 1428, 3: nobody said what it is, and we do not guess
+    else:
+        charset = "utf-8"
+    return f"{name}*={charset}''{quote(octets, safe='')}"
 
 
 def _text_of(body: bytes) -> str:

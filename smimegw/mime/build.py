@@ -1,0 +1,109 @@
+"""Builds the MIME form of protected mail: multipart/signed, application/pkcs7-mime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from smimegw.errors import MIMEError
+from smimegw.mime import base64
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderField, HeaderSection, field
+
+PREAMBLE = b"This is an S/MIME signed message\r\n"
+
+SMIME_TYPES = frozenset({"signed-data", "enveloped-data", "authEnveloped-data", "compressed-data"})
+
+Fields = tuple[HeaderField, ...]
+
+
+def boundary(rng: Callable[[int], bytes]) -> str:
+    """A boundary that cannot occur in content: 128 random bits and ``=_``, which neither base64
+    nor quoted-printable can write (RFC 2046, 5.1.1)."""
+    return f"=_smimegw_{rng(16).hex()}"
+
+
+def split_for_protection(header: HeaderSection) -> tuple[HeaderSection, HeaderSection]:
+    """Outer and inner fields: Content-* describe the body and move inside, all others stay."""
+
+    def moves(entry: HeaderField) -> bool:
+        return entry.lower_name.startswith("content-")
+
+    return header.without(moves), header.without(lambda entry: not moves(entry))
+
+
+def multipart_signed(
+    signed_entity: Entity, signature_der: bytes, micalg: str, delimiter: str
+) -> tuple[Fields, Iterator[bytes]]:
+    """Fields and body of a clear-signed message (RFC 1847, 2.1; RFC 8551, 3.5.3).
+
+    Args:
+        signed_entity: Exactly what was signed, in canonical form.
+        signature_der: The detached SignedData.
+        micalg: Such as ``sha-256``.
+        delimiter: See `boundary`.
+
+    Raises:
+        MIMEError: The delimiter occurs in the entity.
+    """
+    mark = b"--" + delimiter.encode("ascii")
+    if any(mark in piece for piece in signed_entity.pieces()):
+        raise MIMEError("the boundary occurs in the signed entity")
+    fields = (
+        _folded(
+            "Content-Type",
+            'multipart/signed; protocol="application/pkcs7-signature"',
+            f'micalg={micalg}; boundary="{delimiter}"',
+        ),
+    )
+    return fields, _signed_pieces(signed_entity, signature_der, mark)
+
+
+def _signed_pieces(entity: Entity, signature_der: bytes, mark: bytes) -> Iterator[bytes]:
+    yield PREAMBLE + b"\r\n" + mark + b"\r\n"
+    yield from entity.pieces()
+    fields = (
+        field("Content-Type", 'application/pkcs7-signature; name="smime.p7s"'),
+        field("Content-Transfer-Encoding", "base64"),
+        field("Content-Disposition", 'attachment; filename="smime.p7s"'),
+        field("Content-Description", "S/MIME Cryptographic Signature"),
+    )
+    yield b"\r\n" + mark + b"\r\n" + HeaderSection(fields).raw + b"\r\n"
+    yield from base64.encode_lines((signature_der,))
+    yield b"\r\n" + mark + b"--\r\n"
+
+
+def pkcs7_mime(
+    smime_type: str, pieces: Iterable[bytes], *, description: str = ""
+) -> tuple[Fields, Iterator[bytes]]:
+    """Fields and body of an opaque-signed or encrypted message (RFC 8551, 3.2 and 3.3).
+
+    Args:
+        smime_type: One of `SMIME_TYPES`.
+        pieces: The DER octets; the body streams, memory stays constant.
+        description: Text of a Content-Description field, none when empty.
+
+    Raises:
+        MIMEError: *smime_type* is not one that RFC 8551, 3.2.2 names.
+    """
+    if smime_type not in SMIME_TYPES:
+        raise MIMEError("unknown smime-type (RFC 8551, 3.2.2)")
+    suffix = "p7z" if smime_type == "compressed-data" else "p7m"
+    fields: Fields = (
+        _folded(
+            "Content-Type",
+            f"application/pkcs7-mime; smime-type={smime_type}",
+            f'name="smime.{suffix}"',
+        ),
+        field("Content-Transfer-Encoding", "base64"),
+        field("Content-Disposition", f'attachment; filename="smime.{suffix}"'),
+    )
+    if description:
+        fields = (*fields, field("Content-Description", description))
+    return fields, base64.encode_lines(pieces)
+
+
+def _folded(name: str, *lines: str) -> HeaderField:
+    """A field whose parameters are folded after a semicolon, as mail programs write it."""
+    whole = field(name, "; ".join(lines))  # refuses what must not be in a field
+    raw = f"{name}: " + ";\r\n ".join(lines) + "\r\n"
+    return HeaderField(whole.name, raw.encode("ascii"))

@@ -1,0 +1,175 @@
+"""Brings an entity into the form that survives transport unchanged, before it is signed.
+
+RFC 8551, 3.1.1 to 3.1.3: CRLF line ends, 7-bit octets, short lines; no white space at line ends
+and no line that begins with "From ", because relays change both.  A part that needs nothing keeps
+its exact octets; the inside of what is already signed or encrypted is never touched.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from dataclasses import replace
+
+from smimegw.errors import LimitError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime import base64
+from smimegw.mime.canonical_header import canonical_header
+from smimegw.mime.content_type import ContentType
+from smimegw.mime.entity import Entity, Multipart, read_multipart
+from smimegw.mime.headers import field
+from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
+
+_SEALED = frozenset(
+    {
+        "multipart/signed",
+        "multipart/encrypted",
+        "application/pkcs7-mime",
+        "application/x-pkcs7-mime",
+    }
+)
+_IDENTITY = frozenset({"7bit", "8bit", "binary"})
+_DECLARED_8BIT = re.compile(
+    rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.IGNORECASE | re.MULTILINE
+)
+_FROM_LINE = re.compile(rb"^From ([^\r\n]*)", re.MULTILINE)
+
+
+def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Entity:
+    """The same entity in canonical form, always with an empty line before its body.
+
+    A body without a final line end stays without one: in multipart/signed the line end before
+    the delimiter belongs to the delimiter.
+
+    Args:
+        entity: What will be signed: the inner header fields and the body.
+        limits: Depth and number of parts.
+
+    Raises:
+        MIMEError: Something must be changed and the structure is ambiguous, or its transfer
+            encoding is broken or unknown.
+        LimitError: Nested deeper than `mime_depth`, or too many parts.
+    """
+    if is_signable(entity):
+        return entity
+    canonical = _canonical(entity, limits, depth=0)
+    header = canonical_header(canonical.header)
+    return replace(canonical, header=header, separator=b"\r\n")
+
+
+def is_signable(entity: Entity) -> bool:
+    """Whether the entity can be signed as it is; looks at the octets only."""
+    return entity.separator == b"\r\n" and _needs_nothing(entity.raw)
+
+
+def _needs_nothing(octets: bytes) -> bool:
+    # A part labelled 8bit that holds 7-bit text is relabelled: relays that must go down to 7 bit
+    # look at the label and would encode it anew.
+    return _is_clean(octets) and _DECLARED_8BIT.search(octets) is None
+
+
+def _is_clean(octets: bytes) -> bool:
+    return (
+        octets.isascii()
+        and b"\0" not in octets
+        and has_crlf_only(octets)
+        and not has_long_line(octets)
+        and b" \r\n" not in octets
+        and b"\t\r\n" not in octets
+        and octets[-1:] not in {b" ", b"\t"}
+        and b"\nFrom " not in octets
+        and not octets.startswith(b"From ")
+    )
+
+
+def _canonical(entity: Entity, limits: Limits, depth: int) -> Entity:
+    if _needs_nothing(entity.raw):
+        return entity
+    if depth > limits.mime_depth:
+        raise LimitError("mime_depth", f"nested deeper than {limits.mime_depth}")
+    content_type = entity.content_type
+    if content_type.media_type in _SEALED:
+        return entity
+    if content_type.type == "multipart":
+        return _multipart(entity, limits, depth)
+    if content_type.media_type == "message/rfc822" and entity.transfer_encoding in _IDENTITY:
+        inner = _canonical(Entity.parse(entity.body, limits), limits, depth + 1)
+        return _with_body(entity, inner.raw, encoding=None)
+    return _leaf(entity, content_type)
+
+
+def _multipart(entity: Entity, limits: Limits, depth: int) -> Entity:
+    multipart = read_multipart(entity, limits)
+    parts = [_canonical(Entity.parse(part, limits), limits, depth + 1) for part in multipart.parts]
+    return _with_body(entity, _join(multipart, parts, entity.content_type.boundary), encoding=None)
+
+
+def _join(multipart: Multipart, parts: list[Entity], boundary: bytes) -> bytes:
+    """The body with its parts exchanged; what lies between them stays when it is clean."""
+    body, spans = multipart.body, multipart.spans
+    edges = [0, *(position for span in spans for position in span), len(body)]
+    between = [body[edges[index] : edges[index + 1]] for index in range(0, len(edges), 2)]
+    if not multipart.closed or not all(map(_is_clean, between)):
+        delimiter = b"\r\n--" + boundary
+        between = [delimiter[2:] + b"\r\n", *[delimiter + b"\r\n"] * (len(parts) - 1)]
+        between.append(delimiter + b"--\r\n")
+    pieces = [between[0]]
+    for part, after in zip(parts, between[1:], strict=True):
+        pieces += [*part.pieces(), after]
+    return b"".join(pieces)
+
+
+def _leaf(entity: Entity, content_type: ContentType) -> Entity:
+    encoding = entity.transfer_encoding
+    is_text = content_type.type in {"text", "message"} and b"\0" not in entity.body
+    if encoding in _IDENTITY:
+        body = with_crlf(entity.body) if is_text else entity.body
+        if _is_clean(body):
+            return _with_body(entity, body, "7bit")
+        return _encoded(entity, body, as_text=is_text)
+    body = with_crlf(entity.body)
+    if _is_clean(body):
+        return _with_body(entity, body, encoding)
+    # Decoding refuses encodings that nobody could redo.
+    return _encoded(entity, entity.decoded_body(), as_text=encoding == "quoted-printable")
+
+
+def _encoded(entity: Entity, octets: bytes, *, as_text: bool) -> Entity:
+    # Bare CR or LF are content here, which quoted-printable text could not keep apart.
+    if as_text and has_crlf_only(octets):
+        return _with_body(entity, encode_quoted_printable(octets), "quoted-printable")
+    return _with_body(entity, b"".join(base64.encode_lines((octets,))), "base64")
+
+
+def _with_body(entity: Entity, body: bytes, encoding: str | None) -> Entity:
+    """The entity with a canonical header section and *body*, labelled with *encoding*.
+
+    None is for structures, whose label speaks of what is inside: 7-bit after us, except when a
+    sealed part holds 8-bit octets.
+    """
+    header = canonical_header(entity.header)
+    label = encoding
+    if label is None and entity.transfer_encoding != "7bit" and body.isascii():
+        label = "7bit"
+    if label is not None and label != entity.transfer_encoding:
+        header = header.replace(field("Content-Transfer-Encoding", label))
+    separator = b"\r\n" if entity.separator or header.fields else b""
+    return replace(entity, header=header, separator=separator, body=body)
+
+
+def encode_quoted_printable(text: bytes) -> bytes:
+    """Quoted-printable for *text* with CRLF line ends; "From " is safe too (RFC 2045, 6.7)."""
+    # binascii writes soft line breaks with the line end that it sees first.
+    ended = text if b"\n" in text else text + b"\r\n"
+    encoded = binascii.b2a_qp(ended, istext=True)
+    if ended is not text:
+        encoded = encoded[:-2]
+    return _FROM_LINE.sub(_quote_from, encoded)
+
+
+def _quote_from(match: re.Match[bytes]) -> bytes:
+    rest = match[1]
+    if len(rest) <= 69:
+        return b"=46rom " + rest
+    # A full line has no room for two more octets: break it softly right there.
+    return b"=46rom=20=\r\n" + _FROM_LINE.sub(_quote_from, rest)
