@@ -1,0 +1,136 @@
+"""Says why a certificate may not be used for e-mail, looking at that certificate alone.
+
+The rules are RFC 8550, 4.4, with the key sizes of limits.py.  Each answer is "" or one reason word
+of `CertificateError`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
+
+from smimegw.errors import CertificateError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.x509.certificate import Certificate
+
+_RSA_EXPONENT_MIN = 65537
+_RSA_EXPONENT_MAX = 2**256  # FIPS 186-5, A.1.1
+
+_CMS_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_BRAINPOOL_CURVES = (ec.BrainpoolP256R1, ec.BrainpoolP384R1, ec.BrainpoolP512R1)
+_EDWARDS_KEYS = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
+_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
+_MAIL_PURPOSES = {
+    ExtendedKeyUsageOID.EMAIL_PROTECTION,
+    ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+}
+
+
+def encryption_flaw(
+    certificate: Certificate, now: datetime, *, limits: Limits = DEFAULT_LIMITS
+) -> str:
+    """Why nobody should encrypt to *certificate*; "" when nothing speaks against it."""
+    return (
+        validity_flaw(certificate, now)
+        or _encryption_usage_flaw(certificate)
+        or purpose_flaw(certificate)
+        or key_flaw(certificate, limits=limits)
+        or signature_flaw(certificate)
+    )
+
+
+def signing_flaw(
+    certificate: Certificate, now: datetime, *, limits: Limits = DEFAULT_LIMITS
+) -> str:
+    """Why a signature by *certificate* counts for nothing; "" when nothing speaks against it."""
+    return (
+        validity_flaw(certificate, now)
+        or _signing_usage_flaw(certificate)
+        or purpose_flaw(certificate)
+        or key_flaw(certificate, limits=limits)
+        or signature_flaw(certificate)
+    )
+
+
+def validity_flaw(certificate: Certificate, now: datetime) -> str:
+    """``expired``, ``not-yet-valid`` or ""; both ends belong to the period (RFC 5280, 4.1.2.5)."""
+    if now < certificate.not_before:
+        return "not-yet-valid"
+    return "expired" if now > certificate.not_after else ""
+
+
+def purpose_flaw(certificate: Certificate) -> str:
+    """``extended-key-usage`` unless e-mail is among the purposes or none are given.
+
+    RFC 8550, 4.4.4: without the extension the certificate is good for every purpose.
+    """
+    purposes = certificate.extended_key_usage
+    return "" if purposes is None or purposes & _MAIL_PURPOSES else "extended-key-usage"
+
+
+def key_flaw(certificate: Certificate, *, limits: Limits = DEFAULT_LIMITS) -> str:
+    """``weak-key`` for sizes, exponents, curves and kinds that are not accepted."""
+    try:
+        key = certificate.public_key
+    except CertificateError as exc:
+        return exc.reason
+    if isinstance(key, rsa.RSAPublicKey):
+        exponent = key.public_numbers().e
+        strong = (
+            limits.rsa_bits_min <= key.key_size <= limits.rsa_bits_max
+            and _RSA_EXPONENT_MIN <= exponent < _RSA_EXPONENT_MAX
+            and exponent % 2 == 1
+        )
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        strong = isinstance(key.curve, (*_CMS_CURVES, *_BRAINPOOL_CURVES))
+    else:
+        strong = isinstance(key, _EDWARDS_KEYS)
+    return "" if strong else "weak-key"
+
+
+def signature_flaw(certificate: Certificate) -> str:
+    """``weak-signature`` when the issuer signed with MD5, SHA-1 or something unknown.
+
+    A self-issued certificate gets its trust from being configured, not from its signature.
+    """
+    if certificate.is_self_issued:
+        return ""
+    return weak_hash_flaw(certificate)
+
+
+def weak_hash_flaw(certificate: Certificate) -> str:
+    """Like `signature_flaw`, whoever issued it."""
+    try:
+        algorithm = certificate.parsed.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "weak-signature"
+    return "weak-signature" if isinstance(algorithm, _WEAK_HASHES) else ""
+
+
+def _encryption_usage_flaw(certificate: Certificate) -> str:
+    # RFC 8550, 4.4.2; CA certificates are no end entities, whatever their KeyUsage says.
+    try:
+        key = certificate.public_key
+    except CertificateError as exc:
+        return exc.reason
+    usage = certificate.key_usage
+    fit = False
+    if isinstance(key, rsa.RSAPublicKey):
+        # A key bound to RSASSA-PSS signs only (RFC 4055, 1.2).
+        pss = certificate.parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
+        fit = not pss and (usage is None or usage.key_encipherment)
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        if isinstance(key.curve, _BRAINPOOL_CURVES):
+            return "weak-key"  # good enough, but we know no way to encrypt to them
+        fit = usage is None or usage.key_agreement
+    return "" if fit and not certificate.is_ca else "key-usage"
+
+
+def _signing_usage_flaw(certificate: Certificate) -> str:
+    usage = certificate.key_usage
+    fit = usage is None or usage.digital_signature or usage.content_commitment
+    return "" if fit and not certificate.is_ca else "key-usage"
