@@ -127,6 +127,18 @@ class Element:
             raise CMSError("ASN.1 value is primitive where a constructed one is expected")
         return Reader(self._document, self.content_start, self.content_end, self._depth + 1)
 
+    def elements(self, *tags: int) -> list[Element]:
+        """Return everything inside; with *tags* exactly one element of each, in this order."""
+        reader = self.children()
+        if not tags:
+            found = []
+            while not reader.at_end:
+                found.append(reader.read())
+            return found
+        found = [reader.read(tag) for tag in tags]
+        reader.finish()
+        return found
+
     def integer(self) -> int:
         """Read the content as INTEGER (X.690, 8.3)."""
         content = self.content

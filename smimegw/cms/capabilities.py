@@ -1,4 +1,4 @@
-"""SMIMECapabilities: what a signer's software can read, in order of preference (RFC 8551, 2.5.2)."""
+"""SMIMECapabilities: what a signer's software can read, preferred first (RFC 8551, 2.5.2)."""
 
 from __future__ import annotations
 

@@ -52,10 +52,10 @@ class CertificateIdentifier:
             return own == self.key_identifier
         if self.serial_number != certificate.serial_number:
             return False
-        issuer_der, _ = _issuer_and_serial(certificate.der)
-        if self.issuer_der == issuer_der:
-            return True
         try:
+            issuer_der, _ = _issuer_and_serial(certificate.der)
+            if self.issuer_der == issuer_der:
+                return True
             return canonical_name(self.issuer_der) == canonical_name(issuer_der)
         except CMSError:
             return False
@@ -138,6 +138,6 @@ def _hashed_key(certificate: Certificate) -> bytes | None:
     info = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     fields = asn1.read_document(info).children()
     fields.read(asn1.SEQUENCE)  # algorithm
-    return hashlib.sha1(  # noqa: S324 – a name, not a protection
+    return hashlib.sha1(  # a name, not a protection
         fields.read(asn1.BIT_STRING).bits(), usedforsecurity=False
     ).digest()

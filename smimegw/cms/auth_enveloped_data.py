@@ -1,0 +1,122 @@
+"""AuthEnvelopedData: content under AES-GCM, which notices every change (RFC 5083, RFC 5084)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from smimegw.cms import asn1, der
+from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.asn1 import Element
+from smimegw.cms.content_info import (
+    AUTH_ENVELOPED_DATA,
+    DATA,
+    content_info_header,
+    expect_sequence,
+)
+from smimegw.cms.enveloped_data import (
+    Enveloped,
+    encrypted_content_info_header,
+    exactly,
+    read_encrypted_content_info,
+    read_recipients,
+)
+from smimegw.errors import CMSError, DecryptionError, UnsupportedAlgorithmError
+from smimegw.limits import Limits
+
+_NONCE_OCTETS = 12
+_NONCE_OCTETS_MOST = 64
+_TAG_OCTETS = 16
+_TAG_OCTETS_LEAST = 12  # RFC 5084, 3.2: AES-GCM-ICVlen is 12 to 16
+
+
+def read_auth_enveloped_data(content: Element, limits: Limits) -> Enveloped:
+    """Read an AuthEnvelopedData.
+
+    Raises:
+        CMSError: Malformed, or without content.
+        UnsupportedAlgorithmError: Not AES-GCM.
+        LimitError: Too deep or too many elements.
+    """
+    fields = expect_sequence(content)
+    recipient_infos, more = read_recipients(fields, limits)
+    inner = read_encrypted_content_info(fields)
+    attributes = fields.optional(0xA1)
+    tag = fields.read(asn1.OCTET_STRING).octets()
+    fields.optional(0xA2)  # unauthAttrs
+    fields.finish()
+    if not inner.cipher.authenticated:
+        raise UnsupportedAlgorithmError("AuthEnvelopedData without an AES-GCM cipher")
+    if attributes is None and inner.content_type != DATA:
+        raise CMSError("AuthEnvelopedData without authAttrs (RFC 5083, 2.1)")
+    nonce = _read_parameters(inner.parameters, len(tag))
+    return Enveloped(
+        cipher=inner.cipher,
+        content_type=inner.content_type,
+        recipient_infos=recipient_infos,
+        more_recipients=more,
+        nonce=nonce,
+        encrypted_content=inner.pieces,
+        # RFC 5083, 2.2: the attributes with the tag of a SET OF
+        additional_data=(
+            b"" if attributes is None else der.value(asn1.SET, bytes(attributes.content))
+        ),
+        tag=tag,
+    )
+
+
+def decrypt_content(enveloped: Enveloped, content_key: bytes) -> bytes:
+    """Undo AES-GCM; nothing comes out unless the tag is right.
+
+    Raises:
+        DecryptionError: For every reason alike.
+    """
+    mode = modes.GCM(enveloped.nonce, enveloped.tag, min_tag_length=_TAG_OCTETS_LEAST)
+    try:
+        decryptor = Cipher(algorithms.AES(content_key), mode).decryptor()
+        decryptor.authenticate_additional_data(enveloped.additional_data)
+        content = decryptor.update(b"".join(enveloped.encrypted_content))
+        decryptor.finalize()
+    except (InvalidTag, ValueError):
+        raise DecryptionError from None
+    return content
+
+
+def write_auth_enveloped_data(
+    content: Iterable[bytes | memoryview],
+    length: int,
+    recipient_infos: bytes,
+    cipher: ContentCipher,
+    content_key: bytes,
+    rng: Callable[[int], bytes],
+) -> Iterator[bytes]:
+    """Write a ContentInfo with AuthEnvelopedData in pieces, while *content* is read."""
+    nonce = rng(_NONCE_OCTETS)
+    parameters = der.sequence(der.octet_string(nonce), der.integer(_TAG_OCTETS))
+    before = der.integer(0) + recipient_infos
+    inner = encrypted_content_info_header(cipher, parameters, length)
+    tag_header = der.header(asn1.OCTET_STRING, _TAG_OCTETS)
+    octets = len(before) + len(inner) + length + len(tag_header) + _TAG_OCTETS
+    header = der.header(asn1.SEQUENCE, octets)
+    yield content_info_header(AUTH_ENVELOPED_DATA, len(header) + octets) + header + before + inner
+    encryptor = Cipher(algorithms.AES(content_key), modes.GCM(nonce)).encryptor()
+    for piece in exactly(content, length):
+        yield encryptor.update(piece)
+    yield encryptor.finalize() + tag_header + encryptor.tag
+
+
+def _read_parameters(parameters: Element, tag_octets: int) -> bytes:
+    fields = parameters.children()
+    nonce = fields.read(asn1.OCTET_STRING).octets()
+    announced = fields.optional(asn1.INTEGER)
+    fields.finish()
+    if not 8 <= len(nonce) <= _NONCE_OCTETS_MOST:
+        raise CMSError("AES-GCM nonce is too short or too long")
+    # RFC 5084, 3.2: DEFAULT 12; the tag must be as long as announced
+    if tag_octets != (_TAG_OCTETS_LEAST if announced is None else announced.integer()):
+        raise CMSError("AES-GCM tag is not as long as announced")
+    if not _TAG_OCTETS_LEAST <= tag_octets <= _TAG_OCTETS:
+        raise CMSError("AES-GCM tag is too short or too long")
+    return nonce

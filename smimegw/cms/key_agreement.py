@@ -1,0 +1,200 @@
+"""KeyAgreeRecipientInfo with standard ECDH, X9.63 derivation and AES key wrap (RFC 5753)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from smimegw.cms import algorithm_identifiers, asn1, der
+from smimegw.cms.algorithm_identifiers import KeyAgreement
+from smimegw.cms.algorithms import (
+    DigestAlgorithm,
+    KeyEncryption,
+    KeyWrap,
+    public_key_of,
+)
+from smimegw.cms.asn1 import Element
+from smimegw.cms.identifiers import (
+    CertificateIdentifier,
+    issuer_and_serial_number,
+    read_issuer_and_serial_number,
+)
+from smimegw.cms.keys import DecryptionCredential
+from smimegw.errors import (
+    CertificateError,
+    CMSError,
+    DecryptionError,
+    UnsupportedAlgorithmError,
+)
+from smimegw.x509.certificate import Certificate
+
+_EC_PUBLIC_KEY = "1.2.840.10045.2.1"
+_CURVE_OIDS = {
+    "secp256r1": "1.2.840.10045.3.1.7",
+    "secp384r1": "1.3.132.0.34",
+    "secp521r1": "1.3.132.0.35",
+}
+_ORIGINATOR_KEY = 0xA1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAgreeRecipientInfo:
+    """A content key under an agreed key, for one recipient (RFC 5652, 6.2.2)."""
+
+    identifier: CertificateIdentifier
+    originator: Element = field(repr=False)
+    user_keying_material: bytes | None = field(repr=False)
+    algorithm: Element = field(repr=False)
+    encrypted_key: bytes = field(repr=False)
+
+    def content_key(self, credential: DecryptionCredential, key_octets: int) -> bytes:
+        """Recover a content key of *key_octets*.
+
+        Raises:
+            DecryptionError: For every reason alike.
+            KeystoreError: The key cannot be used now.
+        """
+        try:
+            own = credential.certificate.public_key
+            if not isinstance(own, ec.EllipticCurvePublicKey):
+                raise DecryptionError
+            agreement = algorithm_identifiers.read_key_agreement(self.algorithm)
+            peer = _read_originator_key(self.originator, own.curve)
+        except (CMSError, CertificateError, ValueError, UnsupportedAlgorithm):
+            raise DecryptionError from None
+        secret = credential.key.exchange(peer)
+        wrapping_key = _key_encryption_key(secret, agreement, self.user_keying_material)
+        try:
+            content_key = aes_key_unwrap(wrapping_key, self.encrypted_key)
+        except (InvalidUnwrap, ValueError):
+            raise DecryptionError from None
+        if len(content_key) != key_octets:
+            raise DecryptionError
+        return content_key
+
+
+def read_key_agree(element: Element, most: int) -> tuple[list[KeyAgreeRecipientInfo], bool]:
+    """Read one KeyAgreeRecipientInfo, one value for each of at most *most* encrypted keys.
+
+    The second value says whether there were more.
+
+    Raises:
+        CMSError: Malformed.
+    """
+    fields = element.children()
+    fields.read(asn1.INTEGER).integer()
+    originator = _sole(fields.read(0xA0))
+    material = fields.optional(0xA1)
+    algorithm = fields.read(asn1.SEQUENCE)
+    encrypted_keys = fields.read(asn1.SEQUENCE).children()
+    fields.finish()
+    user_keying_material = None
+    if material is not None:
+        user_keying_material = _sole(material).octets()
+    found: list[KeyAgreeRecipientInfo] = []
+    while not encrypted_keys.at_end:
+        if len(found) == most:
+            return found, True
+        pair = encrypted_keys.read(asn1.SEQUENCE).children()
+        identifier = _read_identifier(pair.read())
+        encrypted_key = pair.read(asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED)
+        pair.finish()
+        found.append(
+            KeyAgreeRecipientInfo(
+                identifier=identifier,
+                originator=originator,
+                user_keying_material=user_keying_material,
+                algorithm=algorithm,
+                encrypted_key=encrypted_key.octets(),
+            )
+        )
+    return found, False
+
+
+def write_key_agree(
+    certificate: Certificate, key_encryption: KeyEncryption, content_key: bytes
+) -> bytes:
+    """Wrap *content_key* for *certificate* with a new ephemeral key.
+
+    Raises:
+        UnsupportedAlgorithmError: The certificate's key is not on one of our curves.
+    """
+    key = public_key_of(certificate)
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise UnsupportedAlgorithmError(
+            f"{key_encryption.label} needs an elliptic-curve key, the certificate's is another"
+        )
+    wrap = next(wrap for wrap in KeyWrap if wrap.key_octets == len(content_key))
+    agreement = KeyAgreement(
+        key_encryption=key_encryption,
+        wrap=wrap,
+        wrap_identifier=algorithm_identifiers.write(wrap.oid),  # parameters absent (RFC 3565)
+    )
+    ephemeral = ec.generate_private_key(key.curve)
+    secret = ephemeral.exchange(ec.ECDH(), key)
+    encrypted_key = aes_key_wrap(_key_encryption_key(secret, agreement, None), content_key)
+    point = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    originator_key = der.value(
+        _ORIGINATOR_KEY, algorithm_identifiers.write(_EC_PUBLIC_KEY), der.bit_string(point)
+    )
+    return der.explicit(
+        1,
+        der.integer(3),
+        der.explicit(0, originator_key),
+        algorithm_identifiers.write_key_agreement(agreement),
+        der.sequence(
+            der.sequence(issuer_and_serial_number(certificate), der.octet_string(encrypted_key))
+        ),
+    )
+
+
+def _sole(explicit: Element) -> Element:
+    reader = explicit.children()
+    element = reader.read()
+    reader.finish()
+    return element
+
+
+def _read_identifier(element: Element) -> CertificateIdentifier:
+    if element.tag == asn1.SEQUENCE:
+        return read_issuer_and_serial_number(element)
+    if element.tag != 0xA0:  # [0] IMPLICIT RecipientKeyIdentifier
+        raise CMSError("a recipient is named in an unknown way")
+    return CertificateIdentifier(key_identifier=element.children().read(asn1.OCTET_STRING).octets())
+
+
+def _read_originator_key(originator: Element, curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
+    if originator.tag != _ORIGINATOR_KEY:
+        raise UnsupportedAlgorithmError("static-static key agreement is not supported")
+    algorithm_element, point = originator.elements(asn1.SEQUENCE, asn1.BIT_STRING)
+    algorithm = algorithm_identifiers.read(algorithm_element)
+    if algorithm.oid != _EC_PUBLIC_KEY:
+        raise UnsupportedAlgorithmError("the originator's key is not an elliptic-curve key")
+    named = None if algorithm.has_null_or_no_parameters else algorithm.parameters
+    # RFC 5480, 2.1.1: named curves only, and the recipient's
+    if named is not None and (
+        named.tag != asn1.OBJECT_IDENTIFIER or named.oid() != _CURVE_OIDS.get(curve.name)
+    ):
+        raise UnsupportedAlgorithmError("the originator's key is on another curve")
+    return ec.EllipticCurvePublicKey.from_encoded_point(curve, point.bits())
+
+
+def _key_encryption_key(
+    secret: bytes, agreement: KeyAgreement, user_keying_material: bytes | None
+) -> bytes:
+    octets = agreement.wrap.key_octets
+    digest = agreement.key_encryption.digest or DigestAlgorithm.SHA256
+    material = b""
+    if user_keying_material is not None:
+        material = der.explicit(0, der.octet_string(user_keying_material))
+    key_bits = (8 * octets).to_bytes(4, "big")
+    shared_info = der.sequence(  # ECC-CMS-SharedInfo (RFC 5753, 7.2)
+        agreement.wrap_identifier, material, der.explicit(2, der.octet_string(key_bits))
+    )
+    derivation = X963KDF(algorithm=digest.primitive(), length=octets, sharedinfo=shared_info)
+    return derivation.derive(secret)

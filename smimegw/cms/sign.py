@@ -1,0 +1,158 @@
+"""Makes SignedData with one signer, detached or with its content, in DER (RFC 5652, 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from smimegw.cms import algorithm_identifiers, asn1, der
+from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
+from smimegw.cms.attributes import write_signed_attributes
+from smimegw.cms.capabilities import Capabilities
+from smimegw.cms.content_info import DATA, SIGNED_DATA, content_info_header, write_content_info
+from smimegw.cms.identifiers import issuer_and_serial_number
+from smimegw.cms.keys import SigningCredential
+from smimegw.cms.verify import digest_of, verify_own_signature
+from smimegw.errors import UnsupportedAlgorithmError
+from smimegw.x509.certificate import Certificate
+
+
+def sign_detached(
+    digest: bytes,
+    *,
+    digest_algorithm: DigestAlgorithm,
+    credential: SigningCredential,
+    scheme: SignatureScheme,
+    signing_time: datetime,
+    capabilities: Capabilities | None,
+    encryption_certificate: Certificate | None = None,
+) -> bytes:
+    """Sign content of which only the *digest* is at hand; return a DER ContentInfo.
+
+    Args:
+        digest: Of the content, made with *digest_algorithm*.
+        digest_algorithm: For content and signed attributes.
+        credential: Whose signature it becomes; certificate and chain go along.
+        scheme: One that the key can do.
+        signing_time: Becomes the signingTime attribute; aware.
+        capabilities: Becomes the SMIMECapabilities attribute.
+        encryption_certificate: Becomes the SMIMEEncryptionKeyPreference attribute.
+
+    Raises:
+        UnsupportedAlgorithmError: The key cannot do that.
+        SignatureError: ``signature``: the key is not the certificate's.
+        KeystoreError: The key cannot be used now.
+    """
+    signer_info = _signer_info(
+        digest,
+        digest_algorithm=digest_algorithm,
+        credential=credential,
+        scheme=scheme,
+        signing_time=signing_time,
+        capabilities=capabilities,
+        encryption_certificate=encryption_certificate,
+    )
+    return write_content_info(
+        SIGNED_DATA,
+        der.sequence(
+            _before_content(digest_algorithm),
+            der.sequence(der.oid(DATA)),
+            _after_content(credential, signer_info),
+        ),
+    )
+
+
+def sign_opaque(
+    content: bytes,
+    *,
+    digest_algorithm: DigestAlgorithm,
+    credential: SigningCredential,
+    scheme: SignatureScheme,
+    signing_time: datetime,
+    capabilities: Capabilities | None,
+    encryption_certificate: Certificate | None = None,
+) -> bytes:
+    """Sign *content* and put it inside; return a DER ContentInfo.
+
+    Arguments and errors are those of `sign_detached`.
+    """
+    signer_info = _signer_info(
+        digest_of(digest_algorithm, (content,)),
+        digest_algorithm=digest_algorithm,
+        credential=credential,
+        scheme=scheme,
+        signing_time=signing_time,
+        capabilities=capabilities,
+        encryption_certificate=encryption_certificate,
+    )
+    # headers are made from lengths, so that the content is copied once only
+    octet_string = der.header(asn1.OCTET_STRING, len(content))
+    explicit = der.header(0xA0, len(octet_string) + len(content))
+    data = der.oid(DATA)
+    inner = len(data) + len(explicit) + len(octet_string) + len(content)
+    encapsulated = der.header(asn1.SEQUENCE, inner) + data + explicit + octet_string
+    before = _before_content(digest_algorithm) + encapsulated
+    after = _after_content(credential, signer_info)
+    body_octets = len(before) + len(content) + len(after)
+    signed_data = der.header(asn1.SEQUENCE, body_octets)
+    head = content_info_header(SIGNED_DATA, len(signed_data) + body_octets)
+    return b"".join((head, signed_data, before, content, after))
+
+
+def certificates_only(certificates: Iterable[Certificate], crls: Iterable[bytes] = ()) -> bytes:
+    """Write SignedData without signers that carries certificates and CRLs (RFC 8551, 3.8)."""
+    revocations = tuple(crls)
+    return write_content_info(
+        SIGNED_DATA,
+        der.sequence(
+            der.integer(1),
+            der.set_of(()),
+            der.sequence(der.oid(DATA)),
+            der.set_of({certificate.der for certificate in certificates}, tag=0xA0),
+            der.set_of(revocations, tag=0xA1) if revocations else b"",
+            der.set_of(()),
+        ),
+    )
+
+
+def _signer_info(
+    digest: bytes,
+    *,
+    digest_algorithm: DigestAlgorithm,
+    credential: SigningCredential,
+    scheme: SignatureScheme,
+    signing_time: datetime,
+    capabilities: Capabilities | None,
+    encryption_certificate: Certificate | None,
+) -> bytes:
+    if digest_algorithm.is_weak or len(digest) != digest_algorithm.primitive().digest_size:
+        raise UnsupportedAlgorithmError(f"{digest_algorithm.value} digest that cannot be signed")
+    attributes = write_signed_attributes(
+        content_type=DATA,
+        message_digest=digest,
+        certificate=credential.certificate,
+        signing_time=signing_time,
+        capabilities=capabilities,
+        encryption_certificate=encryption_certificate,
+    )
+    signature = credential.key.sign(attributes, scheme, digest_algorithm)
+    # somebody else's key, or a token that miscalculates, must not reach a reader
+    verify_own_signature(credential.certificate, signature, attributes, scheme, digest_algorithm)
+    return der.sequence(
+        der.integer(1),
+        issuer_and_serial_number(credential.certificate),
+        algorithm_identifiers.write_digest(digest_algorithm),
+        b"\xa0" + attributes[1:],  # [0] IMPLICIT
+        algorithm_identifiers.write_signature(scheme, digest_algorithm),
+        der.octet_string(signature),
+    )
+
+
+def _before_content(digest_algorithm: DigestAlgorithm) -> bytes:
+    identifiers = (algorithm_identifiers.write_digest(digest_algorithm),)
+    return der.integer(1) + der.set_of(identifiers)
+
+
+def _after_content(credential: SigningCredential, signer_info: bytes) -> bytes:
+    certificates = {certificate.der for certificate in (credential.certificate, *credential.chain)}
+    return der.set_of(certificates, tag=0xA0) + der.set_of((signer_info,))

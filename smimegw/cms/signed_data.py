@@ -1,0 +1,185 @@
+"""Reads SignedData in BER without checking it; the way in for signing and verifying, too.
+
+`sign_detached`, `sign_opaque` and `verify_signer_info` are offered here beside `parse_signed_data`
+because whoever deals with signatures needs this one module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from smimegw.cms import algorithm_identifiers, asn1, der
+from smimegw.cms.algorithm_identifiers import SignatureAlgorithm
+from smimegw.cms.algorithms import DigestAlgorithm
+from smimegw.cms.asn1 import Element, Reader
+from smimegw.cms.content_info import SIGNED_DATA, expect_sequence, read_content_info
+from smimegw.cms.identifiers import CertificateIdentifier, read_identifier
+from smimegw.cms.sign import certificates_only, sign_detached, sign_opaque
+from smimegw.cms.verify import CheckedSignature, verify_signer_info
+from smimegw.errors import CertificateError, CMSError, LimitError, UnsupportedAlgorithmError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.x509.certificate import Certificate
+
+__all__ = [
+    "CheckedSignature",
+    "SignedData",
+    "SignerInfo",
+    "certificates_only",
+    "parse_signed_data",
+    "sign_detached",
+    "sign_opaque",
+    "verify_signer_info",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignerInfo:
+    """One signer's record, read but not checked.
+
+    Attributes:
+        identifier: Names the signer's certificate.
+        digest_algorithm: None when not one of ours; then *unsupported* says which.
+        signature_algorithm: None when not one of ours.
+        signed_attributes: The SET OF Attribute whose octets were signed; None when absent.
+        signature: The signature's octets.
+        unsupported: Why an algorithm is None.
+    """
+
+    identifier: CertificateIdentifier
+    digest_algorithm: DigestAlgorithm | None
+    signature_algorithm: SignatureAlgorithm | None
+    signed_attributes: bytes | None = field(repr=False)
+    signature: bytes = field(repr=False)
+    unsupported: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedData:
+    """A SignedData, read but not checked.
+
+    Attributes:
+        content_type: OID of the encapsulated (or detached) content's type.
+        encapsulated: The content; None when the signature is detached.
+        certificates: Those that parse among the first limits.certificates.
+        certificates_ignored: How many others were there.
+        crls: CertificateLists in DER, not looked at.
+        signer_infos: In the order given; empty when only certificates are carried.
+    """
+
+    content_type: str
+    encapsulated: bytes | None = field(repr=False)
+    certificates: tuple[Certificate, ...]
+    certificates_ignored: int
+    crls: tuple[bytes, ...] = field(repr=False)
+    signer_infos: tuple[SignerInfo, ...]
+
+
+def parse_signed_data(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> SignedData:
+    """Read a ContentInfo that holds SignedData, DER or BER, in linear time.
+
+    Raises:
+        CMSError: Malformed, truncated, followed by other octets, or another content type.
+        LimitError: Too deep, too many elements, or more than limits.signer_infos signers.
+    """
+    oid, content = read_content_info(octets, limits)
+    if oid != SIGNED_DATA:
+        raise CMSError("the CMS content is not SignedData")
+    fields = expect_sequence(content)
+    fields.read(asn1.INTEGER).integer()
+    fields.read(asn1.SET)  # digestAlgorithms: only a hint, each SignerInfo has its own
+    content_type, encapsulated = _read_encapsulated(fields.read(asn1.SEQUENCE))
+    certificates, ignored = _read_certificates(fields.optional(0xA0), limits)
+    crls = _read_crls(fields.optional(0xA1), limits)
+    signer_infos = _read_signer_infos(fields.read(asn1.SET).children(), limits)
+    fields.finish()
+    return SignedData(
+        content_type=content_type,
+        encapsulated=encapsulated,
+        certificates=certificates,
+        certificates_ignored=ignored,
+        crls=crls,
+        signer_infos=signer_infos,
+    )
+
+
+def _read_encapsulated(element: Element) -> tuple[str, bytes | None]:
+    fields = element.children()
+    content_type = fields.read(asn1.OBJECT_IDENTIFIER).oid()
+    explicit = fields.optional(0xA0)
+    fields.finish()
+    if explicit is None:
+        return content_type, None
+    reader = explicit.children()
+    content = reader.read(asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED).octets()
+    reader.finish()
+    return content_type, content
+
+
+def _read_certificates(
+    element: Element | None, limits: Limits
+) -> tuple[tuple[Certificate, ...], int]:
+    found: dict[Certificate, None] = {}
+    seen = 0
+    reader = element.children() if element is not None else None
+    while reader is not None and not reader.at_end:
+        choice = reader.read()
+        seen += 1
+        # beyond the limit and other kinds ([0] … [3]) are ignored: a signer whose certificate is
+        # not found is an answer of its own
+        if seen > limits.certificates or choice.tag != asn1.SEQUENCE:
+            continue
+        try:
+            found[Certificate.parse(choice.encoded)] = None
+        except (CertificateError, CMSError):
+            continue
+    return tuple(found), seen - len(found)
+
+
+def _read_crls(element: Element | None, limits: Limits) -> tuple[bytes, ...]:
+    if element is None:
+        return ()
+    reader, found = element.children(), []
+    while not reader.at_end:
+        choice = reader.read()
+        if choice.tag == asn1.SEQUENCE and len(choice.content) <= limits.crl_octets:
+            found.append(choice.encoded)
+    return tuple(found)
+
+
+def _read_signer_infos(reader: Reader, limits: Limits) -> tuple[SignerInfo, ...]:
+    found: list[SignerInfo] = []
+    while not reader.at_end:
+        if len(found) == limits.signer_infos:
+            raise LimitError("signer_infos", f"more than {limits.signer_infos} signers")
+        found.append(_read_signer_info(reader.read(asn1.SEQUENCE)))
+    return tuple(found)
+
+
+def _read_signer_info(element: Element) -> SignerInfo:
+    fields = element.children()
+    fields.read(asn1.INTEGER).integer()
+    identifier = read_identifier(fields.read())
+    digest_element = fields.read(asn1.SEQUENCE)
+    attributes = fields.optional(0xA0)
+    algorithm_element = fields.read(asn1.SEQUENCE)
+    signature = fields.read(asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED).octets()
+    fields.optional(0xA1)  # unsigned attributes: anybody may have added them
+    fields.finish()
+    digest = algorithm = None
+    unsupported = ""
+    try:
+        digest = algorithm_identifiers.read_digest(digest_element)
+        algorithm = algorithm_identifiers.read_signature(algorithm_element)
+    except UnsupportedAlgorithmError as exc:
+        unsupported = str(exc)
+    return SignerInfo(
+        identifier=identifier,
+        digest_algorithm=digest,
+        signature_algorithm=algorithm,
+        # RFC 5652, 5.4: signed is the SET OF with its own tag and a definite length
+        signed_attributes=(
+            None if attributes is None else der.value(asn1.SET, bytes(attributes.content))
+        ),
+        signature=signature,
+        unsupported=unsupported,
+    )

@@ -1,0 +1,244 @@
+"""Checks one SignerInfo against content and certificates; no certification path here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from smimegw.cms.algorithm_identifiers import SignatureAlgorithm
+from smimegw.cms.algorithms import DigestAlgorithm, PublicKey, SignatureScheme, public_key_of
+from smimegw.cms.attributes import (
+    SignedAttributes,
+    looks_like_signed_attributes,
+    read_signed_attributes,
+)
+from smimegw.cms.capabilities import Capabilities
+from smimegw.cms.content_info import DATA
+from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.cms.keys import pss_padding
+from smimegw.errors import CMSError, SignatureError, UnsupportedAlgorithmError
+from smimegw.x509.certificate import Certificate
+
+if TYPE_CHECKING:
+    from smimegw.cms.signed_data import SignedData, SignerInfo
+
+_HEAD_OCTETS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedSignature:
+    """A signature that holds mathematically; its certificate is NOT validated.
+
+    Attributes:
+        certificate: Whose key made the signature.
+        signing_time: The signer's claim, None when absent.
+        capabilities: What the signer's software reads, if it says so under its signature.
+        encryption_key: The certificate the signer prefers to be encrypted to, if it says so.
+        has_signed_attributes: False when the content was signed directly.
+    """
+
+    certificate: Certificate
+    digest_algorithm: DigestAlgorithm
+    scheme: SignatureScheme
+    signing_time: datetime | None = None
+    capabilities: Capabilities | None = None
+    encryption_key: CertificateIdentifier | None = None
+    has_signed_attributes: bool = True
+
+    @property
+    def label(self) -> str:
+        """The name for records and result fields, such as ``rsa-pss-sha256``."""
+        return f"{self.scheme.value}-{self.digest_algorithm.value}"
+
+
+def verify_signer_info(
+    signed_data: SignedData,
+    signer_info: SignerInfo,
+    content: Iterable[bytes] | None = None,
+    extra_certificates: Iterable[Certificate] = (),
+) -> CheckedSignature:
+    """Check content and signature of one signer (RFC 5652, 5.6).
+
+    Args:
+        signed_data: What *signer_info* belongs to.
+        signer_info: One of its signers.
+        content: The detached content in pieces; None to take the encapsulated one.  When there is
+            encapsulated content as well, both must be what was signed.
+        extra_certificates: More places to look for the signer's certificate.
+
+    Raises:
+        SignatureError: It does not hold; the reason says why.
+        UnsupportedAlgorithmError: An algorithm or its parameters are not accepted.
+        CMSError: The signed attributes are malformed, or there is no content at all.
+    """
+    digest_algorithm, algorithm = _algorithms(signer_info)
+    digest, head = _content_digest(signed_data, content, digest_algorithm)
+    attributes = None
+    signed_digest = digest
+    if signer_info.signed_attributes is None:
+        # RFC 5652, 5.3: other content types need signed attributes
+        if signed_data.content_type != DATA or looks_like_signed_attributes(head):
+            raise SignatureError("attributes", "signed attributes are missing")
+    else:
+        attributes = read_signed_attributes(signer_info.signed_attributes)
+        _compare(attributes, signed_data.content_type, digest)
+        signed_digest = _digest(digest_algorithm, (signer_info.signed_attributes,))[0]
+    certificate = _signer(
+        _candidates(signed_data, signer_info, extra_certificates, attributes),
+        signer_info.signature,
+        signed_digest,
+        (digest_algorithm, algorithm),
+    )
+    return CheckedSignature(
+        certificate=certificate,
+        digest_algorithm=digest_algorithm,
+        scheme=algorithm.scheme,
+        signing_time=attributes.signing_time if attributes else None,
+        capabilities=attributes.capabilities if attributes else None,
+        encryption_key=attributes.encryption_key if attributes else None,
+        has_signed_attributes=attributes is not None,
+    )
+
+
+def digest_of(algorithm: DigestAlgorithm, pieces: Iterable[bytes]) -> bytes:
+    """Digest content that comes in pieces."""
+    return _digest(algorithm, pieces)[0]
+
+
+def verify_own_signature(
+    certificate: Certificate,
+    signature: bytes,
+    signed: bytes,
+    scheme: SignatureScheme,
+    digest_algorithm: DigestAlgorithm,
+) -> None:
+    """Make sure that a signature just made belongs to *certificate*.
+
+    Raises:
+        SignatureError: ``signature``: it was made with another key.
+        UnsupportedAlgorithmError: The certificate's key is none we use.
+    """
+    algorithm = SignatureAlgorithm(
+        scheme=scheme,
+        digest=digest_algorithm,
+        salt_octets=digest_algorithm.primitive().digest_size,
+    )
+    key = public_key_of(certificate)
+    try:
+        _verify(
+            key, signature, digest_of(digest_algorithm, (signed,)), (digest_algorithm, algorithm)
+        )
+    except (InvalidSignature, ValueError):
+        raise SignatureError("signature", "the signing key is not the certificate's") from None
+
+
+def _algorithms(signer_info: SignerInfo) -> tuple[DigestAlgorithm, SignatureAlgorithm]:
+    digest, algorithm = signer_info.digest_algorithm, signer_info.signature_algorithm
+    if digest is None or algorithm is None:
+        raise UnsupportedAlgorithmError(signer_info.unsupported)
+    if algorithm.digest not in (None, digest):
+        raise SignatureError("algorithm", "digest and signature algorithm contradict each other")
+    return digest, algorithm
+
+
+def _content_digest(
+    signed_data: SignedData, content: Iterable[bytes] | None, algorithm: DigestAlgorithm
+) -> tuple[bytes, bytes]:
+    encapsulated = signed_data.encapsulated
+    if encapsulated is None and content is None:
+        raise CMSError("the signature is detached and no content was given")
+    if encapsulated is None or content is None:
+        pieces: Iterable[bytes] = (encapsulated or b"",) if content is None else content
+        return _digest(algorithm, pieces)
+    found = _digest(algorithm, content)
+    # a reader of one could be shown the other (cases H21)
+    if _digest(algorithm, (encapsulated,))[0] != found[0]:
+        raise SignatureError("digest", "the detached signature carries different content")
+    return found
+
+
+def _digest(algorithm: DigestAlgorithm, pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
+    state, head = hashes.Hash(algorithm.primitive()), b""
+    for piece in pieces:
+        if len(head) < _HEAD_OCTETS:
+            head += bytes(piece[: _HEAD_OCTETS - len(head)])
+        state.update(piece)
+    return state.finalize(), head
+
+
+def _compare(attributes: SignedAttributes, content_type: str, digest: bytes) -> None:
+    if attributes.content_type != content_type:
+        raise SignatureError("attributes", "contentType contradicts the content")
+    if attributes.message_digest != digest:
+        raise SignatureError("digest", "the content was changed after it was signed")
+
+
+def _candidates(
+    signed_data: SignedData,
+    signer_info: SignerInfo,
+    extra_certificates: Iterable[Certificate],
+    attributes: SignedAttributes | None,
+) -> list[Certificate]:
+    known = dict.fromkeys((*signed_data.certificates, *extra_certificates))
+    named = [certificate for certificate in known if signer_info.identifier.matches(certificate)]
+    if not named:
+        raise SignatureError("no-certificate", "the signer's certificate is not at hand")
+    # RFC 5035, 5.4: another certificate with the same key or name must not be slipped in
+    meant = [
+        certificate for certificate in named if not attributes or attributes.names(certificate)
+    ]
+    if not meant:
+        raise SignatureError("attributes", "signingCertificate names another certificate")
+    return named
+
+
+def _signer(
+    candidates: list[Certificate],
+    signature: bytes,
+    digest: bytes,
+    algorithms: tuple[DigestAlgorithm, SignatureAlgorithm],
+) -> Certificate:
+    unusable = ""
+    for certificate in candidates:
+        try:
+            key = public_key_of(certificate)
+        except UnsupportedAlgorithmError as exc:
+            unusable = str(exc)
+            continue
+        try:
+            _verify(key, signature, digest, algorithms)
+        except InvalidSignature:
+            continue
+        except (ValueError, UnsupportedAlgorithm) as exc:
+            unusable = str(exc)
+            continue
+        return certificate
+    if unusable:
+        raise SignatureError("algorithm", unusable)
+    raise SignatureError("signature", "the signature does not belong to content and certificate")
+
+
+def _verify(
+    key: PublicKey,
+    signature: bytes,
+    digest: bytes,
+    algorithms: tuple[DigestAlgorithm, SignatureAlgorithm],
+) -> None:
+    digest_algorithm, algorithm = algorithms
+    primitive = digest_algorithm.primitive()
+    prehashed = Prehashed(primitive)
+    if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PKCS1V15:
+        key.verify(signature, digest, padding.PKCS1v15(), prehashed)
+    elif isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PSS:
+        key.verify(signature, digest, pss_padding(primitive, algorithm.salt_octets), prehashed)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm.scheme is SignatureScheme.ECDSA:
+        key.verify(signature, digest, ec.ECDSA(prehashed))
+    else:
+        raise ValueError("the certificate's key is not of the kind the signature names")
