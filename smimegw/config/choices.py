@@ -1,0 +1,64 @@
+"""Words that a configuration key may hold when it holds one of a few."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Protocol(StrEnum):
+    """What is spoken on a connection."""
+
+    SMTP = "smtp"
+    LMTP = "lmtp"
+
+
+class AuthenticationMode(StrEnum):
+    """Who judges a login."""
+
+    NEXT_HOP = "next-hop"
+    NONE = "none"
+
+
+class TLSMode(StrEnum):
+    """How much TLS is demanded of a next hop."""
+
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    REQUIRED = "required"
+    VERIFY = "verify"
+
+
+class RevocationMode(StrEnum):
+    """What an unknown revocation status means."""
+
+    REQUIRE = "require"
+    PREFER = "prefer"
+
+
+class KeystoreKind(StrEnum):
+    """Kinds of keystores."""
+
+    FILES = "files"
+
+
+class LogFormat(StrEnum):
+    """How log lines look."""
+
+    POSTFIX = "postfix"
+    JSON = "json"
+
+
+class LogAddresses(StrEnum):
+    """How much of an address a log line shows."""
+
+    FULL = "full"
+    DOMAIN = "domain"
+    HASH = "hash"
+
+
+class LogLevel(StrEnum):
+    """The least severe events that are logged."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"

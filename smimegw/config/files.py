@@ -1,0 +1,115 @@
+"""Checks every file that the configuration names: there, readable, and what it should be."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from smimegw.config.model import Configuration, LDAPDirectory
+from smimegw.config.values import Secret
+from smimegw.errors import ConfigurationError
+from smimegw.toml.lines import KeyPath
+from smimegw.toml.structure import Fault
+
+_KEY_OCTETS = 32
+
+
+def file_faults(configuration: Configuration) -> Iterator[Fault]:
+    """Yield every named file that is missing, unreadable or not what it should be."""
+    yield from _connection_faults(configuration)
+    yield from _directory_faults(configuration)
+    for key in ("anchors", "intermediates", "crls"):
+        for index, place in enumerate(getattr(configuration.trust, key)):
+            yield from _unreadable(place, ("trust", key, index), directory=True)
+    if configuration.keystore.key_encryption_key is not None:
+        path = ("keystore", "key_encryption_key")
+        yield from _key_encryption_key_faults(configuration.keystore.key_encryption_key, path)
+    if not configuration.policies.path.is_dir():
+        message = f"there is no directory {configuration.policies.path}"
+        yield Fault(("policies", "path"), message)
+
+
+def _connection_faults(configuration: Configuration) -> Iterator[Fault]:
+    for name, listener in configuration.listener.items():
+        path = ("listener", name)
+        if listener.tls is not None:
+            yield from _tls_faults(listener.tls.certificate, listener.tls.key, (*path, "tls"))
+        if listener.senders is not None:
+            yield from _unreadable(listener.senders, (*path, "senders"))
+    for name, next_hop in configuration.next_hop.items():
+        if next_hop.tls.ca is not None:
+            yield from _authority_faults(next_hop.tls.ca, ("next_hop", name, "tls", "ca"))
+
+
+def _directory_faults(configuration: Configuration) -> Iterator[Fault]:
+    for index, directory in enumerate(configuration.directory):
+        path = ("directory", index)
+        if not isinstance(directory, LDAPDirectory):
+            continue
+        if directory.ca is not None:
+            yield from _authority_faults(directory.ca, (*path, "ca"))
+        if directory.bind is not None:
+            yield from _secret_faults(directory.bind.password, (*path, "bind", "password"))
+
+
+def _unreadable(place: Path, path: KeyPath, *, directory: bool = False) -> Iterator[Fault]:
+    if not place.exists():
+        yield Fault(path, f"there is no file {place}")
+    elif place.is_dir() and not directory:
+        yield Fault(path, f"{place} is a directory, a file is needed")
+    elif not os.access(place, os.R_OK):
+        yield Fault(path, f"{place} is not readable for this user (permissions)")
+
+
+def _secret_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]:
+    try:
+        secret.read()
+    except ConfigurationError as error:
+        yield Fault(path, str(error))
+
+
+def _key_encryption_key_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]:
+    try:
+        octets = secret.read()
+    except ConfigurationError as error:
+        yield Fault(path, str(error))
+        return
+    try:
+        decoded = base64.b64decode(octets, validate=True)
+    except binascii.Error:
+        decoded = octets
+    if _KEY_OCTETS not in (len(octets), len(decoded)):
+        yield Fault(path, f"is not {_KEY_OCTETS} octets, raw or in base64  (secret {secret})")
+
+
+def _tls_faults(certificate: Path, key: Secret, path: KeyPath) -> Iterator[Fault]:
+    faults = [*_unreadable(certificate, (*path, "certificate"))]
+    faults += _secret_faults(key, (*path, "key"))
+    yield from faults
+    key_path = key.path
+    if faults or key_path is None:
+        return
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key_path, password="")
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        message = f"{certificate} and its key cannot be used together: {reason}"
+        yield Fault((*path, "certificate"), message)
+
+
+def _authority_faults(place: Path, path: KeyPath) -> Iterator[Fault]:
+    unreadable = [*_unreadable(place, path)]
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        x509.load_pem_x509_certificates(place.read_bytes())
+    except ValueError:
+        yield Fault(path, f"{place} holds no PEM certificate")

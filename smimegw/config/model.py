@@ -1,0 +1,348 @@
+"""Every key of the configuration as frozen dataclasses; their texts make the annotated sample.
+
+Each field is explained in its class's ``Attributes``: this text is the comment in the sample and
+the answer of ``smimegw config explain``.  ``Example:`` at the end is the value the sample shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from smimegw.config.choices import (
+    AuthenticationMode,
+    KeystoreKind,
+    LogAddresses,
+    LogFormat,
+    LogLevel,
+    Protocol,
+    RevocationMode,
+    TLSMode,
+)
+from smimegw.config.values import Domain, Endpoint, IPNetwork, Secret, network
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.transaction import ListenerRole
+
+_LOCAL_STATUS = Endpoint("127.0.0.1", 9464)
+EVERYBODY: tuple[IPNetwork, ...] = (network("0.0.0.0/0"), network("::/0"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """The gateway itself.
+
+    Attributes:
+        hostname: Our name in greetings, Received and Authentication-Results.
+            Example: "gw.corp.example"
+        internal_domains: Domains that are ours; a mail from them is outbound.
+            Example: ["corp.example"]
+        strict: A key opens only mail that is addressed to its own mailbox.
+        state_directory: Where the database, the keystore and the decision records live.
+        keep_original: Attach the original of an opaque-signed message when it is unwrapped.
+        worker_threads: Threads for cryptography; one per processor core is enough.
+        strict_local_part: Domains in which upper and lower case before the @ differ.
+    """
+
+    hostname: Domain
+    internal_domains: tuple[Domain, ...]
+    strict: bool = True
+    state_directory: Path = Path("/var/lib/smimegw")
+    keep_original: bool = False
+    worker_threads: int = 2
+    strict_local_part: tuple[Domain, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerTLS:
+    """TLS of a listener.
+
+    Attributes:
+        certificate: PEM file with our certificate and its intermediates.
+            Example: "/etc/smimegw/tls.pem"
+        key: The private key, as { credential = … } or { file = … }.
+            Example: { credential = "tls-key" }
+        require: Refuse MAIL before STARTTLS.
+        implicit: TLS from the first octet, without STARTTLS.
+    """
+
+    certificate: Path
+    key: Secret
+    require: bool = False
+    implicit: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """A port we listen on; the name is free, each role may be used several times.
+
+    Attributes:
+        role: submission (users' clients), relay (our mail server, outbound) or mx (mail from
+            outside); default is the listener's name when that is a role.
+        address: Address and port to listen on. Example: "127.0.0.1:10025"
+        protocol: smtp or lmtp.
+        peers: IP addresses and networks that may connect; default for submission and mx is
+            everybody, relay needs a list. Example: ["192.0.2.10"]
+        next_hop: Name of the next hop that gets the mail; default "in" for mx, else "out".
+        tls: Our certificate and key; without it there is no STARTTLS.
+        xforward_from: Addresses whose XFORWARD command is believed (Postfix's queue id).
+        auth: Logins of a submission listener: next-hop (its default) passes user and password on
+            to the next hop, which judges them; none offers no AUTH.
+        senders: File that lists for each login the addresses it may use in From, one line each:
+            login, colon, addresses separated by commas.
+    """
+
+    role: ListenerRole
+    address: Endpoint
+    protocol: Protocol = Protocol.SMTP
+    peers: tuple[IPNetwork, ...] = ()
+    next_hop: str = ""
+    tls: ListenerTLS | None = None
+    xforward_from: tuple[IPNetwork, ...] = ()
+    auth: AuthenticationMode = AuthenticationMode.NONE
+    senders: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHopTLS:
+    """TLS towards a next hop.
+
+    Attributes:
+        mode: none, opportunistic (unverified, clear when not offered), required (unverified) or
+            verify (certificate and name must be right).
+        ca: PEM file of the authorities for mode verify; default is the system's list.
+    """
+
+    mode: TLSMode = TLSMode.OPPORTUNISTIC
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextHop:
+    """A server that takes mail after us.
+
+    Attributes:
+        address: Host and port. Example: "127.0.0.1:10026"
+        protocol: smtp or lmtp.
+        tls: How much TLS is demanded.
+    """
+
+    address: Endpoint
+    protocol: Protocol = Protocol.SMTP
+    tls: NextHopTLS = NextHopTLS()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """The identity with which we search an LDAP directory.
+
+    Attributes:
+        dn: Distinguished name. Example: "cn=smimegw,ou=services,dc=corp,dc=example"
+        password: Its password. Example: { credential = "ldap-password" }
+    """
+
+    dn: str
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """How long answers of a directory are kept.
+
+    Attributes:
+        found: Certificates that were found.
+        absent: The answer that there is none.
+        stale: How old a found answer may be while the directory is unreachable.
+    """
+
+    found: timedelta = timedelta(hours=1)
+    absent: timedelta = timedelta(minutes=5)
+    stale: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LDAPDirectory:
+    """An LDAP directory that holds people's certificates.
+
+    Attributes:
+        kind: "ldap".
+        name: Our name for it in logs. Example: "staff"
+        url: One or more URLs separated by spaces, tried in order; ldaps://, or ldap:// with
+            start_tls or to this host. Example: "ldaps://ldap.corp.example"
+        base: Where the search begins. Example: "ou=people,dc=corp,dc=example"
+        filter: The search filter; %{address}, %{local_part} and %{domain} are replaced, escaped.
+        attributes: Attributes that hold certificates.
+        bind: Our identity; without it the search is anonymous.
+        ca: PEM file of the authorities for TLS; default is the system's list.
+        start_tls: Use StartTLS on an ldap:// URL.
+        deadline: Time for one look-up, all servers together.
+        cache: How long answers are kept.
+        authority_base: Where CA certificates and CRLs are searched; default is base.
+    """
+
+    kind: str = "ldap"
+    name: str
+    url: str
+    base: str
+    filter: str = "(mail=%{address})"
+    attributes: tuple[str, ...] = ("userSMIMECertificate", "userCertificate;binary")
+    bind: Bind | None = None
+    ca: Path | None = None
+    start_tls: bool = False
+    deadline: timedelta = timedelta(seconds=2)
+    cache: Cache = Cache()
+    authority_base: str = ""
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URLs in order."""
+        return tuple(self.url.split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedDirectory:
+    """The gateway's own database of certificates.
+
+    Attributes:
+        kind: "embedded".
+        name: Our name for it in logs.
+        path: The database file; default smimegw.db in the state directory.
+    """
+
+    kind: str = "embedded"
+    name: str = "embedded"
+    path: Path | None = None
+
+
+Directory = LDAPDirectory | EmbeddedDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Which certification authorities are believed.
+
+    Attributes:
+        anchors: Files or directories of PEM or DER certificates trusted for e-mail.
+            Example: ["/etc/smimegw/trust"]
+        intermediates: Files or directories of certificates that help to build paths.
+        crls: Files or directories of revocation lists.
+    """
+
+    anchors: tuple[Path, ...] = ()
+    intermediates: tuple[Path, ...] = ()
+    crls: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """How revocation is judged.
+
+    Attributes:
+        mode: require (a certificate of unknown status is not used) or prefer.
+        crl_grace: How long a CRL counts after its nextUpdate.
+    """
+
+    mode: RevocationMode = RevocationMode.REQUIRE
+    crl_grace: timedelta = timedelta(hours=72)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keystore:
+    """Where private keys live, encrypted.
+
+    Attributes:
+        kind: "files".
+        path: Directory of the key files; default keys in the state directory.
+        key_encryption_key: The key that encrypts the others, 32 octets in base64; without it
+            the keystore is locked. Example: { credential = "key-encryption-key" }
+    """
+
+    kind: KeystoreKind = KeystoreKind.FILES
+    path: Path | None = None
+    key_encryption_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policies:
+    """The rules.
+
+    Attributes:
+        path: Directory of *.toml policy files, read in name order; read again on SIGHUP.
+    """
+
+    path: Path = Path("/etc/smimegw/policies")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """Log lines.
+
+    Attributes:
+        format: postfix (lines in Postfix's grammar) or json.
+        addresses: full, domain (local part hidden) or hash (keyed hash of the local part).
+        level: info, warning or error.
+    """
+
+    format: LogFormat = LogFormat.POSTFIX
+    addresses: LogAddresses = LogAddresses.FULL
+    level: LogLevel = LogLevel.INFO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """The local status port: /live, /ready and /metrics.
+
+    Attributes:
+        address: Address and port; keep it local, there is no login.
+    """
+
+    address: Endpoint = _LOCAL_STATUS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Everything in smimegw.toml and smimegw.toml.d/*.toml.
+
+    Attributes:
+        version: Version of the configuration format.
+        gateway: The gateway itself.
+        listener: Ports we listen on, by name.
+        next_hop: Servers that take mail after us, by name.
+        directory: Where certificates are looked for, in this order; none means the embedded one.
+        trust: Which authorities are believed.
+        revocation: How revocation is judged.
+        keystore: Where private keys live.
+        policies: The rules.
+        log: Log lines.
+        metrics: The status port.
+        limits: Numbers that bound what strangers can make us do.
+    """
+
+    version: int
+    gateway: Gateway
+    listener: Mapping[str, Listener]
+    next_hop: Mapping[str, NextHop]
+    directory: tuple[Directory, ...] = ()
+    trust: Trust = Trust()
+    revocation: Revocation = Revocation()
+    keystore: Keystore = Keystore()
+    policies: Policies = Policies()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+    limits: Limits = DEFAULT_LIMITS
+
+    @property
+    def directories(self) -> tuple[Directory, ...]:
+        """The directories, the embedded default applied."""
+        return self.directory or (EmbeddedDirectory(),)
+
+    @property
+    def database_path(self) -> Path:
+        """The embedded database's default place."""
+        return self.gateway.state_directory / "smimegw.db"
+
+    @property
+    def keystore_path(self) -> Path:
+        """The keystore's directory, default applied."""
+        return self.keystore.path or self.gateway.state_directory / "keys"

@@ -1,0 +1,1 @@
+"""TOML files that administrators write: values, the line of every key, every mistake at once."""
