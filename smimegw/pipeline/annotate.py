@@ -1,0 +1,157 @@
+"""Write the results on top of an inbound message, one field per fact, closed vocabulary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from smimegw.addresses import NamedMailbox
+from smimegw.mime.build import boundary as new_boundary
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderField, HeaderSection, field
+from smimegw.smime.report import EncryptionReport, LayerReport, SignatureReport
+from smimegw.smtp.trace import authentication_results, quoted
+
+_ADOPTED: Final = ("content-", "mime-version")  # of an inner header section nothing else is taken
+_SHOWN_ADDRESS = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
+_EXPLANATIONS = {"pass": "signature valid", "none": "not signed"}
+_SEVERITY = ("fail", "permerror", "temperror", "policy", "neutral", "none", "pass")
+
+
+def overall(reports: Sequence[LayerReport]) -> SignatureReport | None:
+    """The signature that stands for the message: the worst one; None when nothing is signed."""
+    signatures = [entry for entry in reports if isinstance(entry, SignatureReport)]
+    return min(signatures, key=lambda entry: _SEVERITY.index(entry.result), default=None)
+
+
+def result_fields(
+    reports: Sequence[LayerReport], hostname: str, author: NamedMailbox | None
+) -> tuple[HeaderField, ...]:
+    """Authentication-Results and X-Smimegw-* for one copy."""
+    signature = overall(reports)
+    fields = [_authentication_results(signature, hostname)]
+    for entry in reports:
+        if isinstance(entry, SignatureReport):
+            fields.append(_signature(entry))
+        else:
+            fields.append(_encryption(entry))
+    fields.append(_status(reports, signature))
+    if author is not None and shows_other_address(author):
+        fields.append(field("X-Smimegw-From-Warning", "display name shows another address"))
+    return tuple(fields)
+
+
+def _authentication_results(signature: SignatureReport | None, hostname: str) -> HeaderField:
+    if signature is None:
+        return authentication_results(hostname, "none", explanation=_EXPLANATIONS["none"])
+    passed = signature.result == "pass"
+    return authentication_results(
+        hostname,
+        signature.result,
+        explanation=_EXPLANATIONS.get(signature.result, ""),
+        reason="" if passed else signature.reason,
+        identifier=signature.identifier if passed else "",
+        part=signature.part if passed else "",
+        serial=signature.serial,
+        issuer=signature.issuer,
+    )
+
+
+def _signature(entry: SignatureReport) -> HeaderField:
+    values = [f"layer={entry.layer}", f"result={entry.result}"]
+    if entry.reason and entry.result != "pass":
+        values.append(f"reason={entry.reason}")
+    if entry.identifier:
+        values.append(f"signer={_value(entry.identifier)}")
+    if entry.fingerprint:
+        values.append(f"fpr={entry.fingerprint}")
+    if entry.algorithm:
+        values.append(f"algo={entry.algorithm}")
+    return field("X-Smimegw-Signature", "; ".join(values))
+
+
+def _encryption(entry: EncryptionReport) -> HeaderField:
+    if entry.result != "decrypted":
+        return field("X-Smimegw-Encrypted", f"{entry.result}; reason={entry.reason}")
+    values = [
+        f"layer={entry.layer}",
+        "result=decrypted",
+        f"cipher={entry.cipher}",
+        f"integrity={'authenticated' if entry.authenticated else 'none'}",
+        f"key={entry.fingerprint}",
+    ]
+    return field("X-Smimegw-Encryption", "; ".join(values))
+
+
+def _status(reports: Sequence[LayerReport], signature: SignatureReport | None) -> HeaderField:
+    encryptions = [entry for entry in reports if isinstance(entry, EncryptionReport)]
+    encrypted = "no"
+    if encryptions:
+        opened = all(entry.result == "decrypted" for entry in encryptions)
+        encrypted = "yes" if opened else "not-decrypted"
+    signed = signature.result if signature else "none"
+    return field(
+        "X-Smimegw-Status",
+        f"signed={signed}; encrypted={encrypted}; integrity={_integrity(encryptions, signed)}",
+    )
+
+
+def _integrity(encryptions: Sequence[EncryptionReport], signed: str) -> str:
+    """Who vouches that the content is what was sent: a signature, the cipher, or nobody."""
+    if signed == "pass":
+        return "signed"
+    if encryptions and all(entry.authenticated for entry in encryptions):
+        return "authenticated"
+    return "none"
+
+
+def _value(text: str) -> str:
+    return quoted(text, needed=not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~@-]+", text))
+
+
+def shows_other_address(author: NamedMailbox) -> bool:
+    """The display name holds an address that is not the one behind it (I05)."""
+    shown = _SHOWN_ADDRESS.findall(author.display_name)
+    return any(address.casefold() != author.mailbox.address.casefold() for address in shown)
+
+
+def rewritten(
+    original: Entity, header: HeaderSection, entity: Entity | None, *, keep_original: bool
+) -> Entity:
+    """The message with *header* and, when *entity* is given, that one's body and Content-*.
+
+    Args:
+        original: As received.
+        header: The stripped outer header section.
+        entity: What the layers held; None leaves the body alone.
+        keep_original: Put *original* beside it as an attachment.
+    """
+    if entity is None:
+        return original.with_header(header)
+    if keep_original:
+        entity = _with_original(entity, original)
+    outer = header.without(lambda entry: entry.lower_name.startswith(_ADOPTED))
+    inner = tuple(e for e in entity.header if e.lower_name.startswith("content-") and not e.flaw)
+    adopted = outer.append((field("MIME-Version", "1.0"), *inner))
+    return Entity(adopted, entity.body)
+
+
+def _with_original(entity: Entity, original: Entity) -> Entity:
+    mark = new_boundary().encode("ascii")
+    inner = entity.header.without(lambda entry: not entry.lower_name.startswith("content-"))
+    body = b"".join(
+        (
+            b"--" + mark + b"\r\n",
+            inner.raw,
+            b"\r\n",
+            entity.body,
+            b"\r\n--" + mark + b"\r\n",
+            b"Content-Type: message/rfc822\r\n",
+            b'Content-Disposition: attachment; filename="original.eml"\r\n\r\n',
+            original.raw,
+            b"\r\n--" + mark + b"--\r\n",
+        )
+    )
+    kind = field("Content-Type", f'multipart/mixed; boundary="{mark.decode("ascii")}"')
+    return Entity(HeaderSection((kind,)), body)

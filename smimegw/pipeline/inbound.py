@@ -1,0 +1,170 @@
+"""One inbound message: strip, peel, annotate, hand on.  Results change fields, never the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smimegw.errors import KeystoreError
+from smimegw.mime.headers import HeaderField, HeaderSection, field
+from smimegw.pipeline import deliver
+from smimegw.pipeline.annotate import overall, result_fields, rewritten
+from smimegw.pipeline.facts import message_facts, originator
+from smimegw.pipeline.record import log_deliveries
+from smimegw.pipeline.replies import Refusal
+from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.strip import Stripped, strip_results
+from smimegw.pipeline.unwrap import Opened, Peeler
+from smimegw.policy.evaluate import match
+from smimegw.policy.model import Policy, Requirement
+from smimegw.ports import Ports, RelaySession
+from smimegw.smime.report import EncryptionReport, SignatureReport
+from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Recipients for whom the layers came apart in the same way."""
+
+    recipients: tuple[Recipient, ...]
+    opened: Opened
+
+
+async def handle_inbound(
+    tx: Transaction,
+    policy: Policy,
+    ports: Ports,
+    settings: Settings,
+    probe: RelaySession,
+    trace: HeaderField,
+) -> Outcome:
+    """Open, tell the result, deliver.
+
+    Raises:
+        Refusal: The keystore is locked (R-49) or a partner rule is not met (R-52).
+    """
+    stripped = strip_results(tx.content.header, settings.hostname)
+    if stripped.removed:
+        ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))
+    copies = await _open(tx, ports, settings)
+    _meets_requirements(tx, copies, policy)
+    decided_at = ports.clock.now()
+    deliveries = [
+        await ports.workers.run(_delivery, tx, copy, stripped, settings, trace) for copy in copies
+    ]
+    _log(tx, copies, ports)
+    await ports.records.write(_record(tx, copies, len(stripped.removed), ports))
+    sealed_at = ports.clock.now()
+    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports)
+    log_deliveries(tx, decided_at, sealed_at, delivered, ports)
+    return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
+
+
+async def _open(tx: Transaction, ports: Ports, settings: Settings) -> tuple[Copy, ...]:
+    """Peel for each recipient alone: a key opens only the copy of its own mailbox (T-06)."""
+    peeler = Peeler(tx, ports, settings)
+    everybody = [recipient.mailbox for recipient in tx.envelope.recipients]
+    copies: dict[Opened, list[Recipient]] = {}
+    for recipient in tx.envelope.recipients:
+        owners = [recipient.mailbox] if settings.strict else everybody
+        try:
+            opened = await peeler.open_for(owners)
+        except KeystoreError as exc:
+            raise Refusal("R-13" if exc.locked else "R-14") from exc
+        copies.setdefault(opened, []).append(recipient)
+    return tuple(Copy(tuple(recipients), opened) for opened, recipients in copies.items())
+
+
+def _meets_requirements(tx: Transaction, copies: Sequence[Copy], policy: Policy) -> None:
+    message = message_facts(tx)
+    for copy in copies:
+        for recipient in copy.recipients:
+            required = match(policy, message, recipient.mailbox).rule.require
+            signature = overall(copy.opened.reports)
+            if required.signed and (signature is None or signature.result != "pass"):
+                raise Refusal("R-52-signed")
+            if required is Requirement.ENCRYPTED and not _is_decrypted(copy.opened):
+                raise Refusal("R-52-encrypted")
+
+
+def _is_decrypted(opened: Opened) -> bool:
+    encryptions = [entry for entry in opened.reports if isinstance(entry, EncryptionReport)]
+    return bool(encryptions) and all(entry.result == "decrypted" for entry in encryptions)
+
+
+def _delivery(
+    tx: Transaction, copy: Copy, stripped: Stripped, settings: Settings, trace: HeaderField
+) -> Delivery:
+    results = list(
+        result_fields(copy.opened.reports, settings.hostname, originator(tx.content.header))
+    )
+    if stripped.removed:
+        results.append(field("X-Smimegw-Removed", f"n={len(stripped.removed)}"))
+    keep = settings.keep_original and copy.opened.unwrapped
+    entity = rewritten(tx.content, stripped.header, copy.opened.entity, keep_original=keep)
+    top = HeaderSection((*results, trace))
+    return Delivery(
+        reverse_path=tx.envelope.reverse_path,
+        recipients=copy.recipients,
+        pieces=(top.raw, entity.header.raw, entity.separator or b"\r\n", entity.body),
+    )
+
+
+def _log(tx: Transaction, copies: Sequence[Copy], ports: Ports) -> None:
+    for copy in copies:
+        for recipient in copy.recipients:
+            ports.events.emit(
+                "message.opened", txn=tx.id, rcpt=recipient.mailbox.address, **_summary(copy)
+            )
+
+
+def _summary(copy: Copy) -> dict[str, object]:
+    signature = overall(copy.opened.reports)
+    values: dict[str, object] = {"signed": signature.result if signature else "none"}
+    if signature and signature.reason:
+        values["reason"] = signature.reason
+    if signature and signature.fingerprint:
+        values["cert"] = signature.fingerprint
+    encryption = next((e for e in copy.opened.reports if isinstance(e, EncryptionReport)), None)
+    values["encrypted"] = encryption.result if encryption else "no"
+    if encryption and encryption.cipher:
+        values["cipher"] = encryption.cipher
+    if encryption and encryption.reason:
+        values["decrypt_reason"] = encryption.reason
+    return values
+
+
+def _record(
+    tx: Transaction, copies: Sequence[Copy], removed: int, ports: Ports
+) -> dict[str, object]:
+    author = originator(tx.content.header)
+    return {
+        "txn": tx.id,
+        "at": ports.clock.now().isoformat(),
+        "direction": "inbound",
+        "listener": tx.session.listener,
+        "peer": tx.session.peer,
+        "from": author.mailbox.address if author else "",
+        "size": tx.content.size,
+        "removed_fields": removed,
+        "recipients": [
+            {
+                "rcpt": recipient.mailbox.address,
+                **_summary(copy),
+                "layers": [_layer(entry) for entry in copy.opened.reports],
+            }
+            for copy in copies
+            for recipient in copy.recipients
+        ],
+    }
+
+
+def _layer(entry: SignatureReport | EncryptionReport) -> dict[str, object]:
+    kind = "signature" if isinstance(entry, SignatureReport) else "encryption"
+    return {
+        "kind": kind,
+        "layer": entry.layer,
+        "result": entry.result,
+        "reason": entry.reason,
+        "cert": entry.fingerprint,
+    }

@@ -1,0 +1,136 @@
+"""Sign and encrypt one group's copy; pure, runs in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from smimegw.cms.keys import SigningCredential
+from smimegw.mime.build import split_for_protection
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
+from smimegw.pipeline.group import Group
+from smimegw.policy.model import Protection
+from smimegw.smime.encrypt import Protected, already_protected, encrypt
+from smimegw.smime.media_types import EncryptedLayer, SignedForm
+from smimegw.smime.sign import sign_clear, sign_opaque
+from smimegw.transaction import Delivery, Recipient, ReversePath
+
+_MIME_VERSION = HeaderField.parse(b"MIME-Version: 1.0\r\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """The message to protect, and what is changed in every copy of it.
+
+    Attributes:
+        content: As received.
+        reverse_path: As received.
+        trace: The Received field that goes on top.
+        subject: The Subject without its trigger word; None leaves the field alone.
+        dropped: Lower-case names of fields that must not go out (used triggers, Bcc).
+        own_signature: The client signed it and the signature holds: it is not signed again.
+        own_encryption: The client encrypted it: for whom, its layer tells (R-26).
+    """
+
+    content: Entity
+    reverse_path: ReversePath
+    trace: HeaderField
+    subject: str | None = None
+    dropped: frozenset[str] = frozenset()
+    own_signature: bool = False
+    own_encryption: EncryptedLayer | None = None
+
+
+def seal(
+    original: Original, group: Group, credential: SigningCredential | None, *, now: datetime
+) -> Delivery:
+    """Return the finished copy of *group*.
+
+    Raises:
+        MIMEError: The message cannot be signed without changing what it says.
+        ValueError: Signing was decided and there is no *credential*.
+    """
+    header = _outgoing(original)
+    if original.own_encryption is not None:
+        proof = _own_protection(original.own_encryption, group)
+        if proof is not None or not group.protection.encrypts:
+            return _delivery(original, group, header, (original.content.body,), proof)
+    outer, inner = split_for_protection(header)
+    entity = Entity(HeaderSection(tuple(inner)), original.content.body)
+    signs = group.protection.signs and not original.own_signature
+    signs = signs and original.own_encryption is None
+    if signs:
+        entity = _sign(entity, group, credential, now)
+    if group.protection.encrypts:
+        protected = encrypt(
+            entity,
+            group.certificates,
+            cipher=group.treatment.cipher,
+            oaep=group.treatment.oaep,
+        )
+        fields = _joined(outer, protected.header)
+        return _delivery(original, group, fields, protected.pieces(), protected)
+    if signs:
+        return _delivery(original, group, _joined(outer, entity.header), (entity.body,), None)
+    return _delivery(original, group, header, (original.content.body,), None)
+
+
+def _own_protection(layer: EncryptedLayer, group: Group) -> Protected | None:
+    if group.protection.encrypts:
+        return already_protected(layer, group.certificates, _mailboxes(group.recipients))
+    return None
+
+
+def _mailboxes(recipients: tuple[Recipient, ...]) -> tuple[str, ...]:
+    return tuple(recipient.mailbox.key for recipient in recipients)
+
+
+def _sign(
+    entity: Entity, group: Group, credential: SigningCredential | None, now: datetime
+) -> Entity:
+    if credential is None:
+        raise ValueError("signing was decided without a credential")
+    treatment = group.treatment
+    sign = sign_opaque if treatment.form is SignedForm.OPAQUE else sign_clear
+    return sign(entity, credential, now=now, digest=treatment.digest, scheme=treatment.scheme)
+
+
+def _outgoing(original: Original) -> HeaderSection:
+    header = original.content.header
+    dropped = original.dropped
+    if any(entry.lower_name in dropped for entry in header):
+        header = header.without(lambda entry: entry.lower_name in dropped)
+    if original.subject is not None and header.all("subject"):
+        header = header.replace(encode_text_field("Subject", original.subject))
+    return header
+
+
+def _joined(outer: Iterable[HeaderField], added: HeaderSection) -> HeaderSection:
+    """The outer fields, MIME-Version once, and the Content-* fields of the new entity."""
+    kept = (entry for entry in outer if entry.lower_name != "mime-version")
+    return HeaderSection((*kept, _MIME_VERSION, *added.fields))
+
+
+def _delivery(
+    original: Original,
+    group: Group,
+    header: HeaderSection,
+    body: Iterable[bytes],
+    proof: Protected | None,
+) -> Delivery:
+    changed = header is not original.content.header
+    separator = original.content.separator or (b"\r\n" if changed and header.fields else b"")
+    return Delivery(
+        reverse_path=original.reverse_path,
+        recipients=group.recipients,
+        pieces=(original.trace.raw, header.raw, separator, *body),
+        protection=group.protection,
+        proof=proof,
+    )
+
+
+def label_of(protection: Protection) -> str:
+    """The short word for logs: ``none``, ``sign``, ``encrypt``, ``sign+encrypt``."""
+    return "sign+encrypt" if protection is Protection.SIGN_THEN_ENCRYPT else protection.value

@@ -1,0 +1,114 @@
+"""The decision record and the log lines of one outbound message."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from smimegw.pipeline.deliver import Delivered
+from smimegw.pipeline.protect import label_of
+from smimegw.pipeline.select import chosen
+from smimegw.policy.model import Decision
+from smimegw.ports import Ports
+from smimegw.transaction import Delivery, Transaction
+
+if TYPE_CHECKING:
+    from smimegw.pipeline.outbound import Plan
+
+
+def log_decisions(tx: Transaction, decided: Plan, ports: Ports) -> None:
+    """One line per recipient: rule, protection, certificate and its source."""
+    for decision in decided.decisions:
+        ports.events.emit("recipient.decided", txn=tx.id, **_decision(decision, decided))
+
+
+def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
+    values: dict[str, object] = {
+        "rcpt": decision.recipient.address,
+        "rule": decision.rule,
+        "protect": label_of(decision.protection),
+    }
+    evidence = decided.evidence.recipients.get(decision.recipient.key)
+    if evidence is not None and decision.protection.encrypts and not decision.refusal:
+        used = chosen(evidence)
+        found = {entry.found.certificate: entry.found for entry in evidence.judged}
+        values["cert"] = ",".join(entry.certificate.fingerprint for entry in used)
+        values["source"] = ",".join(
+            dict.fromkeys(found[entry.certificate].source for entry in used)
+        )
+        values["status_of_cert"] = ",".join(dict.fromkeys(entry.revocation.value for entry in used))
+        values["algo"] = decision.treatment.cipher.label
+    if decision.refusal:
+        values["refusal"] = decision.refusal
+    if decision.fallback:
+        values["fallback"] = decision.fallback
+    if decision.note:
+        values["note"] = decision.note
+    return values
+
+
+async def write(
+    tx: Transaction, decided: Plan, deliveries: Sequence[Delivery], ports: Ports
+) -> None:
+    """Write why, per recipient, before anything leaves (R-20).
+
+    Raises:
+        RecordError: It could not be written.
+    """
+    record: dict[str, Any] = {
+        "txn": tx.id,
+        "at": decided.decided_at.isoformat(),
+        "direction": "outbound",
+        "listener": tx.session.listener,
+        "peer": tx.session.peer,
+        "user": tx.session.user,
+        "from": decided.originator.address,
+        "size": tx.content.size,
+        "recipients": [
+            {**_decision(decision, decided), "rule_source": decision.rule_source}
+            for decision in decided.decisions
+        ],
+        "groups": [
+            {
+                "recipients": [r.mailbox.address for r in delivery.recipients],
+                "protect": label_of(delivery.protection),
+                "size": delivery.size,
+            }
+            for delivery in deliveries
+        ],
+    }
+    await ports.records.write(record)
+
+
+def log_deliveries(
+    tx: Transaction,
+    decided_at: datetime,
+    sealed_at: datetime,
+    delivered: Sequence[Delivered],
+    ports: Ports,
+) -> None:
+    """One delivery line per recipient, in the grammar that log analysers know."""
+    now = ports.clock.now()
+    stages = (tx.started_at, tx.received_at, decided_at, sealed_at, now)
+    seconds = [(b - a).total_seconds() for a, b in itertools.pairwise(stages)]
+    for entry in delivered:
+        status = "sent" if entry.reply.is_positive else "deferred"
+        if entry.reply.is_permanent:
+            status = "bounced"
+        values = {
+            "to": entry.recipient.mailbox.address,
+            "relay": entry.server or "none",
+            "delay": (now - tx.started_at).total_seconds(),
+            "delays": tuple(seconds),
+            "protect": label_of(entry.delivery.protection),
+            "dsn": entry.upstream.enhanced or f"{entry.upstream.code // 100}.0.0",
+            "status": status,
+            "text": str(entry.upstream),
+        }
+        if entry.reply.text.startswith("outcome unknown"):
+            ports.events.emit(
+                "delivery.in_doubt", txn=tx.id, to=values["to"], relay=values["relay"]
+            )
+        ports.events.emit("recipient.delivered", txn=tx.id, **values)

@@ -1,0 +1,64 @@
+"""Remove from outside mail every header field that only we may write (T-01)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smimegw.mime.headers import HeaderField, HeaderSection
+from smimegw.smtp.authserv_id import authserv_id, comparable
+
+OUR_PREFIX = "x-smimegw-"
+# Fields by which other gateways tell results; a client rule may still trust them.
+VENDOR_PREFIXES = ("x-ciphermail-", "x-djigzo-", "x-smime-", "x-seppmail-", "x-nospamproxy-")
+_RESULT_FIELDS = frozenset({"authentication-results", "arc-authentication-results"})
+
+
+@dataclass(frozen=True, slots=True)
+class Stripped:
+    """A header section that holds nothing of ours, and the names that were removed."""
+
+    header: HeaderSection
+    removed: tuple[str, ...] = ()
+
+
+def strip_results(header: HeaderSection, hostname: str) -> Stripped:
+    """Remove results in our name, or in a form that a reader might take for it.
+
+    An Authentication-Results field goes when its authserv-id equals *hostname* in comparison
+    form or cannot be parsed (RFC 8601, 5); a field with our or a known vendor's prefix always.
+    """
+    own = comparable(hostname)
+    removed = tuple(entry for entry in header if _is_forgeable(entry, own))
+    if not removed:
+        return Stripped(header)
+    gone = {id(entry) for entry in removed}
+    return Stripped(
+        header.without(lambda entry: id(entry) in gone),
+        tuple(entry.lower_name or "(malformed)" for entry in removed),
+    )
+
+
+def _is_forgeable(entry: HeaderField, own: str | None) -> bool:
+    name = _folded_name(entry)
+    if name.startswith((OUR_PREFIX, *VENDOR_PREFIXES)):
+        return True
+    if name not in _RESULT_FIELDS:
+        return False
+    if entry.flaw:
+        return True
+    claimed = authserv_id(_without_instance(entry.body))
+    return claimed is None or claimed == own
+
+
+def _folded_name(entry: HeaderField) -> str:
+    """The name as a careless reader may see it: also from a line that is no proper field."""
+    if entry.lower_name:
+        return entry.lower_name
+    start = entry.raw.partition(b":")[0]
+    return "".join(c for c in start.decode("latin-1").lower() if "!" <= c <= "~")
+
+
+def _without_instance(body: bytes) -> bytes:
+    """ARC puts ``i=1;`` before the authserv-id (RFC 8617, 4.1.1)."""
+    first, semicolon, rest = body.partition(b";")
+    return rest if semicolon and first.strip().lower().startswith(b"i=") else body
