@@ -1,0 +1,269 @@
+"""Receive transactions: live recipients at the next hop, then one flow per direction.
+
+Whatever happens, the client gets a reply, and 250 only after the next hop's 250.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from smimegw.errors import (
+    AuthenticationError,
+    DirectoryError,
+    KeystoreError,
+    NextHopError,
+    RecordError,
+)
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderField
+from smimegw.pipeline.deliver import LOGIN_REFUSED, UNREACHABLE
+from smimegw.pipeline.facts import direction_of
+from smimegw.pipeline.inbound import handle_inbound
+from smimegw.pipeline.outbound import handle_outbound
+from smimegw.pipeline.replies import Refusal, mirrored, reply_for
+from smimegw.pipeline.settings import Settings
+from smimegw.policy.model import Direction, Policy
+from smimegw.ports import IncomingTransaction, Ports, RelaySession
+from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions
+from smimegw.smtp.reply import Reply
+from smimegw.smtp.trace import is_loop, received_field
+from smimegw.transaction import (
+    Envelope,
+    Outcome,
+    Recipient,
+    ReversePath,
+    SessionInfo,
+    Transaction,
+    transaction_id,
+)
+
+_ACCEPTED = Reply(250, "2.1.0", "OK")
+_EXTENSIONS_SECONDS = 300.0  # how long a next hop's EHLO answer is offered on
+
+
+class Gateway:
+    """`ports.Reception`: begins transactions with the policy of the moment.
+
+    Attributes:
+        policy: Exchanged as a whole on reload; None refuses mail (R-16).
+    """
+
+    def __init__(self, policy: Policy | None, ports: Ports, settings: Settings) -> None:
+        self.policy = policy
+        self._ports = ports
+        self._settings = settings
+        self._offers: dict[str, tuple[datetime, Extensions]] = {}
+
+    async def authenticate(self, session: SessionInfo, user: str, password: str) -> Reply:
+        """Log in at the next hop in the user's name; nothing is stored."""
+        try:
+            relay = await self._ports.relay.open(session.next_hop, login=(user, password))
+        except AuthenticationError:
+            return Reply(535, "5.7.8", "authentication credentials invalid")
+        except NextHopError:
+            return Reply(454, "4.7.0", "temporary authentication failure")
+        await relay.close()
+        return Reply(235, "2.7.0", "authentication successful")
+
+    async def extensions(self, session: SessionInfo) -> Extensions:
+        """The next hop's offers, remembered for a while; none when it cannot be reached."""
+        now = self._ports.clock.now()
+        known = self._offers.get(session.next_hop)
+        if known and (now - known[0]).total_seconds() < _EXTENSIONS_SECONDS:
+            return known[1]
+        try:
+            relay = await self._ports.relay.open(session.next_hop)
+        except NextHopError:
+            return known[1] if known else NO_EXTENSIONS
+        self._offers[session.next_hop] = (now, relay.extensions)
+        await relay.close()
+        return relay.extensions
+
+    async def begin(
+        self, session: SessionInfo, reverse_path: ReversePath
+    ) -> tuple[Reply, IncomingTransaction | None]:
+        """Answer MAIL; the next hop is asked when the first recipient comes."""
+        if self.policy is None:
+            return reply_for("R-16"), None
+        return _ACCEPTED, Incoming(session, reverse_path, self.policy, self._ports, self._settings)
+
+
+class Incoming:
+    """`ports.IncomingTransaction`: one MAIL transaction of a client."""
+
+    def __init__(
+        self,
+        session: SessionInfo,
+        reverse_path: ReversePath,
+        policy: Policy,
+        ports: Ports,
+        settings: Settings,
+    ) -> None:
+        self._started_at = ports.clock.now()
+        self._id = transaction_id(self._started_at)
+        self._session = session
+        self._reverse_path = reverse_path
+        self._recipients: list[Recipient] = []
+        self._policy = policy
+        self._ports = ports
+        self._settings = settings
+        self._probe: RelaySession | None = None
+
+    @property
+    def id(self) -> str:
+        """The transaction id."""
+        return self._id
+
+    async def recipient(self, recipient: Recipient) -> Reply:
+        """Ask the next hop; its class of reply is ours."""
+        try:
+            if self._probe is None:
+                refused = await self._open()
+                if refused is not None:
+                    return refused
+            assert self._probe is not None
+            reply = await self._probe.recipient(recipient)
+        except NextHopError as exc:
+            await self.abandon()
+            self._relay_error(exc)
+            return UNREACHABLE
+        if not reply.is_positive:
+            return mirrored(reply, only_class=False)
+        self._recipients.append(recipient)
+        return Reply(250, "2.1.5", "OK")
+
+    async def _open(self) -> Reply | None:
+        """Open the transaction at the next hop; a Reply says why it is not open."""
+        try:
+            probe = await self._ports.relay.open(self._session.next_hop, login=self._session.login)
+        except AuthenticationError:
+            return LOGIN_REFUSED
+        reply = await probe.mail(self._reverse_path)
+        if not reply.is_positive:
+            await probe.close()
+            return mirrored(reply, only_class=False)
+        self._probe = probe
+        return None
+
+    def _relay_error(self, error: NextHopError) -> None:
+        self._ports.events.emit(
+            "relay.error",
+            txn=self._id,
+            relay=error.server or self._session.next_hop,
+            text=str(error),
+        )
+
+    async def finish(self, content: Entity) -> Outcome:
+        """Treat the complete content."""
+        probe, count = self._probe, len(self._recipients)
+        if probe is None or not self._recipients:
+            return Outcome(reply=Reply(554, "5.5.1", "no valid recipients"))
+        tx = self._transaction(content)
+        self._log_received(tx)
+        try:
+            outcome = await self._treat(tx, probe)
+        except Refusal as refusal:
+            outcome = Outcome.same_for_all(refusal.reply, count)
+            self._log_refusal(tx, refusal.reply, refusal.row)
+        except Exception as exc:  # noqa: BLE001 – R-17: nothing leaves, the client keeps it
+            self._ports.events.emit("internal.error", txn=self._id, error=exc)
+            outcome = Outcome.same_for_all(reply_for("R-17", detail=self._id), count)
+        else:
+            if not outcome.reply.is_positive:
+                self._log_refusal(tx, outcome.reply, "")
+        finally:
+            await self.abandon()
+        self._ports.events.emit(
+            "message.finished",
+            txn=self._id,
+            direction=direction_of(self._session.role).value,
+            code=outcome.reply.code,
+            seconds=(self._ports.clock.now() - self._started_at).total_seconds(),
+            size=content.size,
+        )
+        return outcome
+
+    async def _treat(self, tx: Transaction, probe: RelaySession) -> Outcome:
+        if is_loop(tx.content.header, self._settings.limits):
+            raise Refusal("R-54")
+        handle = (
+            handle_inbound
+            if direction_of(self._session.role) is Direction.INBOUND
+            else handle_outbound
+        )
+        try:
+            return await handle(
+                tx, self._policy, self._ports, self._settings, probe, self._trace(tx)
+            )
+        except RecordError as exc:
+            raise Refusal("R-20") from exc
+        except DirectoryError as exc:
+            raise Refusal("R-06") from exc
+        except KeystoreError as exc:
+            raise Refusal("R-13" if exc.locked else "R-14") from exc
+
+    def _transaction(self, content: Entity) -> Transaction:
+        return Transaction(
+            id=self._id,
+            session=self._session,
+            envelope=Envelope(reverse_path=self._reverse_path, recipients=tuple(self._recipients)),
+            content=content,
+            started_at=self._started_at,
+            received_at=self._ports.clock.now(),
+        )
+
+    def _trace(self, tx: Transaction) -> HeaderField:
+        only = tx.envelope.recipients[0] if len(tx.envelope.recipients) == 1 else None
+        return received_field(
+            helo=self._session.helo,
+            peer=self._session.peer,
+            host=self._settings.hostname,
+            protocol=self._session.protocol,
+            transaction_id=self._id,
+            now=tx.received_at,
+            recipient=only.mailbox.address if only else "",
+        )
+
+    def _log_received(self, tx: Transaction) -> None:
+        reverse_path = tx.envelope.reverse_path.mailbox
+        message_id = tx.content.header.all("message-id")
+        self._ports.events.emit(
+            "message.received",
+            txn=self._id,
+            **{
+                "message-id": message_id[0].body.decode("ascii", "replace") if message_id else "",
+                "from": reverse_path.address if reverse_path else "",
+                "size": tx.content.size,
+                "nrcpt": len(tx.envelope.recipients),
+                "direction": direction_of(self._session.role).value,
+            },
+        )
+
+    def _log_refusal(self, tx: Transaction, reply: Reply, row: str) -> None:
+        reverse_path = tx.envelope.reverse_path.mailbox
+        self._ports.events.emit(
+            "message.refused",
+            txn=self._id,
+            **{
+                "stage": "END-OF-MESSAGE",
+                "client": self._session.peer,
+                "reply": str(reply),
+                "code": row,
+                "from": reverse_path.address if reverse_path else "",
+                "to": ",".join(r.mailbox.address for r in tx.envelope.recipients),
+                "proto": self._session.protocol,
+                "helo": self._session.helo,
+            },
+        )
+
+    async def abandon(self) -> None:
+        """End what is open at the next hop; it keeps nothing that had no final dot."""
+        probe, self._probe = self._probe, None
+        if probe is not None:
+            await asyncio.shield(_end(probe))
+
+
+async def _end(probe: RelaySession) -> None:
+    await probe.abort()
+    await probe.close()
