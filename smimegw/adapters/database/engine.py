@@ -1,0 +1,130 @@
+"""Opens the data base – SQLite by default, PostgreSQL for several nodes – ready to be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from smimegw.adapters.database.migrate import migrate
+from smimegw.errors import DirectoryError
+
+_BUSY_MILLISECONDS = 1500  # a writer waits so long for another one; readers never wait (WAL)
+_CONNECT_SECONDS = 2
+
+
+def open_database(location: str | Path) -> sa.Engine:
+    """Open *location* and bring its tables up to date.
+
+    Args:
+        location: Path of an SQLite file (made when missing) or ``postgresql://user@host/name``.
+
+    Raises:
+        DirectoryError: Not reachable, damaged, or written by a newer release.
+    """
+    engine = _make_engine(location)
+    try:
+        with failures(engine):
+            migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+@contextmanager
+def failures(engine: sa.Engine) -> Iterator[None]:
+    """Turn the library's exceptions into DirectoryError."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        server = describe(engine)
+        reason = _reason(error)
+        advice = _advice(engine, reason)
+        raise DirectoryError(f"data base {server}: {reason}; {advice}", server=server) from error
+
+
+def describe(engine: sa.Engine) -> str:
+    """Where the data base is, without password."""
+    if engine.dialect.name == "sqlite":
+        return str(engine.url.database)
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _make_engine(location: str | Path) -> sa.Engine:
+    text = str(location)
+    if "://" not in text:
+        return _sqlite(sa.URL.create("sqlite", database=text))
+    try:
+        url = sa.make_url(text)
+    except ArgumentError as error:
+        raise DirectoryError("the data base URL cannot be read", retryable=False) from error
+    if url.drivername == "sqlite":
+        return _sqlite(url)
+    if url.get_backend_name() == "postgresql":
+        # A host that drops packets must not hold a thread for minutes.
+        options = {"connect_timeout": _CONNECT_SECONDS, "options": "-c statement_timeout=5000"}
+        return sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            connect_args=options,
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+    text = f"data bases of kind {url.drivername!r} are not supported; use a file or postgresql://"
+    raise DirectoryError(text, retryable=False)
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, hide_parameters=True)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: Any) -> None:
+        # The driver would commit before table changes by itself; we begin and end every
+        # transaction, so that a migration is whole or not there at all.
+        connection.isolation_level = None
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # A reader that becomes a writer could find the data base changed under it and fail; a
+        # writer says so at once and waits its turn.
+        writing = connection.get_execution_options().get("writing", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """One writing transaction; committed when the block ends well.
+
+    Raises:
+        DirectoryError: The data base did not do it; nothing was written.
+    """
+    with failures(engine), engine.execution_options(writing=True).begin() as connection:
+        yield connection
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines() or [type(original).__name__]
+    return lines[0]
+
+
+def _advice(engine: sa.Engine, reason: str) -> str:
+    if "locked" in reason:
+        return "another program writes to it; try again"
+    if "malformed" in reason or "not a database" in reason:
+        return "the file is damaged; restore it from a backup"
+    if "unable to open" in reason or "readonly" in reason:
+        return "check that the directory exists and its owner, mode and free space"
+    if engine.dialect.name == "postgresql":
+        return "is the server running and reachable, are user and password right?"
+    return "check the file's owner, mode and free space"

@@ -1,0 +1,1 @@
+"""Alembic migrations of the embedded directory; run by `migrate`, never by hand."""
