@@ -6,6 +6,7 @@ administrator: what happened, why, what to do; they never hold content, subject 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -63,6 +64,28 @@ class SignatureError(MessageError):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
+
+
+class VerificationError(MessageError):
+    """A signed layer does not count as signed by the originator.
+
+    Attributes:
+        result: ``fail``, ``policy``, ``temperror``, ``permerror``, ``neutral`` or ``none``
+            (RFC 8601, 2.7).
+        reason: One word for result fields, such as ``digest`` or ``from-mismatch``.
+        detail: For the log.
+        labels: What is known of the signer, as far as judging came: ``signer``, ``fingerprint``,
+            ``algorithm``, ``serial``, ``issuer``.
+    """
+
+    def __init__(
+        self, result: str, reason: str, detail: str = "", *, labels: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"{result} {reason}: {detail}" if detail else f"{result} {reason}")
+        self.result = result
+        self.reason = reason
+        self.detail = detail
+        self.labels = dict(labels or {})
 
 
 class NoMatchingKeyError(MessageError):

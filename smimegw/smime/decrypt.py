@@ -1,0 +1,101 @@
+"""Opens an encrypted layer; what comes out is not verified."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.envelope import decrypt as decrypt_enveloped
+from smimegw.cms.keys import DecryptionCredential
+from smimegw.errors import DecryptionError, MessageError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.entity import Entity
+from smimegw.mime.lines import has_crlf_only, with_crlf
+from smimegw.smime.media_types import EncryptedLayer
+
+# What a CBC block that somebody shifted or cut decrypts to is noise, and noise soon holds one of
+# these; text does not (tab, form feed, and the shifts of ISO 2022 are left out).
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x10-\x1a\x1c-\x1f\x7f]")
+_HEADER_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedContent:
+    """What was inside an encrypted layer.  Decryption proves nothing about who wrote it.
+
+    Attributes:
+        entity: Header section and body, CRLF line ends.
+        cipher: How it was encrypted.
+        authenticated: The cipher noticed that nothing was changed since encryption.
+        key_fingerprint: Of the certificate whose key opened it.
+    """
+
+    entity: Entity = field(repr=False)
+    cipher: ContentCipher
+    authenticated: bool
+    key_fingerprint: str
+
+
+def decrypt(
+    layer: EncryptedLayer,
+    credentials: Sequence[DecryptionCredential],
+    limits: Limits = DEFAULT_LIMITS,
+) -> OpenedContent:
+    """Open *layer* with one of *credentials*.
+
+    Raises:
+        NoMatchingKeyError: The layer names none of their certificates.
+        LimitError: The same, but it names more than limits.recipient_infos.
+        DecryptionError: Any other failure, also when what comes out is not a well-formed entity
+            (cases J05); never with a reason.
+        KeystoreError: The key cannot be used now.
+    """
+    enveloped = layer.enveloped
+    named = [
+        credential
+        for credential in credentials
+        if any(identifier.matches(credential.certificate) for identifier in layer.recipient_ids)
+    ]
+    if not named:
+        decrypt_enveloped(enveloped, ())  # says which of the two errors it is
+    for credential in named:
+        entity = _opened(layer, credential, limits)
+        if entity is not None:
+            return OpenedContent(
+                entity=entity,
+                cipher=enveloped.cipher,
+                authenticated=enveloped.authenticated,
+                key_fingerprint=credential.certificate.fingerprint,
+            )
+    # Raised outside every handler, so that not even __context__ tells a reason.
+    raise DecryptionError
+
+
+def _opened(
+    layer: EncryptedLayer, credential: DecryptionCredential, limits: Limits
+) -> Entity | None:
+    try:
+        plaintext = decrypt_enveloped(layer.enveloped, (credential,))
+        return _entity(plaintext, layer.enveloped.cipher, limits)
+    except MessageError:
+        return None
+
+
+def _entity(plaintext: bytes, cipher: ContentCipher, limits: Limits) -> Entity | None:
+    """The entity that *plaintext* is; None when it is not one that may be passed on."""
+    # RFC 8551, 3.1.1: the content is canonical, CRLF.  Tools on Unix forget it; without any CR
+    # there is only one way to read the lines.
+    octets = with_crlf(plaintext) if b"\r" not in plaintext else plaintext
+    entity = Entity.parse(octets, limits)
+    _ = (entity.content_type, entity.transfer_encoding)  # refused when doubled or malformed
+    well_formed = (
+        has_crlf_only(octets)
+        and b"\0" not in octets
+        and bool(entity.header.fields or entity.separator)
+        and not any(entry.flaw for entry in entity.header)
+        and _HEADER_CONTROL.search(entity.header.raw) is None
+        and (cipher.authenticated or _CONTROL.search(entity.body) is None)
+    )
+    return entity if well_formed else None

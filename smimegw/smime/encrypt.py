@@ -1,0 +1,114 @@
+"""Encrypts an entity for validated certificates; the result is proof that it is encrypted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+from smimegw.addresses import Mailbox
+from smimegw.cms.algorithms import ContentCipher, KeyEncryption, key_encryption_for
+from smimegw.cms.envelope import Recipient
+from smimegw.cms.envelope import encrypt as encrypt_pieces
+from smimegw.mime.base64 import encode_lines
+from smimegw.mime.build import pkcs7_mime
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderSection
+from smimegw.x509.path import Purpose, ValidatedCertificate
+
+_TOKEN = object()
+
+
+class Protected:
+    """What may leave for recipients whose policy says *encrypt*; made by `encrypt` alone.
+
+    Attributes:
+        header: The Content-* fields; the outer fields of the message go above them.
+        recipients: Who can open it.
+        cipher_label: Such as ``aes-256-cbc``.
+        key_labels: How the content key is encrypted, one per certificate, in the order given.
+    """
+
+    __slots__ = ("_octets", "cipher_label", "header", "key_labels", "recipients")
+
+    def __init__(
+        self,
+        token: object,
+        octets: tuple[bytes, ...],
+        recipients: tuple[Mailbox, ...],
+        cipher: ContentCipher,
+        key_encryptions: tuple[KeyEncryption, ...],
+    ) -> None:
+        if token is not _TOKEN:
+            raise TypeError("Protected values are made by smime.encrypt.encrypt only")
+        self._octets = octets
+        self.recipients = recipients
+        self.cipher_label = cipher.label
+        self.key_labels = tuple(item.label for item in key_encryptions)
+        self.header = HeaderSection(pkcs7_mime(_smime_type(cipher), ())[0])
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body in pieces, base64 in lines; may be called again."""
+        yield from encode_lines(self._octets)
+
+    def __repr__(self) -> str:
+        names = ", ".join(mailbox.address for mailbox in self.recipients)
+        return f"Protected({self.cipher_label} for {names})"
+
+
+def encrypt(
+    entity: Entity,
+    recipients: Sequence[ValidatedCertificate],
+    *,
+    cipher: ContentCipher = ContentCipher.AES_256_CBC,
+    oaep: bool = False,
+    rng: Callable[[int], bytes] = os.urandom,
+) -> Protected:
+    """Encrypt *entity* so that exactly *recipients* can open it.
+
+    Args:
+        entity: Only the inner fields (Content-*) and the body, CRLF line ends; taken as it is.
+        recipients: Validated for encryption; several certificates of one mailbox are allowed
+            while its owner changes from one key to the next (R-09).
+        cipher: A GCM cipher makes an AuthEnvelopedData.
+        oaep: RSA recipients read OAEP.
+        rng: Source of content key, nonce and ephemeral keys.
+
+    Raises:
+        TypeError: A recipient is not a `ValidatedCertificate`.
+        ValueError: No recipient, one that was validated for another purpose or for no mailbox.
+        UnsupportedAlgorithmError: A recipient's key is none we use.
+    """
+    if not recipients:
+        raise ValueError("nobody to encrypt to")
+    mailboxes: dict[Mailbox, None] = {}
+    chosen: list[Recipient] = []
+    for recipient in recipients:
+        mailboxes[_mailbox(recipient)] = None
+        certificate = recipient.certificate
+        chosen.append(
+            Recipient(certificate=certificate, key_encryption=key_encryption_for(certificate, oaep))
+        )
+    plaintext = tuple(entity.pieces())
+    length = sum(len(piece) for piece in plaintext)
+    return Protected(
+        _TOKEN,
+        tuple(encrypt_pieces(plaintext, length, chosen, cipher, rng=rng)),
+        tuple(mailboxes),
+        cipher,
+        tuple(item.key_encryption for item in chosen),
+    )
+
+
+def _mailbox(recipient: ValidatedCertificate) -> Mailbox:
+    if not isinstance(recipient, ValidatedCertificate):
+        raise TypeError("only a ValidatedCertificate can be encrypted to")
+    if recipient.purpose is not Purpose.ENCRYPTION:
+        raise ValueError("the certificate was validated for another purpose than encryption")
+    if recipient.mailbox is None:
+        raise ValueError("the certificate was validated for no mailbox")
+    return recipient.mailbox
+
+
+def _smime_type(cipher: ContentCipher) -> str:
+    # RFC 8551, 3.2.2 writes this one in mixed case
+    return "authEnveloped-data" if cipher.authenticated else "enveloped-data"

@@ -1,0 +1,140 @@
+"""Recognises the S/MIME layer that an entity is: signed, encrypted, or none.
+
+Only the root is looked at.  What is nested in a larger MIME tree is somebody else's frame around
+it: a signature there does not cover what is shown (cases I09), and decrypting there is how EFAIL
+works (cases J01).  Media types and file names only say where to look; what it is, the CMS
+content type says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from smimegw.cms.content_info import content_type_of
+from smimegw.cms.envelope import Enveloped, parse_enveloped
+from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.cms.signed_data import SignedData, parse_signed_data
+from smimegw.errors import MIMEError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.content_type import ContentType, parse_disposition
+from smimegw.mime.entity import Entity, read_multipart
+
+_SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
+_MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_SUFFIXES = (".p7m", ".p7s", ".p7c")  # RFC 8551, 3.2.1 and 3.9
+
+
+class SignedForm(StrEnum):
+    """Where the signed content is."""
+
+    CLEAR = "clear"  # multipart/signed: readable without S/MIME
+    OPAQUE = "opaque"  # inside the SignedData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedLayer:
+    """A signature around something, not verified.
+
+    Attributes:
+        entity: The layer's own entity.
+        content: The signed octets exactly: the first part of multipart/signed or the encapsulated
+            content; empty when only certificates are carried.
+        micalg: What multipart/signed says about the digests; lower case, never trusted.
+    """
+
+    form: SignedForm
+    entity: Entity = field(repr=False)
+    signed_data: SignedData = field(repr=False)
+    content: bytes = field(repr=False)
+    micalg: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncryptedLayer:
+    """Something encrypted, not opened."""
+
+    entity: Entity = field(repr=False)
+    enveloped: Enveloped = field(repr=False)
+
+    @property
+    def recipient_ids(self) -> tuple[CertificateIdentifier, ...]:
+        """Who can open it: names of certificates."""
+        return self.enveloped.recipient_ids
+
+
+Layer = SignedLayer | EncryptedLayer
+
+
+def layer_of(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Layer | None:
+    """Return the S/MIME layer that *entity* is; None when it is none that we know.
+
+    Compressed data and other CMS content types, and OpenPGP, are none.
+
+    Raises:
+        MIMEError: It claims to be one and is malformed or ambiguous.
+        CMSError: The CMS octets are malformed.
+        LimitError: A limit was passed.
+    """
+    content_type = entity.content_type
+    if content_type.media_type == "multipart/signed":
+        return _clear_signed(entity, content_type, limits)
+    if content_type.media_type in _MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
+        entity, content_type
+    ):
+        return _cms_layer(entity, limits)
+    return None
+
+
+def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> SignedLayer | None:
+    protocol = content_type.parameter("protocol")
+    if protocol is not None and protocol.lower() not in _SIGNATURE_TYPES:
+        return None  # OpenPGP, for instance
+    multipart = read_multipart(entity, limits)
+    parts = multipart.parts
+    signature = Entity.parse(parts[-1], limits)
+    if protocol is None and signature.content_type.media_type not in _SIGNATURE_TYPES:
+        return None
+    if len(parts) != 2 or not multipart.closed:
+        raise MIMEError("multipart/signed has not exactly two parts (RFC 1847, 2.1)")
+    if signature.content_type.media_type not in _SIGNATURE_TYPES:
+        # Readers that go by the part's own type would show something else (RFC 1847, 2.1).
+        raise MIMEError("the second part of multipart/signed is not the signature it announces")
+    micalg = content_type.parameter("micalg") or ""
+    return SignedLayer(
+        form=SignedForm.CLEAR,
+        entity=entity,
+        signed_data=parse_signed_data(signature.decoded_body(), limits),
+        content=parts[0],
+        micalg=tuple(name.strip().lower() for name in micalg.split(",") if name.strip()),
+    )
+
+
+def _has_file_name(entity: Entity, content_type: ContentType) -> bool:
+    # RFC 8551, 3.9: gateways and old programs send application/octet-stream.
+    if content_type.media_type != "application/octet-stream":
+        return False
+    names = [content_type.parameter("name")]
+    disposition = entity.header.sole("content-disposition")
+    if disposition is not None:
+        names.append(dict(parse_disposition(disposition.body)[1]).get("filename"))
+    return any(name.lower().endswith(_SUFFIXES) for name in names if name)
+
+
+def _cms_layer(entity: Entity, limits: Limits) -> Layer | None:
+    octets = entity.decoded_body()
+    # QUIRK Outlook leaves the smime-type parameter out, others write it in capitals or wrongly:
+    # the CMS content type decides.
+    match content_type_of(octets, limits):
+        case "signed-data":
+            signed_data = parse_signed_data(octets, limits)
+            return SignedLayer(
+                form=SignedForm.OPAQUE,
+                entity=entity,
+                signed_data=signed_data,
+                content=signed_data.encapsulated or b"",
+            )
+        case "enveloped-data" | "auth-enveloped-data":
+            return EncryptedLayer(entity=entity, enveloped=parse_enveloped(octets, limits))
+        case _:
+            return None

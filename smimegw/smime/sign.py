@@ -1,0 +1,108 @@
+"""Signs an entity: clear (multipart/signed) or opaque (application/pkcs7-mime)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from cryptography.hazmat.primitives import hashes
+
+from smimegw.cms import signed_data
+from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, signature_scheme_for
+from smimegw.cms.capabilities import OURS
+from smimegw.cms.keys import SigningCredential
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.build import Fields, boundary, multipart_signed, pkcs7_mime
+from smimegw.mime.canonical import canonical_for_signing
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderSection
+from smimegw.x509.certificate import Certificate
+
+
+def sign_clear(
+    entity: Entity,
+    credential: SigningCredential,
+    *,
+    now: datetime,
+    digest: DigestAlgorithm = DigestAlgorithm.SHA256,
+    scheme: SignatureScheme | None = None,
+    encryption_certificate: Certificate | None = None,
+    rng: Callable[[int], bytes] = os.urandom,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Entity:
+    """Sign *entity* so that it stays readable without S/MIME (RFC 8551, 3.5.3).
+
+    Args:
+        entity: Only the inner fields (Content-*) and the body; brought into canonical form here.
+        credential: Whose signature it becomes.
+        now: Becomes the signing time.
+        digest: For content and signature.
+        scheme: The one every reader knows for that key, unless given.
+        encryption_certificate: Which certificate answers should be encrypted to, when it is not
+            the signing one.
+        rng: Source of the boundary.
+        limits: For walking the MIME structure.
+
+    Returns:
+        The multipart/signed entity; its header section is the Content-Type field alone.
+
+    Raises:
+        MIMEError: The entity must be changed to be signed and is malformed.
+        LimitError: Its structure is too deep or has too many parts.
+        UnsupportedAlgorithmError: The key cannot do that.
+        SignatureError: The key is not the certificate's.
+        KeystoreError: The key cannot be used now.
+    """
+    signed = canonical_for_signing(entity, limits)
+    state = hashes.Hash(digest.primitive())
+    for piece in signed.pieces():
+        state.update(piece)
+    signature = signed_data.sign_detached(
+        state.finalize(),
+        digest_algorithm=digest,
+        credential=_without_root(credential),
+        scheme=scheme or signature_scheme_for(credential.certificate),
+        signing_time=now,
+        capabilities=OURS,
+        encryption_certificate=encryption_certificate,
+    )
+    return _entity(*multipart_signed(signed, signature, digest.micalg, boundary(rng)))
+
+
+def sign_opaque(
+    entity: Entity,
+    credential: SigningCredential,
+    *,
+    now: datetime,
+    digest: DigestAlgorithm = DigestAlgorithm.SHA256,
+    scheme: SignatureScheme | None = None,
+    encryption_certificate: Certificate | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Entity:
+    """Sign *entity* and wrap it, so that no relay can change it (RFC 8551, 3.5.2).
+
+    Arguments, result and errors are those of `sign_clear`; the result is application/pkcs7-mime.
+    """
+    signed = canonical_for_signing(entity, limits)
+    octets = signed_data.sign_opaque(
+        signed.raw,
+        digest_algorithm=digest,
+        credential=_without_root(credential),
+        scheme=scheme or signature_scheme_for(credential.certificate),
+        signing_time=now,
+        capabilities=OURS,
+        encryption_certificate=encryption_certificate,
+    )
+    return _entity(*pkcs7_mime("signed-data", (octets,)))
+
+
+def _without_root(credential: SigningCredential) -> SigningCredential:
+    # RFC 8550, 2.3: a reader trusts a root because it has it, never because mail brought it.
+    chain = tuple(item for item in credential.chain if not item.is_self_issued)
+    return replace(credential, chain=chain)
+
+
+def _entity(fields: Fields, body: Iterable[bytes]) -> Entity:
+    return Entity(HeaderSection(fields), b"".join(body))
