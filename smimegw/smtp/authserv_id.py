@@ -39,7 +39,7 @@ def comparable(name: str) -> str | None:
     if not lowered or any(letter.isspace() or not letter.isprintable() for letter in lowered):
         return None
     try:
-        return idna.encode(lowered, uts46=True).decode("ascii")
+        return idna.encode(lowered, uts46=True).decode("ascii").rstrip(".")
     except (idna.IDNAError, UnicodeError):
         # Names such as gw_1 are no host names, yet somebody's authserv-id.
         return lowered if lowered.isascii() else None

@@ -16,7 +16,7 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+")  # RFC 2045, 5.1
 _COMMENT_LETTERS = re.compile(r"[^A-Za-z0-9 .,:_/+@=\-]")
 _VALUE_CHARACTERS = 200  # of one quoted value; a certificate's names may be of any size
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def date_time(moment: datetime) -> str:
@@ -105,15 +105,12 @@ def authentication_results(
         first += f" reason={quoted(reason)}"
     if identifier:
         first += f" body.smime-identifier={_identifier(identifier)}"
-    second = f"body.smime-part={quoted(part, needed=False)}" if part else ""
+    second = []
+    if part:
+        second.append(f"body.smime-part={quoted(part, needed=False)}")
     if serial:
-        second += f" body.smime-serial={quoted(serial)}"
-    lines = [f"{_host_word(authserv_id)};", first, second.strip()]
-    if issuer:
-        lines.append(f"body.smime-issuer={quoted(issuer)}")
-    joined = f"{lines[-2]} {lines[-1]}" if issuer else ""
-    if joined and len(joined) <= 77:
-        lines[-2:] = [joined]
+        second.append(f"body.smime-serial={quoted(serial)} body.smime-issuer={quoted(issuer)}")
+    lines = [f"{_host_word(authserv_id)};", first, " ".join(second)]
     return _field("Authentication-Results", [line for line in lines if line])
 
 
