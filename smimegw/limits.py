@@ -21,7 +21,10 @@ class Limits:
     idle_seconds: float = 60.0
     relay_idle_seconds: float = 300.0  # a mail server keeps its connection
     command_seconds: float = 60.0
-    data_octets_per_second: int = 500  # after 30 s; slower is a slow-loris
+    data_octets_per_second: int = 500  # after data_grace_seconds; slower is a slow-loris
+    data_grace_seconds: float = 30.0
+    auth_failures: int = 3  # then 421
+    auth_delay_seconds: float = 1.0  # before the first 535, doubled for each further one
     received_fields: int = 50  # RFC 5321, 6.3: loop detection
     reply_octets: int = 65536  # one reply of a next hop; longer is garbage
 
@@ -63,6 +66,9 @@ class Limits:
     outbound_reply_seconds: float = 60.0
     inbound_reply_seconds: float = 90.0
     drain_seconds: float = 60.0
+    connect_seconds: float = 10.0  # to a next hop, TLS handshake included
+    next_hop_seconds: float = 45.0  # one reply; below outbound_reply_seconds, so that it is told
+    connection_idle_seconds: float = 30.0  # an unused connection to a next hop is kept so long
 
 
 DEFAULT_LIMITS = Limits()
