@@ -156,7 +156,7 @@ class LDAPConnection:
             DirectoryError: No complete answer, whatever the cause; `broken` says whether the
                 connection is to blame.
         """
-        with _Translate(self, attempt):
+        with translated(self, attempt):
             self.raw.search(
                 base,
                 search_filter,
@@ -202,12 +202,12 @@ class LDAPConnection:
             raw_socket.close()  # the library forgets it when opening or TLS failed
 
     def _secure_and_bind(self, settings: LDAPSettings, attempt: Attempt) -> None:
-        with _Translate(self, attempt):
+        with translated(self, attempt):
             self.raw.open(read_server_info=False)
         if self.server.start_tls:
-            with _Translate(self, attempt):
+            with translated(self, attempt):
                 self.raw.start_tls(read_server_info=False)
-        with _Translate(self, attempt):
+        with translated(self, attempt):
             self.raw.bind(read_server_info=False)
         who = f"as {settings.bind_dn}" if settings.bind_dn else "without a name (anonymous)"
         self.check_result(f"bind {who}")
@@ -246,7 +246,7 @@ _FAILURES = (
 )
 
 
-class _Translate:
+class translated:  # noqa: N801 - reads as a statement: with translated(...)
     """Sets the socket's deadline and turns the library's exceptions into DirectoryError."""
 
     def __init__(self, connection: LDAPConnection, attempt: Attempt) -> None:
