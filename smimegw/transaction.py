@@ -120,6 +120,12 @@ class Transaction:
     started_at: datetime
     received_at: datetime
 
+    @property
+    def size(self) -> int:
+        """Octets of the content as received, without dot-stuffing."""
+        content = self.content
+        return len(content.header.raw) + len(content.separator) + len(content.body)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:

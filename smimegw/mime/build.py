@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
 
 from smimegw.errors import MIMEError
 from smimegw.mime import base64
@@ -14,6 +15,13 @@ PREAMBLE = b"This is an S/MIME signed message\r\n"
 SMIME_TYPES = frozenset({"signed-data", "enveloped-data", "authEnveloped-data", "compressed-data"})
 
 Fields = tuple[HeaderField, ...]
+
+
+class SignedForm(StrEnum):
+    """Where a signed message keeps what is signed (RFC 8551, 3.5)."""
+
+    CLEAR = "clear"  # multipart/signed: readable without S/MIME
+    OPAQUE = "opaque"  # inside the SignedData of application/pkcs7-mime
 
 
 def boundary(rng: Callable[[int], bytes]) -> str:

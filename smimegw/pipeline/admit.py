@@ -180,7 +180,7 @@ class Incoming:
             direction=direction_of(self._session.role).value,
             code=outcome.reply.code,
             seconds=(self._ports.clock.now() - self._started_at).total_seconds(),
-            size=content.size,
+            size=tx.size,
         )
         return outcome
 
@@ -234,7 +234,7 @@ class Incoming:
             **{
                 "message-id": message_id[0].body.decode("ascii", "replace") if message_id else "",
                 "from": reverse_path.address if reverse_path else "",
-                "size": tx.content.size,
+                "size": tx.size,
                 "nrcpt": len(tx.envelope.recipients),
                 "direction": direction_of(self._session.role).value,
             },

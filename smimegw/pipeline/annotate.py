@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -10,7 +11,7 @@ from smimegw.addresses import NamedMailbox
 from smimegw.mime.build import boundary as new_boundary
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
-from smimegw.smime.report import EncryptionReport, LayerReport, SignatureReport
+from smimegw.smime.report import LayerKind, LayerReport
 from smimegw.smtp.trace import authentication_results, quoted
 
 _ADOPTED: Final = ("content-", "mime-version")  # of an inner header section nothing else is taken
@@ -19,9 +20,9 @@ _EXPLANATIONS = {"pass": "signature valid", "none": "not signed"}
 _SEVERITY = ("fail", "permerror", "temperror", "policy", "neutral", "none", "pass")
 
 
-def overall(reports: Sequence[LayerReport]) -> SignatureReport | None:
-    """The signature that stands for the message: the worst one; None when nothing is signed."""
-    signatures = [entry for entry in reports if isinstance(entry, SignatureReport)]
+def overall(reports: Sequence[LayerReport]) -> LayerReport | None:
+    """The report that stands for the signature: the worst one; None when nothing is signed."""
+    signatures = [entry for entry in reports if entry.kind is not LayerKind.ENCRYPTION]
     return min(signatures, key=lambda entry: _SEVERITY.index(entry.result), default=None)
 
 
@@ -32,17 +33,15 @@ def result_fields(
     signature = overall(reports)
     fields = [_authentication_results(signature, hostname)]
     for entry in reports:
-        if isinstance(entry, SignatureReport):
-            fields.append(_signature(entry))
-        else:
-            fields.append(_encryption(entry))
+        is_encryption = entry.kind is LayerKind.ENCRYPTION
+        fields.append(_encryption(entry) if is_encryption else _signature(entry))
     fields.append(_status(reports, signature))
     if author is not None and shows_other_address(author):
         fields.append(field("X-Smimegw-From-Warning", "display name shows another address"))
     return tuple(fields)
 
 
-def _authentication_results(signature: SignatureReport | None, hostname: str) -> HeaderField:
+def _authentication_results(signature: LayerReport | None, hostname: str) -> HeaderField:
     if signature is None:
         return authentication_results(hostname, "none", explanation=_EXPLANATIONS["none"])
     passed = signature.result == "pass"
@@ -51,19 +50,19 @@ def _authentication_results(signature: SignatureReport | None, hostname: str) ->
         signature.result,
         explanation=_EXPLANATIONS.get(signature.result, ""),
         reason="" if passed else signature.reason,
-        identifier=signature.identifier if passed else "",
-        part=signature.part if passed else "",
+        identifier=signature.signer if passed else "",
+        part="1" if passed else "",
         serial=signature.serial,
         issuer=signature.issuer,
     )
 
 
-def _signature(entry: SignatureReport) -> HeaderField:
+def _signature(entry: LayerReport) -> HeaderField:
     values = [f"layer={entry.layer}", f"result={entry.result}"]
     if entry.reason and entry.result != "pass":
         values.append(f"reason={entry.reason}")
-    if entry.identifier:
-        values.append(f"signer={_value(entry.identifier)}")
+    if entry.signer:
+        values.append(f"signer={_value(entry.signer)}")
     if entry.fingerprint:
         values.append(f"fpr={entry.fingerprint}")
     if entry.algorithm:
@@ -71,21 +70,21 @@ def _signature(entry: SignatureReport) -> HeaderField:
     return field("X-Smimegw-Signature", "; ".join(values))
 
 
-def _encryption(entry: EncryptionReport) -> HeaderField:
+def _encryption(entry: LayerReport) -> HeaderField:
     if entry.result != "decrypted":
         return field("X-Smimegw-Encrypted", f"{entry.result}; reason={entry.reason}")
     values = [
         f"layer={entry.layer}",
         "result=decrypted",
         f"cipher={entry.cipher}",
-        f"integrity={'authenticated' if entry.authenticated else 'none'}",
+        f"integrity={entry.integrity}",
         f"key={entry.fingerprint}",
     ]
     return field("X-Smimegw-Encryption", "; ".join(values))
 
 
-def _status(reports: Sequence[LayerReport], signature: SignatureReport | None) -> HeaderField:
-    encryptions = [entry for entry in reports if isinstance(entry, EncryptionReport)]
+def _status(reports: Sequence[LayerReport], signature: LayerReport | None) -> HeaderField:
+    encryptions = [entry for entry in reports if entry.kind is LayerKind.ENCRYPTION]
     encrypted = "no"
     if encryptions:
         opened = all(entry.result == "decrypted" for entry in encryptions)
@@ -97,11 +96,11 @@ def _status(reports: Sequence[LayerReport], signature: SignatureReport | None) -
     )
 
 
-def _integrity(encryptions: Sequence[EncryptionReport], signed: str) -> str:
+def _integrity(encryptions: Sequence[LayerReport], signed: str) -> str:
     """Who vouches that the content is what was sent: a signature, the cipher, or nobody."""
     if signed == "pass":
         return "signed"
-    if encryptions and all(entry.authenticated for entry in encryptions):
+    if encryptions and all(entry.integrity == "authenticated" for entry in encryptions):
         return "authenticated"
     return "none"
 
@@ -138,7 +137,7 @@ def rewritten(
 
 
 def _with_original(entity: Entity, original: Entity) -> Entity:
-    mark = new_boundary().encode("ascii")
+    mark = new_boundary(os.urandom).encode("ascii")
     inner = entity.header.without(lambda entry: not entry.lower_name.startswith("content-"))
     body = b"".join(
         (

@@ -49,7 +49,8 @@ def message_facts(tx: Transaction) -> MessageFacts:
         user=tx.session.user,
         subject=_text(tx.content.header, "subject"),
         fields=tuple(_fields(tx.content.header)),
-        size=tx.content.size,
+        size=tx.size,
+        recipients=len(tx.envelope.recipients),
     )
 
 

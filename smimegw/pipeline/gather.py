@@ -225,12 +225,17 @@ async def outbound(
         ports: Where to read.
         settings: Trust and limits.
     """
-    signing, *found = await asyncio.gather(
-        _no_signer() if originator is None else signing_evidence(originator, ports, settings),
-        *(recipient_evidence(mailbox, ports, settings) for mailbox in recipients),
-    )
+    async with asyncio.TaskGroup() as tasks:
+        signer = tasks.create_task(
+            _no_signer() if originator is None else signing_evidence(originator, ports, settings)
+        )
+        found = [
+            tasks.create_task(recipient_evidence(mailbox, ports, settings))
+            for mailbox in recipients
+        ]
+    answers = [task.result() for task in found]
     return OutboundEvidence(
-        signing=signing, recipients={entry.mailbox.key: entry for entry in found}
+        signing=signer.result(), recipients={answer.mailbox.key: answer for answer in answers}
     )
 
 

@@ -18,7 +18,7 @@ from smimegw.pipeline.unwrap import Opened, Peeler
 from smimegw.policy.evaluate import match
 from smimegw.policy.model import Policy, Requirement
 from smimegw.ports import Ports, RelaySession
-from smimegw.smime.report import EncryptionReport, SignatureReport
+from smimegw.smime.report import LayerKind, LayerReport
 from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
 
 
@@ -79,16 +79,17 @@ def _meets_requirements(tx: Transaction, copies: Sequence[Copy], policy: Policy)
     message = message_facts(tx)
     for copy in copies:
         for recipient in copy.recipients:
-            required = match(policy, message, recipient.mailbox).rule.require
+            required = match(policy, message, recipient.mailbox).requirement
             signature = overall(copy.opened.reports)
-            if required.signed and (signature is None or signature.result != "pass"):
+            passed = signature is not None and signature.result == "pass"
+            if required is Requirement.SIGNED and not passed:
                 raise Refusal("R-52-signed")
             if required is Requirement.ENCRYPTED and not _is_decrypted(copy.opened):
                 raise Refusal("R-52-encrypted")
 
 
 def _is_decrypted(opened: Opened) -> bool:
-    encryptions = [entry for entry in opened.reports if isinstance(entry, EncryptionReport)]
+    encryptions = [entry for entry in opened.reports if entry.kind is LayerKind.ENCRYPTION]
     return bool(encryptions) and all(entry.result == "decrypted" for entry in encryptions)
 
 
@@ -125,7 +126,8 @@ def _summary(copy: Copy) -> dict[str, object]:
         values["reason"] = signature.reason
     if signature and signature.fingerprint:
         values["cert"] = signature.fingerprint
-    encryption = next((e for e in copy.opened.reports if isinstance(e, EncryptionReport)), None)
+    encryptions = (e for e in copy.opened.reports if e.kind is LayerKind.ENCRYPTION)
+    encryption = next(encryptions, None)
     values["encrypted"] = encryption.result if encryption else "no"
     if encryption and encryption.cipher:
         values["cipher"] = encryption.cipher
@@ -145,7 +147,7 @@ def _record(
         "listener": tx.session.listener,
         "peer": tx.session.peer,
         "from": author.mailbox.address if author else "",
-        "size": tx.content.size,
+        "size": tx.size,
         "removed_fields": removed,
         "recipients": [
             {
@@ -159,10 +161,9 @@ def _record(
     }
 
 
-def _layer(entry: SignatureReport | EncryptionReport) -> dict[str, object]:
-    kind = "signature" if isinstance(entry, SignatureReport) else "encryption"
+def _layer(entry: LayerReport) -> dict[str, object]:
     return {
-        "kind": kind,
+        "kind": entry.kind.value,
         "layer": entry.layer,
         "result": entry.result,
         "reason": entry.reason,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from smimegw.addresses import Mailbox
-from smimegw.errors import CMSError, LimitError, MIMEError
+from smimegw.errors import CMSError, LimitError, MIMEError, VerificationError
 from smimegw.mime.headers import HeaderField
 from smimegw.pipeline import deliver, gather, group, protect, record
 from smimegw.pipeline.facts import message_facts, originator, permitted_originator, sender
@@ -16,12 +16,12 @@ from smimegw.pipeline.protect import Original
 from smimegw.pipeline.replies import Refusal, reply_for
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
-from smimegw.policy.evaluate import Matched, decide, match, stripped_subject, used_fields
-from smimegw.policy.facts import MessageFacts, SigningFacts
-from smimegw.policy.model import Decision, Policy
+from smimegw.policy.evaluate import Matched, decide, match, stripped_subject, triggers_of
+from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
+from smimegw.policy.model import Decision, Policy, Rule, WithoutCertificate
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
-from smimegw.smime.verify import VerificationError, verify
+from smimegw.smime.verify import verify
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
 
@@ -37,6 +37,7 @@ class Plan:
         originator: Whose signature it gets.
         matched: Per recipient, in RCPT order.
         evidence: What was found.
+        facts: What that came to, per recipient, in RCPT order.
         decisions: Per recipient, in RCPT order.
         decided_at: When.
     """
@@ -45,6 +46,7 @@ class Plan:
     originator: Mailbox
     matched: tuple[Matched, ...]
     evidence: OutboundEvidence
+    facts: tuple[RecipientFacts, ...]
     decisions: tuple[Decision, ...]
     decided_at: datetime
 
@@ -60,27 +62,35 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
     recipients = [recipient.mailbox for recipient in tx.envelope.recipients]
     matched = tuple(match(policy, message, mailbox) for mailbox in recipients)
     evidence = await gather.outbound(
-        author if any(entry.rule.protection.signs for entry in matched) else None,
+        author if any(_may_sign(entry.rule) for entry in matched) else None,
         {
             mailbox.key: mailbox
             for mailbox, entry in zip(recipients, matched, strict=True)
-            if entry.rule.protection.encrypts
+            if entry.rule.then.protect.encrypts
         }.values(),
         ports,
         settings,
     )
     signing = SigningFacts(answer=evidence.signing.answer, detail=evidence.signing.detail)
+    facts = tuple(recipient_facts(_evidence_of(evidence, mailbox)) for mailbox in recipients)
     decisions = tuple(
-        decide(entry, message, recipient_facts(_evidence_of(evidence, mailbox)), signing)
-        for mailbox, entry in zip(recipients, matched, strict=True)
+        decide(entry, message, known, signing) for entry, known in zip(matched, facts, strict=True)
     )
     return Plan(
         message=message,
         originator=author,
         matched=matched,
         evidence=evidence,
+        facts=facts,
         decisions=decisions,
         decided_at=ports.clock.now(),
+    )
+
+
+def _may_sign(rule: Rule) -> bool:
+    return rule.then.protect.signs or (
+        rule.then.protect.encrypts
+        and rule.then.without_certificate is WithoutCertificate.SEND_SIGNED
     )
 
 
@@ -88,11 +98,11 @@ def _evidence_of(evidence: OutboundEvidence, mailbox: Mailbox) -> gather.Recipie
     return evidence.recipients.get(mailbox.key) or gather.RecipientEvidence(mailbox=mailbox)
 
 
-def refusal_reply(decision: Decision, decided: Plan) -> Reply:
+def refusal_reply(decision: Decision, facts: RecipientFacts, originator: Mailbox) -> Reply:
     """The reply for a decision that refuses."""
-    about = None if decision.refusal in {"R-10", "R-13", "R-14"} else decision.recipient
-    detail = decided.originator.address if decision.refusal == "R-10" else decision.note
-    return reply_for(decision.refusal, mailbox=about, detail=detail)
+    if decision.refusal in {"R-10", "R-13", "R-14"}:
+        return reply_for(decision.refusal, detail=f"<{originator.address}>")
+    return reply_for(decision.refusal, mailbox=decision.recipient, detail=facts.detail)
 
 
 async def handle_outbound(
@@ -112,8 +122,8 @@ async def handle_outbound(
     record.log_decisions(tx, decided, ports)
     pairs = tuple(zip(tx.envelope.recipients, decided.decisions, strict=True))
     refused = {
-        recipient.mailbox.key: refusal_reply(decision, decided)
-        for recipient, decision in pairs
+        recipient.mailbox.key: refusal_reply(decision, facts, decided.originator)
+        for (recipient, decision), facts in zip(pairs, decided.facts, strict=True)
         if decision.refusal
     }
     remaining = [(r, d) for r, d in pairs if not d.refusal]
@@ -162,13 +172,14 @@ async def _seal(
     trace: HeaderField,
 ) -> tuple[Delivery, ...]:
     own_signature, own_encryption = await _own_layers(tx, ports, settings)
-    subject = stripped_subject(policy, decided.message)
+    triggers = triggers_of(policy, decided.message)
+    subject = stripped_subject(decided.message.subject, triggers)
     original = Original(
         content=tx.content,
         reverse_path=tx.envelope.reverse_path,
         trace=trace,
-        subject=subject if subject != decided.message.subject else None,
-        dropped=_ALWAYS_DROPPED | frozenset(used_fields(policy, decided.message)),
+        subject=subject if triggers.subject_words else None,
+        dropped=_ALWAYS_DROPPED | frozenset(triggers.field_names),
         own_signature=own_signature,
         own_encryption=own_encryption,
     )
@@ -202,13 +213,7 @@ async def _own_layers(
 
 async def _holds(layer: SignedLayer, tx: Transaction, ports: Ports, settings: Settings) -> bool:
     author, on_behalf = originator(tx.content.header), sender(tx.content.header)
-    gathered = await gather.evidence_for(
-        layer.signed_data.certificates,
-        ports,
-        settings,
-        intermediates=layer.signed_data.certificates,
-        crls=layer.signed_data.crls,
-    )
+    gathered = await gather.evidence_for(layer.signer_certificates, ports, settings)
     try:
         await ports.workers.run(
             verify,

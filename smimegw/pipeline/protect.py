@@ -6,16 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from smimegw.cms.keys import SigningCredential
-from smimegw.mime.build import split_for_protection
+from smimegw.mime.build import SignedForm, split_for_protection
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
 from smimegw.pipeline.group import Group
 from smimegw.policy.model import Protection
 from smimegw.smime.encrypt import Protected, already_protected, encrypt
-from smimegw.smime.media_types import EncryptedLayer, SignedForm
+from smimegw.smime.media_types import EncryptedLayer
 from smimegw.smime.sign import sign_clear, sign_opaque
-from smimegw.transaction import Delivery, Recipient, ReversePath
+from smimegw.transaction import Delivery, ReversePath
 
 _MIME_VERSION = HeaderField.parse(b"MIME-Version: 1.0\r\n")
 
@@ -58,7 +60,7 @@ def seal(
         if proof is not None or not group.protection.encrypts:
             return _delivery(original, group, header, (original.content.body,), proof)
     outer, inner = split_for_protection(header)
-    entity = Entity(HeaderSection(tuple(inner)), original.content.body)
+    entity = Entity(inner, original.content.body)
     signs = group.protection.signs and not original.own_signature
     signs = signs and original.own_encryption is None
     if signs:
@@ -79,12 +81,8 @@ def seal(
 
 def _own_protection(layer: EncryptedLayer, group: Group) -> Protected | None:
     if group.protection.encrypts:
-        return already_protected(layer, group.certificates, _mailboxes(group.recipients))
+        return already_protected(layer, group.certificates)
     return None
-
-
-def _mailboxes(recipients: tuple[Recipient, ...]) -> tuple[str, ...]:
-    return tuple(recipient.mailbox.key for recipient in recipients)
 
 
 def _sign(
@@ -94,7 +92,10 @@ def _sign(
         raise ValueError("signing was decided without a credential")
     treatment = group.treatment
     sign = sign_opaque if treatment.form is SignedForm.OPAQUE else sign_clear
-    return sign(entity, credential, now=now, digest=treatment.digest, scheme=treatment.scheme)
+    # A scheme is a choice for RSA keys only; others have one of their own.
+    is_rsa = isinstance(credential.certificate.public_key, RSAPublicKey)
+    scheme = treatment.scheme if is_rsa else None
+    return sign(entity, credential, now=now, digest=treatment.digest, scheme=scheme)
 
 
 def _outgoing(original: Original) -> HeaderSection:

@@ -65,7 +65,7 @@ async def write(
         "peer": tx.session.peer,
         "user": tx.session.user,
         "from": decided.originator.address,
-        "size": tx.content.size,
+        "size": tx.size,
         "recipients": [
             {**_decision(decision, decided), "rule_source": decision.rule_source}
             for decision in decided.decisions

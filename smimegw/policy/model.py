@@ -1,4 +1,4 @@
-"""The words of a policy: protections, rules, conditions, decisions."""
+"""The words of a policy: protections, conditions, rules, treatments, decisions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from smimegw.addresses import Mailbox
+from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
+from smimegw.mime.build import SignedForm
 
 
 class Direction(StrEnum):
@@ -66,6 +68,181 @@ class SigningAnswer(StrEnum):
     UNAVAILABLE = "unavailable"
 
 
+class SignatureWish(StrEnum):
+    """How much a signature is wanted where the protection signs."""
+
+    REQUIRED = "required"  # no signing certificate: refuse (R-10)
+    OPTIONAL = "optional"  # no signing certificate: send unsigned (R-11)
+
+
+class Requirement(StrEnum):
+    """What an inbound message must have had (R-52)."""
+
+    NONE = "none"
+    SIGNED = "signed"
+    ENCRYPTED = "encrypted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment:
+    """How protection is made; recipients with equal treatment may share a copy.
+
+    Attributes:
+        form: Clear or opaque signature.
+        digest: Of the signature.
+        scheme: For RSA signing keys; EC keys always sign with ECDSA.
+        cipher: Of the content.
+        oaep: RSA-OAEP instead of PKCS #1 v1.5 for RSA recipients.
+    """
+
+    form: SignedForm = SignedForm.CLEAR
+    digest: DigestAlgorithm = DigestAlgorithm.SHA256
+    scheme: SignatureScheme = SignatureScheme.RSA_PKCS1V15
+    cipher: ContentCipher = ContentCipher.AES_256_CBC
+    oaep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderTrigger:
+    """A header field that a rule waits for.
+
+    Attributes:
+        name: Lower case.
+        value: Compared without regard to case; empty for any value.
+        keep: Leave the field in the outgoing message.
+    """
+
+    name: str
+    value: str = ""
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """When a rule applies: every condition that is given must hold; of a list, one suffices.
+
+    Attributes:
+        direction: None for both.
+        sender: Keys of mailboxes (`Mailbox.key`) compared with the From mailbox.
+        sender_domain: Domains in A-label form; ``*.`` in front means every domain below.
+        recipient: Keys of mailboxes.
+        recipient_domain: As *sender_domain*.
+        subject_word: Words looked for in the decoded Subject.
+        header: A header field.
+        user: Logins.
+        size_over: More octets than this.
+    """
+
+    direction: Direction | None = None
+    sender: tuple[str, ...] = ()
+    sender_domain: tuple[str, ...] = ()
+    recipient: tuple[str, ...] = ()
+    recipient_domain: tuple[str, ...] = ()
+    subject_word: tuple[str, ...] = ()
+    header: HeaderTrigger | None = None
+    user: tuple[str, ...] = ()
+    size_over: int | None = None
+
+    @property
+    def is_catch_all(self) -> bool:
+        """Nothing but a direction is asked for."""
+        return self == Conditions(direction=self.direction)
+
+    def covers(self, direction: Direction) -> bool:
+        """The rule can apply to mail of *direction*."""
+        return self.direction in (None, direction)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actions:
+    """What a rule does.
+
+    Attributes:
+        protect: What outbound copies get.
+        without_certificate: When encryption is wanted and there is no certificate.
+        fallback_for: Further answers that *without_certificate* covers (expired, unsuitable).
+        signature: How much a signature is wanted.
+        treatment: How protection is made.
+        require: What inbound messages must have had.
+    """
+
+    protect: Protection = Protection.NONE
+    without_certificate: WithoutCertificate = WithoutCertificate.REFUSE
+    fallback_for: tuple[CertificateAnswer, ...] = ()
+    signature: SignatureWish = SignatureWish.REQUIRED
+    treatment: Treatment = Treatment()
+    require: Requirement = Requirement.NONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule.
+
+    Attributes:
+        name: Unique in the policy; stands in logs and records.
+        why: Reason in the author's words.
+        source: ``file:line``.
+        when: When it applies.
+        then: What it does.
+    """
+
+    name: str
+    why: str
+    source: str
+    when: Conditions
+    then: Actions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A test that stands in the policy file: a message and what must come of it.
+
+    Attributes:
+        name: What the case shows.
+        source: ``file:line``.
+        direction: Of the message.
+        originator: Its From mailbox.
+        recipients: Each must get the expected decision.
+        subject: Decoded Subject.
+        fields: Header fields, names in lower case.
+        user: Login of the client.
+        size: Octets.
+        certificate: What the look-up of every recipient's certificate comes to.
+        signing: What the look-up of the signing credential comes to.
+        expected: Keys of `expect` with their values.
+    """
+
+    name: str
+    source: str
+    direction: Direction
+    originator: Mailbox | None
+    recipients: tuple[Mailbox, ...]
+    subject: str = ""
+    fields: tuple[tuple[str, str], ...] = ()
+    user: str = ""
+    size: int = 0
+    certificate: CertificateAnswer = CertificateAnswer.USABLE
+    signing: SigningAnswer = SigningAnswer.USABLE
+    expected: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Rules in order, the first that applies wins.
+
+    Attributes:
+        rules: All of them.
+        cases: The tests that stand beside them.
+        digest: SHA-256 over the files, for records and comparison.
+        warnings: Remarks such as rules that can never apply; ``file:line: text``.
+    """
+
+    rules: tuple[Rule, ...]
+    cases: tuple[Case, ...]
+    digest: str
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What one recipient's copy gets, and why.
@@ -79,6 +256,7 @@ class Decision:
         refusal: Row id of the failure table (``R-01`` …), empty when the copy may go out.
         note: A remark for the record, such as ``unsigned: no signing certificate (R-11)``.
         fallback: The certificate answer that made *protection* weaker than the rule's own wish.
+        treatment: How the protection is made.
     """
 
     recipient: Mailbox
@@ -89,3 +267,4 @@ class Decision:
     refusal: str = ""
     note: str = ""
     fallback: str = ""
+    treatment: Treatment = Treatment()

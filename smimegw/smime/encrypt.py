@@ -13,6 +13,7 @@ from smimegw.mime.base64 import encode_lines
 from smimegw.mime.build import pkcs7_mime
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
+from smimegw.smime.media_types import EncryptedLayer
 from smimegw.x509.path import Purpose, ValidatedCertificate
 
 _TOKEN = object()
@@ -97,6 +98,24 @@ def encrypt(
         cipher,
         tuple(item.key_encryption for item in chosen),
     )
+
+
+def already_protected(
+    layer: EncryptedLayer, recipients: Sequence[ValidatedCertificate]
+) -> Protected | None:
+    """Return the proof that the client itself encrypted for every mailbox of *recipients* (R-26).
+
+    None when some mailbox has no certificate that a RecipientInfo names.
+    """
+    named = {
+        _mailbox(recipient)
+        for recipient in recipients
+        if any(identifier.matches(recipient.certificate) for identifier in layer.recipient_ids)
+    }
+    if not recipients or named != {_mailbox(recipient) for recipient in recipients}:
+        return None
+    octets = (layer.entity.decoded_body(),)
+    return Protected(_TOKEN, octets, tuple(named), layer.enveloped.cipher, ())
 
 
 def _mailbox(recipient: ValidatedCertificate) -> Mailbox:

@@ -9,7 +9,6 @@ content type says.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from smimegw.cms.content_info import content_type_of
 from smimegw.cms.envelope import Enveloped, parse_enveloped
@@ -17,19 +16,14 @@ from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.signed_data import SignedData, parse_signed_data
 from smimegw.errors import MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.build import SignedForm
 from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.entity import Entity, read_multipart
+from smimegw.x509.certificate import Certificate
 
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 _MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _SUFFIXES = (".p7m", ".p7s", ".p7c")  # RFC 8551, 3.2.1 and 3.9
-
-
-class SignedForm(StrEnum):
-    """Where the signed content is."""
-
-    CLEAR = "clear"  # multipart/signed: readable without S/MIME
-    OPAQUE = "opaque"  # inside the SignedData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +42,15 @@ class SignedLayer:
     signed_data: SignedData = field(repr=False)
     content: bytes = field(repr=False)
     micalg: tuple[str, ...] = ()
+
+    @property
+    def signer_certificates(self) -> tuple[Certificate, ...]:
+        """Carried certificates that a SignerInfo names: their issuers are worth asking for."""
+        return tuple(
+            certificate
+            for certificate in self.signed_data.certificates
+            if any(info.identifier.matches(certificate) for info in self.signed_data.signer_infos)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

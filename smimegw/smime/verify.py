@@ -23,9 +23,10 @@ from smimegw.errors import (
     VerificationError,
 )
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
-from smimegw.smime.media_types import SignedForm, SignedLayer
+from smimegw.smime.media_types import SignedLayer
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.match import matching_mailbox
