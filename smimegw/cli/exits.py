@@ -1,0 +1,62 @@
+"""Exit codes of every command, and the one line that an error becomes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from enum import IntEnum
+from typing import ParamSpec
+
+import click
+
+from smimegw.errors import DependencyError, KeystoreError, SmimegwError
+
+P = ParamSpec("P")
+
+
+class Exit(IntEnum):
+    """What a script learns from a command."""
+
+    YES = 0  # done, or the answer is yes
+    NO = 1  # the answer is no
+    USAGE = 2  # usage or configuration
+    CANNOT_TELL = 4  # try again later
+    NOT_ALLOWED = 5  # locked
+
+
+class Failure(click.ClickException):
+    """Ends a command with one line on standard error and an exit code."""
+
+    def __init__(self, message: str, code: Exit) -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]  # click has a class variable
+        """What click ends the program with."""
+        return int(self.code)
+
+
+def exits(command: Callable[P, Exit | None]) -> Callable[P, None]:
+    """Turn the result of *command* into the exit code and errors into one line and a code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs)
+        except SmimegwError as exc:
+            raise Failure(str(exc), _code_of(exc)) from exc
+        except OSError as exc:
+            place = f"{exc.filename}: " if exc.filename else ""
+            raise Failure(f"{place}{exc.strerror or exc}", Exit.USAGE) from exc
+        click.get_current_context().exit(int(code or Exit.YES))
+
+    return run
+
+
+def _code_of(exc: SmimegwError) -> Exit:
+    if isinstance(exc, KeystoreError):
+        if exc.locked:
+            return Exit.NOT_ALLOWED
+        return Exit.CANNOT_TELL if exc.retryable else Exit.USAGE
+    return Exit.CANNOT_TELL if isinstance(exc, DependencyError) else Exit.USAGE

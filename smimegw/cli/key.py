@@ -1,0 +1,192 @@
+"""``smimegw key``: private keys of the gateway's users in the files keystore."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.keys.key_object import KeyObject
+from smimegw.addresses import Mailbox
+from smimegw.cli.exits import Exit, exits
+from smimegw.cli.key_source import (
+    keystore_options,
+    open_keystore,
+    password_option,
+    read_key_file,
+)
+from smimegw.errors import UsageError
+
+_SHORT = 12  # letters of a fingerprint on screens for people
+
+
+@click.group()
+def key() -> None:
+    """Private keys of the gateway's users."""
+
+
+@key.command("generate-kek")
+@click.argument("file", type=click.Path(path_type=Path))
+@exits
+def generate_kek(file: Path) -> None:
+    """Make the key-encryption key and write it to FILE, which must not exist.
+
+    Every private key in the keystore is encrypted under it.  Keep a copy in a safe place, apart
+    from backups of the keystore: without it no key can ever be opened again.
+    """
+    new = KeyEncryptionKey.generate()
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{file} is there already; a key is never overwritten") from None
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(new.export())
+        stream.flush()
+        os.fsync(stream.fileno())
+    click.echo(f"Written {file}: {new.identifier}")
+    click.echo("Next: name it in the configuration, and keep a copy apart from the backups:")
+    click.echo("    [keystore]")
+    click.echo(f"    key_encryption_key = {{ file = {json.dumps(str(file.absolute()))} }}")
+
+
+@key.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--certificate", type=click.Path(path_type=Path), help="Certificate, when not in FILE."
+)
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    help="For this mailbox only; repeatable.  [default: all in the certificate]",
+)
+@password_option
+@keystore_options
+@exits
+def import_(
+    file: Path,
+    certificate: Path | None,
+    addresses: tuple[str, ...],
+    password_file: str | None,
+    config: Path | None,
+    keystore_path: Path | None,
+    kek_file: Path | None,
+) -> None:
+    """Import a private key with its certificates from FILE (PKCS #12 or PEM).
+
+    A running gateway uses it at once.
+    """
+    store = open_keystore(config, keystore_path, kek_file)
+    mailboxes = tuple(Mailbox.parse(address) for address in addresses)
+    material = read_key_file(file, password_file, certificate)
+    store.prepare()
+    _print_key(store.add(material, mailboxes), "Imported")
+
+
+@key.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@keystore_options
+@exits
+def list_(
+    as_json: bool, config: Path | None, keystore_path: Path | None, kek_file: Path | None
+) -> Exit:
+    """List the keys, newest first."""
+    store = open_keystore(config, keystore_path, kek_file)
+    for item in store.objects():
+        if as_json:
+            click.echo(json.dumps(_members(item)))
+            continue
+        names = ", ".join(f"<{mailbox.address}>" for mailbox in item.mailboxes)
+        click.echo(
+            f"{item.identifier[:_SHORT]}  {item.purpose.value:<7}"
+            f"  to {item.certificate.not_after:%Y-%m-%d}  {names}"
+        )
+    flaws = store.flaws()
+    for flaw in flaws:
+        click.echo(f"not readable: {flaw}", err=True)
+    return Exit.CANNOT_TELL if flaws else Exit.YES
+
+
+@key.command("show")
+@click.argument("which", metavar="ID|ADDRESS")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@keystore_options
+@exits
+def show(
+    which: str,
+    as_json: bool,
+    config: Path | None,
+    keystore_path: Path | None,
+    kek_file: Path | None,
+) -> Exit:
+    """Show the keys of ADDRESS, or the one whose ID begins like that.  Never shows the key."""
+    found = _find(open_keystore(config, keystore_path, kek_file).objects(), which)
+    for item in found:
+        if as_json:
+            click.echo(json.dumps(_members(item)))
+        else:
+            _print_key(item, "Key")
+    if not found:
+        click.echo(f"no key {which}", err=True)
+    return Exit.YES if found else Exit.NO
+
+
+@key.command("remove")
+@click.argument("which", metavar="ID")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@keystore_options
+@exits
+def remove(
+    which: str, yes: bool, config: Path | None, keystore_path: Path | None, kek_file: Path | None
+) -> None:
+    """Delete the key whose ID begins like that; mail encrypted to it stays unreadable."""
+    store = open_keystore(config, keystore_path, kek_file)
+    found = [item for item in store.objects() if item.identifier.startswith(which.lower())]
+    if len(found) != 1 or len(which) < _SHORT:
+        raise UsageError(f"{len(found)} keys begin with {which}; give {_SHORT} letters or more")
+    _print_key(found[0], "Key")
+    if not yes:
+        click.confirm("Delete it for good?", abort=True, err=True)
+    store.remove(found[0])
+    click.echo("Removed.")
+
+
+def _find(objects: tuple[KeyObject, ...], which: str) -> list[KeyObject]:
+    if "@" not in which:
+        wanted = which.lower().removeprefix("sha256:")
+        return [item for item in objects if item.identifier.startswith(wanted)]
+    mailbox = Mailbox.parse(which)
+    return [item for item in objects if any(mailbox.same_as(own) for own in item.mailboxes)]
+
+
+def _members(item: KeyObject) -> dict[str, Any]:
+    certificate = item.certificate
+    return {
+        "schema": 1,
+        "kind": "key",
+        "id": item.identifier,
+        "mailboxes": [mailbox.address for mailbox in item.mailboxes],
+        "purpose": item.purpose.value,
+        "subject": certificate.subject_text,
+        "serial": f"{certificate.serial_number:x}",
+        "not_before": certificate.not_before.isoformat(),
+        "not_after": certificate.not_after.isoformat(),
+        "chain": [above.subject_text for above in item.chain],
+        "key_encryption_key": item.secret.key_identifier,
+    }
+
+
+def _print_key(item: KeyObject, title: str) -> None:
+    certificate = item.certificate
+    names = ", ".join(f"<{mailbox.address}>" for mailbox in item.mailboxes)
+    above = "".join(f" ← {issuer.subject_text}" for issuer in item.chain)
+    click.echo(f"{title}  {names}")
+    click.echo(f"  id       {item.identifier}")
+    click.echo(f"  for      {item.purpose.value}")
+    click.echo(f"  path     {certificate.subject_text}{above}")
+    click.echo(f"  valid    {certificate.not_before:%Y-%m-%d} … {certificate.not_after:%Y-%m-%d}")
+    click.echo(f"  sealed   {item.secret.key_identifier}")

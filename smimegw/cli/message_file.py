@@ -1,0 +1,127 @@
+"""Reads and writes message files: line ends, the outer header, certificates and CRLs beside it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smimegw.adapters.keys.containers import read_certificates
+from smimegw.cli.key_source import configuration, read_bounded
+from smimegw.config.choices import RevocationMode
+from smimegw.errors import UsageError
+from smimegw.limits import DEFAULT_LIMITS
+from smimegw.mime.build import split_for_protection
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderSection, field
+from smimegw.mime.lines import with_crlf
+from smimegw.x509.certificate import Certificate
+from smimegw.x509.evidence import Evidence
+
+
+def read_message(file: str) -> Entity:
+    """Read a message from a file or, with ``-``, standard input.
+
+    Files on Unix end lines with LF; a file without any CR is read as if it had CRLF.
+
+    Raises:
+        UsageError: Larger than a message may be.
+        OSError: It cannot be read.
+    """
+    limit = DEFAULT_LIMITS.message_octets
+    if file == "-":
+        content = sys.stdin.buffer.read(limit + 1)
+        if len(content) > limit:
+            raise UsageError(f"standard input: larger than {limit} octets")
+    else:
+        content = read_bounded(Path(file), limit)
+    return Entity.parse(content if b"\r" in content else with_crlf(content))
+
+
+def split_message(message: Entity) -> tuple[HeaderSection, Entity]:
+    """Return the fields that stay outside and the entity that is protected."""
+    outer, inner = split_for_protection(message.header)
+    return outer, Entity(inner, message.body)
+
+
+def joined(outer: HeaderSection, header: HeaderSection, body: Iterable[bytes]) -> Iterable[bytes]:
+    """Put a new body and its Content-* fields under the fields that stayed outside."""
+    if not outer.all("mime-version"):
+        outer = outer.append((field("MIME-Version", "1.0"),))
+    yield outer.append(header.fields).raw
+    yield b"\r\n"
+    yield from body
+
+
+def write_message(output: str, pieces: Iterable[bytes]) -> None:
+    """Write a message, CRLF line ends, to a file or, with ``-``, standard output."""
+    stream = click.open_file(output, "wb")
+    with stream:
+        for piece in pieces:
+            stream.write(piece)
+
+
+def evidence_of(trust: Sequence[Path], crls: Sequence[Path], config: Path | None) -> Evidence:
+    """Collect what certificates are judged by, from files or else from the configuration.
+
+    Without any CRL revocation is not judged when the files are given by hand.
+
+    Raises:
+        UsageError: Nothing to trust, or a file that holds something else.
+        ConfigurationError: The configuration holds mistakes.
+    """
+    if trust:
+        lists = tuple(der for path in _files(crls) for der in _crls(path))
+        return Evidence(
+            trust_anchors=_certificates(trust), crls=lists, require_revocation=bool(lists)
+        )
+    if config is None:
+        raise UsageError("nobody to trust: give --trust FILE with the authorities, or -c CONFIG")
+    settings = configuration(config)
+    paths = (*settings.trust.crls, *crls)
+    return Evidence(
+        trust_anchors=_certificates(settings.trust.anchors),
+        intermediates=_certificates(settings.trust.intermediates),
+        crls=tuple(der for path in _files(paths) for der in _crls(path)),
+        require_revocation=settings.revocation.mode is RevocationMode.REQUIRE,
+        crl_grace_seconds=int(settings.revocation.crl_grace.total_seconds()),
+    )
+
+
+def certificates_in(path: Path) -> tuple[Certificate, ...]:
+    """Read the certificates of one file.
+
+    Raises:
+        UsageError: It holds none, or one that cannot be read; the text names the file.
+    """
+    try:
+        return read_certificates(read_bounded(path))
+    except UsageError as exc:
+        raise UsageError(f"{path}: {exc}") from exc
+
+
+def _certificates(paths: Sequence[Path]) -> tuple[Certificate, ...]:
+    found = (certificate for path in _files(paths) for certificate in certificates_in(path))
+    return tuple(dict.fromkeys(found))
+
+
+def _files(paths: Sequence[Path]) -> Iterable[Path]:
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(child for child in path.iterdir() if child.is_file())
+        else:
+            yield path
+
+
+def _crls(path: Path) -> tuple[bytes, ...]:
+    octets = read_bounded(path, DEFAULT_LIMITS.crl_octets)
+    try:
+        if b"-----BEGIN X509 CRL" not in octets:
+            return (x509.load_der_x509_crl(octets).public_bytes(Encoding.DER),)
+        return (x509.load_pem_x509_crl(octets).public_bytes(Encoding.DER),)
+    except ValueError:
+        raise UsageError(f"{path}: not a certificate revocation list") from None
