@@ -244,6 +244,8 @@ class _AddressList:
     """Reads one list, token by token, without recursion."""
 
     def __init__(self, value: bytes | str, limits: Limits) -> None:
+        if len(value) > limits.header_field_octets:
+            raise AddressError("an address field beyond every limit")
         text = _decode(value)
         if _CONTROL.search(text.replace("\t", " ")):
             raise AddressError("control character in an address field")
