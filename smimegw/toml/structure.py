@@ -98,12 +98,13 @@ class Structurer(Generic[T]):
         return structure_tuple
 
     def _mapping_hook(self, kind: Any) -> Hook:
-        element = get_args(kind)[1]
+        name_kind, element = get_args(kind)
 
         def structure_mapping(value: Any, _: Any) -> Any:
             if not isinstance(value, dict):
                 raise FaultError(f"{show(value)} is not a table of named tables")
-            return dict(zip(value, self._each(value.items(), element), strict=True))
+            names = self._each(((name, name) for name in value), name_kind)
+            return dict(zip(names, self._each(value.items(), element), strict=True))
 
         return structure_mapping
 

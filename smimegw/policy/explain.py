@@ -1,0 +1,113 @@
+"""Tells people in plain lines what a rule says and why a decision came out as it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from smimegw.policy.evaluate import Matched
+from smimegw.policy.model import (
+    Conditions,
+    Decision,
+    Direction,
+    Requirement,
+    Rule,
+    SignatureWish,
+    WithoutCertificate,
+)
+
+REFUSAL_TEXTS = {
+    "R-01": "no usable certificate, encryption required",
+    "R-03": "only expired or not yet valid certificates",
+    "R-04": "certificate revoked",
+    "R-05": "revocation status unknown, try later",
+    "R-06": "directory not reachable, try later",
+    "R-08": "certificate weak, for another purpose or of an unknown authority",
+    "R-10": "no signing certificate for the sender, signature required",
+    "R-13": "keystore locked, try later",
+    "R-14": "keystore did not answer, try later",
+}
+_WITHOUT_TEXTS = {
+    WithoutCertificate.REFUSE: "refuse the message",
+    WithoutCertificate.SEND_SIGNED: "send it signed, not encrypted",
+    WithoutCertificate.SEND_CLEAR: "send it in clear",
+    WithoutCertificate.PORTAL: "use the portal",
+}
+
+
+def explain_rule(rule: Rule) -> tuple[str, ...]:
+    """Lines that say one rule in words."""
+    return (
+        f'rule      "{rule.name}"  ({rule.source})',
+        f"because   {rule.why}",
+        f"when      {_when_text(rule.when)}",
+        *(f"then      {line}" for line in _then_texts(rule)),
+    )
+
+
+def _when_text(when: Conditions) -> str:
+    parts = [f"{when.direction} mail" if when.direction else "any mail"]
+    if when.sender:
+        parts.append("from " + " or ".join(when.sender))
+    if when.sender_domain:
+        parts.append("from a sender in " + " or ".join(when.sender_domain))
+    if when.recipient:
+        parts.append("to " + " or ".join(when.recipient))
+    if when.recipient_domain:
+        parts.append("to a recipient in " + " or ".join(when.recipient_domain))
+    if when.subject_word:
+        parts.append("with " + " or ".join(f'"{w}"' for w in when.subject_word) + " in Subject")
+    if when.header:
+        value = f" = {when.header.value}" if when.header.value else ""
+        parts.append(f"with field {when.header.name}{value}")
+    if when.user:
+        parts.append("of user " + " or ".join(when.user))
+    if when.size_over is not None:
+        parts.append(f"larger than {when.size_over} octets")
+    return ", ".join(parts)
+
+
+def _then_texts(rule: Rule) -> Iterator[str]:
+    then = rule.then
+    if rule.when.covers(Direction.OUTBOUND):
+        yield f"outbound: {then.protect.value}"
+        if then.protect.encrypts:
+            also = "".join(f" or only {answer.value} ones" for answer in then.fallback_for)
+            yield f"without certificate{also}: {_WITHOUT_TEXTS[then.without_certificate]}"
+        if then.protect.signs or then.without_certificate is WithoutCertificate.SEND_SIGNED:
+            optional = then.signature is SignatureWish.OPTIONAL
+            last = "send it unsigned" if optional else "refuse the message"
+            yield f"sender without signing certificate: {last}"
+        treatment = then.treatment
+        if then.protect.signs:
+            yield (
+                f"{treatment.form.value} signature, {treatment.digest.value},"
+                f" RSA keys {treatment.scheme.value}"
+            )
+        if then.protect.encrypts:
+            transport = "OAEP" if treatment.oaep else "PKCS #1 v1.5"
+            yield f"cipher {treatment.cipher.label}, RSA recipients {transport}"
+    if rule.when.covers(Direction.INBOUND):
+        wanted = then.require
+        text = "no demand" if wanted is Requirement.NONE else f"must be {wanted.value} (R-52)"
+        yield f"inbound: {text}"
+
+
+def explain_decision(matched: Matched, decision: Decision) -> tuple[str, ...]:
+    """Lines that say what one recipient's copy gets, and which rules were passed over."""
+    headline = decision.protection.value.upper()
+    if decision.refusal:
+        headline = f"REFUSED {decision.refusal}: {REFUSAL_TEXTS[decision.refusal]}"
+    lines = [
+        f"{decision.recipient}  →  {headline}",
+        f'  rule      {decision.rule_source}  "{decision.rule}"',
+        f"  because   {decision.why}",
+    ]
+    if decision.fallback:
+        lines.append(f"  fallback  certificate: {decision.fallback}; the rule allows this")
+    if decision.note:
+        lines.append(f"  note      {decision.note}")
+    lines += [
+        f'  not       {tried.source}  "{tried.rule}": {tried.why_not} does not hold'
+        for tried in matched.tried
+    ]
+    return tuple(lines)

@@ -1,0 +1,281 @@
+"""Parses policy files into one `Policy`, or reports every mistake in all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from smimegw.cms.algorithms import DigestAlgorithm
+from smimegw.errors import ConfigurationError, Problem
+from smimegw.policy.forms import (
+    CaseForm,
+    ExpectForm,
+    RuleForm,
+    ThenForm,
+    TransportWord,
+    WhenForm,
+    policy_structurer,
+)
+from smimegw.policy.model import (
+    Actions,
+    Case,
+    CertificateAnswer,
+    Conditions,
+    Direction,
+    HeaderTrigger,
+    Policy,
+    Protection,
+    Requirement,
+    Rule,
+    SignatureWish,
+    Treatment,
+    WithoutCertificate,
+)
+from smimegw.policy.triggers import normalised
+from smimegw.toml.document import Document
+from smimegw.toml.lines import KeyPath
+
+_OUTBOUND_KEYS = ("protect", "without_certificate", "signature", "fallback_for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    document: Document
+    path: KeyPath
+
+    def problem(self, message: str, *inner: str) -> Problem:
+        return self.document.problem((*self.path, *inner), message)
+
+    @property
+    def source(self) -> str:
+        return f"{self.document.name}:{self.document.line(self.path)}"
+
+
+def parse_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
+    """Read policy files, already in the order in which their rules count.
+
+    Args:
+        files: Name and octets of each.
+
+    Raises:
+        ConfigurationError: With every problem found: syntax, unknown keys and words, a rule
+            without ``why``, names used twice, mail for which there is no rule.
+    """
+    problems: list[Problem] = []
+    rules: list[tuple[Rule, _Place]] = []
+    cases: list[Case] = []
+    structurer = policy_structurer()
+    for name, octets in files:
+        try:
+            document = Document.parse(name, octets)
+        except ConfigurationError as error:
+            problems += error.problems
+            continue
+        form, faults = structurer.structure(document.values)
+        problems += [_rule_problem(document, fault.path, fault.message) for fault in faults]
+        for index, rule in enumerate(form.rule if form else ()):
+            place = _Place(document=document, path=("rule", index))
+            problems += _rule_problems(rule, place)
+            rules.append((_rule(rule, place.source), place))
+        for index, case in enumerate(form.case if form else ()):
+            cases.append(_case(case, _Place(document=document, path=("case", index)).source))
+    problems += _name_problems(rules)
+    if not problems:
+        problems += _hole_problems([rule for rule, _ in rules], files)
+    if problems:
+        raise ConfigurationError(tuple(problems))
+    return Policy(
+        rules=tuple(rule for rule, _ in rules),
+        cases=tuple(cases),
+        digest=_digest(files),
+        warnings=tuple(_warnings([rule for rule, _ in rules])),
+    )
+
+
+def _digest(files: Sequence[tuple[str, bytes]]) -> str:
+    state = hashlib.sha256()
+    for name, octets in files:
+        for part in (name.rpartition("/")[2].encode(), octets):
+            state.update(len(part).to_bytes(8) + part)
+    return state.hexdigest()
+
+
+def _rule_problem(document: Document, path: KeyPath, message: str) -> Problem:
+    """A problem that calls rules and cases by their name instead of their number."""
+    problem = document.problem(path, message)
+    match path:
+        case (("rule" | "case") as kind, int(index), *rest):
+            name = document.values[kind][index]
+            name = name.get("name") if isinstance(name, dict) else None
+            if isinstance(name, str):
+                key = f'{kind} "{name}"'
+                key += f" {'.'.join(map(str, rest))}" if rest else ""
+                return Problem(file=problem.file, line=problem.line, key=key, message=message)
+        case _:
+            pass
+    return problem
+
+
+# --- rules ---------------------------------------------------------------------------------------
+
+
+def _rule(form: RuleForm, source: str) -> Rule:
+    return Rule(
+        name=form.name,
+        why=form.why,
+        source=source,
+        when=_conditions(form.when),
+        then=_actions(form.then),
+    )
+
+
+def _conditions(form: WhenForm) -> Conditions:
+    header = form.header
+    return Conditions(
+        direction=form.direction,
+        sender=tuple(mailbox.key for mailbox in form.sender or ()),
+        sender_domain=form.sender_domain or (),
+        recipient=tuple(mailbox.key for mailbox in form.recipient or ()),
+        recipient_domain=form.recipient_domain or (),
+        subject_word=tuple(normalised(word) for word in form.subject_word or ()),
+        header=None
+        if header is None
+        else HeaderTrigger(name=header.name, value=normalised(header.value), keep=header.keep),
+        user=form.user or (),
+        size_over=form.size_over,
+    )
+
+
+def _actions(form: ThenForm) -> Actions:
+    return Actions(
+        protect=form.protect or Protection.NONE,
+        without_certificate=form.without_certificate or WithoutCertificate.REFUSE,
+        fallback_for=tuple(CertificateAnswer(word.value) for word in form.fallback_for),
+        signature=form.signature or SignatureWish.REQUIRED,
+        treatment=Treatment(
+            form=form.form,
+            digest=DigestAlgorithm(form.digest.value),
+            scheme=form.scheme.scheme,
+            cipher=form.cipher,
+            oaep=form.key_transport is TransportWord.OAEP,
+        ),
+        require=form.require or Requirement.NONE,
+    )
+
+
+def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
+    when, then = form.when, form.then
+    for key in WhenForm.__dataclass_fields__:
+        if getattr(when, key) == ():
+            yield place.problem("an empty list never holds.  Leave the key out", "when", key)
+    if any(not normalised(word) for word in when.subject_word or ()):
+        yield place.problem("a word of invisible characters", "when", "subject_word")
+    if when.size_over is not None and when.size_over < 0:
+        yield place.problem("below 0.  Write a number of octets", "when", "size_over")
+    if when.direction is Direction.INBOUND:
+        for key in _OUTBOUND_KEYS:
+            if getattr(then, key):
+                message = 'without effect on inbound mail.  Allowed: require = "signed"'
+                yield place.problem(message, "then", key)
+    elif then.protect is None:
+        words = ", ".join(word.value for word in Protection)
+        yield place.problem(f"missing.  Allowed: {words}", "then", "protect")
+    if when.direction is Direction.OUTBOUND and then.require is not None:
+        yield place.problem("without effect on outbound mail", "then", "require")
+    yield from _protection_problems(then, place)
+
+
+def _protection_problems(then: ThenForm, place: _Place) -> Iterator[Problem]:
+    protect = then.protect or Protection.NONE
+    if then.without_certificate is WithoutCertificate.PORTAL:
+        message = '"portal" is not available yet.  Allowed: refuse, send-signed, send-clear'
+        yield place.problem(message, "then", "without_certificate")
+    if not protect.encrypts:
+        for key in ("without_certificate", "fallback_for"):
+            if getattr(then, key):
+                message = f"without effect: protect is {protect.value}, nothing is encrypted"
+                yield place.problem(message, "then", key)
+    elif then.fallback_for and then.without_certificate in (None, WithoutCertificate.REFUSE):
+        message = "without effect while without_certificate is refuse"
+        yield place.problem(message, "then", "fallback_for")
+    signs = protect.signs or then.without_certificate is WithoutCertificate.SEND_SIGNED
+    if then.signature is not None and not signs:
+        message = f"without effect: protect is {protect.value}, nothing is signed"
+        yield place.problem(message, "then", "signature")
+
+
+def _name_problems(rules: Iterable[tuple[Rule, _Place]]) -> Iterator[Problem]:
+    seen: dict[str, str] = {}
+    for rule, place in rules:
+        if rule.name in seen:
+            message = f'"{rule.name}" is already the name of the rule at {seen[rule.name]}'
+            yield place.problem(message, "name")
+        seen.setdefault(rule.name, rule.source)
+
+
+def _hole_problems(rules: Sequence[Rule], files: Sequence[tuple[str, bytes]]) -> Iterator[Problem]:
+    """Every message must meet a rule: silence must not decide what goes out in clear."""
+    for direction in Direction:
+        if not any(rule.when.is_catch_all and rule.when.covers(direction) for rule in rules):
+            what = 'then = { protect = "…" }'
+            if direction is Direction.INBOUND:
+                what = 'then = { require = "none" }'
+            message = (
+                f"no rule for all other {direction} mail.  End with a rule that has only"
+                f' when = {{ direction = "{direction}" }} and {what}'
+            )
+            yield Problem(
+                file=files[-1][0] if files else "policies", line=None, key="rule", message=message
+            )
+
+
+def _warnings(rules: Sequence[Rule]) -> Iterator[str]:
+    for number, rule in enumerate(rules):
+        directions = [d for d in Direction if rule.when.covers(d)]
+        hiding = [
+            earlier
+            for direction in directions
+            for earlier in rules[:number]
+            if _hides(earlier.when, rule.when, direction)
+        ]
+        covered = {d for d in directions if any(_hides(e.when, rule.when, d) for e in hiding)}
+        if covered == set(directions):
+            text = f'rule "{rule.name}" never applies: "{hiding[0].name}" comes first'
+            yield f"{rule.source}: {text} ({hiding[0].source})"
+
+
+def _hides(earlier: Conditions, later: Conditions, direction: Direction) -> bool:
+    """Whatever *later* matches in *direction*, *earlier* has already taken."""
+    if not earlier.covers(direction):
+        return False
+    if earlier.is_catch_all:
+        return True
+    same = Conditions.__dataclass_fields__.keys() - {"direction"}
+    return all(getattr(earlier, key) == getattr(later, key) for key in same)
+
+
+# --- cases ---------------------------------------------------------------------------------------
+
+
+def _case(form: CaseForm, source: str) -> Case:
+    given = form.given
+    return Case(
+        name=form.name,
+        source=source,
+        direction=given.direction,
+        originator=given.from_,
+        recipients=given.to,
+        subject=given.subject,
+        fields=tuple((given.headers or {}).items()),
+        user=given.user,
+        size=given.size,
+        certificate=given.certificate,
+        signing=given.signing,
+        expected=_expected(form.expect),
+    )
+
+
+def _expected(form: ExpectForm) -> tuple[tuple[str, str], ...]:
+    values = ((key, getattr(form, key)) for key in ExpectForm.__dataclass_fields__)
+    return tuple((key, str(value)) for key, value in values if value is not None)
