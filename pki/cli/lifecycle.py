@@ -1,0 +1,240 @@
+"""`smimegw-ca init`, `status` and `ledger`: the CA as a whole."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import click
+
+from pki import home, issuance
+from pki.cli.program import WARNINGS
+from pki.cli.shell import Shell, common_options, examples, passphrase_option, table
+from pki.export import fingerprint
+from pki.home import ISSUERS, Home
+from pki.keys import KeyKind
+from pki.profiles import clean_name
+from pki.register import current, serial_text
+from pki.settings import Settings, parse_country, parse_domain, parse_url
+from smimegw.errors import UsageError
+
+_NEARLY_OVER = timedelta(days=30)
+
+
+@click.command(
+    epilog=examples(
+        'smimegw-ca init --name "Corp Mail CA" --domain corp.example --domain .corp.example',
+        "smimegw-ca init -d ./ca --name Test --key p-256 --passphrase-file pass.txt --no-input",
+    )
+)
+@click.option("--name", help="Name of the issuing CA; the root gets “Root” behind it.")
+@click.option("--domain", "domains", multiple=True, help="Issue for this domain only; repeatable.")
+@click.option("--organization", default="", help="Stands in every subject.")
+@click.option("--country", default="", help="Two capital letters; stands in every subject.")
+@click.option(
+    "--key",
+    type=click.Choice([kind.value for kind in KeyKind]),
+    default=KeyKind.RSA_3072.value,
+    show_default=True,
+)
+@click.option("--root-days", type=click.IntRange(1, 14600), default=7300, show_default=True)
+@click.option("--issuing-days", type=click.IntRange(1, 7300), default=1825, show_default=True)
+@click.option("--crl-url", multiple=True, help="Where readers fetch the issuing CA's CRL.")
+@click.option("--issuer-url", multiple=True, help="Where they fetch its certificate.")
+@click.option("--root-crl-url", multiple=True, help="Where they fetch the root's CRL.")
+@click.option("--root-url", multiple=True, help="Where they fetch the root's certificate.")
+@passphrase_option
+@common_options
+@click.pass_obj
+def init(
+    shell: Shell,
+    name: str | None,
+    domains: tuple[str, ...],
+    organization: str,
+    country: str,
+    key: KeyKind,
+    root_days: int,
+    issuing_days: int,
+    crl_url: tuple[str, ...],
+    issuer_url: tuple[str, ...],
+    root_crl_url: tuple[str, ...],
+    root_url: tuple[str, ...],
+) -> None:
+    """Make a root and an issuing CA in an empty directory."""
+    if not name:
+        if not shell.may_ask:
+            raise UsageError("The CA needs a name. Give --name, for example --name 'Corp Mail CA'.")
+        name = str(click.prompt("Name of the CA", default="Mail CA", err=True))
+    chosen = Settings(
+        organization=clean_name(organization) if organization else "",
+        country=parse_country(country),
+        domains=tuple(parse_domain(domain) for domain in domains),
+        crl_urls=tuple(map(parse_url, crl_url)),
+        issuer_urls=tuple(map(parse_url, issuer_url)),
+        root_crl_urls=tuple(map(parse_url, root_crl_url)),
+        root_urls=tuple(map(parse_url, root_url)),
+    )
+    founding = issuance.Founding(
+        name=name,
+        settings=chosen,
+        key_kind=KeyKind(key),
+        root_days=root_days,
+        issuing_days=issuing_days,
+    )
+    issuance.refuse_second(shell.directory)
+    passphrase = shell.passphrase(new=True)
+    issuance.initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
+    with home.reading(shell.directory) as opened:
+        root = opened.authority("root")
+        certificate = opened.certificate_path("root")
+        shell.answer(
+            str(certificate),
+            kind="authority",
+            root_certificate=str(certificate),
+            issuing_certificate=str(opened.certificate_path("issuing")),
+            root_fingerprint=fingerprint(root),
+        )
+        shell.talk(f"Root fingerprint {fingerprint(root)}")
+    if not chosen.domains:
+        shell.warn("no --domain was given: a thief of this CA could issue for any address")
+    shell.talk(
+        f"Readers have to trust {certificate} (gateway: trust.anchors).\n"
+        f"Back up {shell.directory}; keep root/key.pem off this machine except for renewing the "
+        "root's CRL."
+    )
+    shell.suggest("smimegw-ca issue ADDRESS --profile pair")
+
+
+@click.command(
+    epilog=examples("smimegw-ca status", "smimegw-ca status -d /srv/ca --json"),
+)
+@common_options
+@click.pass_obj
+def status(shell: Shell) -> None:
+    """Show the CA, what ends soon and whether the CRLs are fresh; exit 3 when something is due."""
+    with home.reading(shell.directory) as opened:
+        warnings = _warnings(opened, shell)
+        own = {name: opened.authority(name) for name in ISSUERS}
+        crls = {name: opened.register.last_crl(name) for name in ISSUERS}
+        issued = [item for item in opened.register.certificates() if item.mailbox]
+        counts = {
+            word: sum(item.status(shell.now) == word for item in issued)
+            for word in ("valid", "expired", "revoked")
+        }
+        entries, head = opened.register.ledger.verify()
+    rows = [
+        (
+            f"{name} CA",
+            f"{item.certificate.subject.rfc4514_string()}, ends {item.not_after:%Y-%m-%d}",
+        )
+        for name, item in own.items()
+    ]
+    rows += [(f"{name} certificate", fingerprint(item)) for name, item in own.items()]
+    rows += [
+        (f"{name} CRL", f"number {last.number}, next update {last.next_update:%Y-%m-%d %H:%M}Z")
+        for name, last in crls.items()
+        if last
+    ]
+    rows += [
+        ("domains", ", ".join(opened.settings.domains) or "any"),
+        ("issued", ", ".join(f"{count} {word}" for word, count in counts.items())),
+        ("ledger", f"{entries} entries, head {head.hex()}"),
+    ]
+    shell.answer(
+        table(rows),
+        kind="status",
+        authorities={
+            name: {
+                "subject": item.certificate.subject.rfc4514_string(),
+                "serial": serial_text(item.serial),
+                "fingerprint": fingerprint(item),
+                "not_after": item.not_after.isoformat(),
+            }
+            for name, item in own.items()
+        },
+        crls={
+            name: {"number": last.number, "next_update": last.next_update.isoformat()}
+            for name, last in crls.items()
+            if last
+        },
+        issued=counts,
+        ledger={"entries": entries, "head": head.hex()},
+        warnings=warnings,
+    )
+    for warning in warnings:
+        shell.warn(warning)
+    if warnings:
+        click.get_current_context().exit(WARNINGS)
+    shell.suggest("smimegw-ca list")
+
+
+def _warnings(opened: Home, shell: Shell) -> list[str]:
+    warnings = []
+    for name in ISSUERS:
+        end = opened.authority(name).not_after
+        if end - shell.now < timedelta(days=opened.settings.mailbox_days):
+            warnings.append(
+                f"the {name} CA ends on {end:%Y-%m-%d}, before a certificate issued today would "
+                "→ plan a new CA"
+            )
+        last = opened.register.last_crl(name)
+        option = " --root" if name == "root" else ""
+        if last and last.next_update <= shell.now:
+            warnings.append(
+                f"the {name} CRL is out of date since {last.next_update:%Y-%m-%d %H:%M}Z "
+                f"→ smimegw-ca crl make{option}"
+            )
+        pending = opened.register.revocations_since(last)
+        if pending:
+            warnings.append(
+                f"{pending} revoked after the newest {name} CRL → smimegw-ca crl make{option}"
+            )
+    ending = [
+        item
+        for item in current(opened.register.certificates())
+        if shell.now <= item.not_after < shell.now + _NEARLY_OVER
+    ]
+    if ending:
+        warnings.append(
+            f"{len(ending)} certificates end within 30 days → smimegw-ca list --expires-in 30d"
+        )
+    return warnings
+
+
+@click.command(
+    epilog=examples(
+        "smimegw-ca ledger verify",
+        "smimegw-ca ledger verify --head 9f2c…   # the head that `status` showed last month",
+        "smimegw-ca ledger export > ledger.jsonl",
+    )
+)
+@click.argument("action", type=click.Choice(["verify", "export"]), default="verify")
+@click.option("--head", metavar="HEX", help="A head noted earlier; it must still be in the chain.")
+@common_options
+@click.pass_obj
+def ledger(shell: Shell, action: str, head: str | None) -> None:
+    """Verify the chain of everything the CA did, or write it as JSON lines."""
+    try:
+        noted = bytes.fromhex(head) if head else None
+    except ValueError:
+        raise UsageError(f"--head: {head!r} is not hexadecimal. `status` shows it.") from None
+    with home.reading(shell.directory) as opened:
+        entries, newest = opened.register.ledger.verify(noted)
+        if action == "export":
+            shell.json = True
+            for entry in opened.register.ledger.entries():
+                shell.answer(
+                    "",
+                    kind="ledger-entry",
+                    number=entry.number,
+                    entry_at=entry.at,
+                    entry_kind=entry.kind,
+                    serial=entry.serial,
+                    details=dict(entry.details),
+                    der=entry.der.hex(),
+                    digest=entry.digest.hex(),
+                )
+            return
+    text = f"OK  {entries} entries, head {newest.hex()}"
+    shell.answer(text, kind="ledger", entries=entries, head=newest.hex())
+    shell.talk("Note the head somewhere else; it shows later that nothing was cut off.")
+    shell.suggest("smimegw-ca status")

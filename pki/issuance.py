@@ -1,0 +1,334 @@
+"""The order in which a CA becomes durable: initialise, issue, renew, revoke, list.
+
+Whatever is signed is preceded by a reservation and followed by a record, and only then handed
+out (M22): a crash can waste a serial number but not use one twice or lose a certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pki import authority, files, keys, profiles, revocation, settings
+from pki.authority import Issuer, Pointers, Validity
+from pki.errors import RequestError
+from pki.home import ISSUERS, Home, locked
+from pki.keys import KeyKind, PrivateKey, PublicKey
+from pki.ledger import Ledger
+from pki.profiles import Profile
+from pki.register import Certified, IssuerName, Listed, Register, Reservation, serial_text
+from pki.revocation import Revocation
+from pki.settings import Settings
+from smimegw.addresses import Mailbox
+from smimegw.errors import UsageError
+
+DrawSerial = Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Founding:
+    """What `initialise` needs to know."""
+
+    name: str
+    settings: Settings
+    key_kind: KeyKind = KeyKind.RSA_3072
+    root_days: int = 7300
+    issuing_days: int = 1825
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One certificate to issue.
+
+    Attributes:
+        public_key: From a request, or of a key that its owner has; the CA never sees the other
+            half.
+        private_key: A key that the CA has already; with neither, the CA makes one.
+        days: None means the CA's default, shortened to the issuer's own end where needed.
+    """
+
+    mailbox: Mailbox
+    profile: Profile
+    name: str = ""
+    key_kind: KeyKind = KeyKind.RSA_3072
+    public_key: PublicKey | None = None
+    private_key: PrivateKey | None = field(default=None, repr=False)
+    days: int | None = None
+    renews: int | None = None
+
+
+def initialise(path: Path, founding: Founding, *, passphrase: bytes, now: datetime) -> None:
+    """Make a root and an issuing CA in *path*.
+
+    Raises:
+        UsageError: Something is there already, or a name is not fit.
+    """
+    name = profiles.clean_name(founding.name)
+    profiles.clean_name(f"{name} Root")
+    if founding.issuing_days > founding.root_days:
+        raise UsageError("The issuing CA cannot live longer than the root. Make it shorter.")
+    refuse_second(path)
+    files.make_directory(path)
+    with locked(path):
+        refuse_second(path)
+        for place in (*ISSUERS, "issued"):
+            files.make_directory(path / place)
+        with Ledger.create(path / "ledger.db") as ledger:
+            ledger.append("initialised", at=now, details={"name": name})
+            home = Home(path=path, settings=founding.settings, register=Register(ledger))
+            _found(home, founding, name, passphrase=passphrase, now=now)
+        files.write_new(
+            path / settings.FILE_NAME, settings.write(founding.settings).encode(), mode=0o600
+        )
+
+
+def issue(
+    home: Home,
+    issuer: Issuer,
+    order: Order,
+    *,
+    passphrase: bytes,
+    now: datetime,
+    draw_serial: DrawSerial = x509.random_serial_number,
+) -> Certified:
+    """Issue one certificate; the CA makes the key unless the order brings one.
+
+    Raises:
+        UsageError: Mailbox, name, days or key are not fit; nothing is used up then.
+        BusyError: The disk does not take it.
+    """
+    home.check_mailbox(order.mailbox)
+    subject = profiles.subject(
+        order.mailbox,
+        order.name,
+        organization=home.settings.organization,
+        country=home.settings.country,
+    )
+    validity = Validity.starting(
+        now,
+        order.days if order.days is not None else home.settings.mailbox_days,
+        within=issuer.certificate,
+        shorten=order.days is None,
+    )
+    private, public = _key_pair(order)
+    _refuse_compromised(home, public)
+    reservation = Reservation(
+        issuer="issuing",
+        mailbox=order.mailbox,
+        profile=order.profile,
+        name=order.name,
+        key_held=private is not None,
+        renews=order.renews,
+    )
+
+    def sign(serial: int) -> x509.Certificate:
+        return authority.sign_mailbox(
+            public,
+            subject,
+            order.mailbox,
+            profile=order.profile,
+            issuer=issuer,
+            serial=serial,
+            validity=validity,
+            pointers=home.settings.mailbox_pointers,
+        )
+
+    return _certify(
+        home, reservation, private, sign, passphrase=passphrase, now=now, draw_serial=draw_serial
+    )
+
+
+def renewal(
+    home: Home, certified: Certified, *, passphrase: bytes, keep_key: bool, days: int | None
+) -> Order:
+    """Return the order for a certificate's successor.
+
+    Raises:
+        PassphraseError: The key that is to be kept does not open.
+        UsageError: The certificate is a CA's own or revoked, or the CA never had its key.
+    """
+    serial = serial_text(certified.serial)
+    if not certified.mailbox or not certified.profile:
+        raise UsageError(f"{serial} is the CA's own certificate; it is not renewed but replaced.")
+    if certified.revocation:
+        raise UsageError(
+            f"{serial} is revoked ({certified.revocation.reason}), so nothing follows it. "
+            f"If <{certified.mailbox}> still may have one: smimegw-ca issue {certified.mailbox}"
+        )
+    public = keys.accept_public_key(certified.certificate.public_key())
+    if not certified.key_held and not keep_key:
+        raise UsageError(
+            f"{serial} was issued from a request, so its owner makes the new key. "
+            f"Ask for a new request and use: smimegw-ca issue {certified.mailbox} --csr FILE, "
+            "or certify the same key again with --keep-key."
+        )
+    return Order(
+        mailbox=certified.mailbox,
+        profile=certified.profile,
+        name=certified.name,
+        key_kind=keys.kind_of(public),
+        public_key=public if keep_key and not certified.key_held else None,
+        private_key=(
+            keys.read_key(home.key_path(certified.serial), passphrase)
+            if keep_key and certified.key_held
+            else None
+        ),
+        days=days,
+        renews=certified.serial,
+    )
+
+
+def make_crl(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed:
+    """Sign, record and write the next CRL of one CA.
+
+    Raises:
+        BusyError: The disk does not take it.
+    """
+    last = home.register.last_crl(name)
+    number = last.number + 1 if last else 1
+    days = home.settings.root_crl_days if name == "root" else home.settings.crl_days
+    crl = revocation.sign_crl(
+        home.register.revoked_for_crl(name), issuer=issuer, number=number, days=days, now=now
+    )
+    home.register.record_crl(name, number, crl, now=now)
+    der = crl.public_bytes(Encoding.DER)
+    files.replace(home.crl_path(name), der)
+    return Listed(issuer=name, number=number, crl=crl, der=der)
+
+
+def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> Revocation:
+    """Record a revocation; it takes effect with the next CRL.
+
+    Raises:
+        UsageError: Revoked already, or the reason does not fit.
+    """
+    if certified.serial == home.authority("root").serial:
+        raise UsageError(
+            "The root cannot revoke itself (RFC 5280, 6.1). Tell everybody who imported it to "
+            "remove it, take it out of the gateway's trust.anchors, and make a new CA."
+        )
+    if reason == "cACompromise" and certified.mailbox:
+        raise UsageError("cACompromise is for CA certificates; here it is keyCompromise.")
+    result = Revocation(revoked_at=now.replace(microsecond=0), reason=reason)
+    home.register.record_revoked(certified.serial, result)
+    return result
+
+
+def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now: datetime) -> None:
+    chosen = home.settings
+    root_name, issuing_name = (
+        authority.authority_name(text, organization=chosen.organization, country=chosen.country)
+        for text in (f"{name} Root", name)
+    )
+    root_key, issuing_key = keys.generate(founding.key_kind), keys.generate(founding.key_kind)
+    root_validity = Validity.starting(now, founding.root_days)
+    root = _certify(
+        home,
+        _own("root", root_name),
+        root_key,
+        lambda serial: authority.sign_root(
+            root_key, root_name, serial=serial, validity=root_validity
+        ),
+        passphrase=passphrase,
+        now=now,
+    )
+    issuer = Issuer(certificate=root.certificate, key=root_key)
+    issuing = _certify(
+        home,
+        _own("root", issuing_name),
+        issuing_key,
+        lambda serial: authority.sign_issuing(
+            issuing_key.public_key(),
+            issuing_name,
+            issuer=issuer,
+            serial=serial,
+            validity=Validity.starting(now, founding.issuing_days, within=root.certificate),
+            domains=chosen.domains,
+            pointers=Pointers(
+                crl_urls=chosen.root_crl_urls,
+                issuer_urls=chosen.root_urls,
+                policies=chosen.policies,
+            ),
+        ),
+        passphrase=passphrase,
+        now=now,
+        place="issuing",
+    )
+    make_crl(home, "root", issuer, now=now)
+    make_crl(home, "issuing", Issuer(certificate=issuing.certificate, key=issuing_key), now=now)
+
+
+def _own(issuer: IssuerName, name: x509.Name) -> Reservation:
+    return Reservation(
+        issuer=issuer, mailbox=None, profile=None, name=name.rfc4514_string(), key_held=True
+    )
+
+
+def _certify(
+    home: Home,
+    reservation: Reservation,
+    private: PrivateKey | None,
+    sign: Callable[[int], x509.Certificate],
+    *,
+    passphrase: bytes,
+    now: datetime,
+    draw_serial: DrawSerial = x509.random_serial_number,
+    place: IssuerName = "root",
+) -> Certified:
+    serial = home.register.reserve(reservation, now=now, draw_serial=draw_serial)
+    owner: IssuerName | int = serial if reservation.mailbox else place
+    files.make_directory(home.key_path(owner).parent)
+    if private is not None:
+        keys.write_key(home.key_path(owner), private, passphrase)
+    certificate = sign(serial)
+    home.register.record_issued(serial, certificate, now=now)
+    files.write_new(
+        home.certificate_path(owner), certificate.public_bytes(Encoding.PEM), mode=files.PUBLIC
+    )
+    return home.register.find(serial_text(serial))
+
+
+def _key_pair(order: Order) -> tuple[PrivateKey | None, PublicKey]:
+    if order.public_key is not None:
+        return None, order.public_key
+    private = order.private_key or keys.generate(order.key_kind)
+    return private, private.public_key()
+
+
+def _refuse_compromised(home: Home, public: PublicKey) -> None:
+    octets = keys.public_key_octets(public)
+    for certified in home.register.certificates():
+        same = (
+            keys.public_key_octets(keys.accept_public_key(certified.certificate.public_key()))
+            == octets
+        )
+        if same and not certified.mailbox:
+            raise RequestError("This is the CA's own key. Make a new one and a new request.")
+        if same and certified.revocation and certified.revocation.reason == "keyCompromise":
+            raise RequestError(
+                f"This key was revoked as compromised (serial {serial_text(certified.serial)}). "
+                "Make a new key and a new request."
+            )
+
+
+def refuse_second(path: Path) -> None:
+    """Make sure that there is no CA in *path* yet.
+
+    Raises:
+        UsageError: There is one, whole or half.
+    """
+    if (path / settings.FILE_NAME).exists():
+        raise UsageError(
+            f"{path}: there is a certificate authority already; it was left as it is. "
+            "Give another --directory, or look at it with: smimegw-ca status"
+        )
+    if any((path / name).exists() for name in (*ISSUERS, "ledger.db")):
+        raise UsageError(
+            f"{path}: an earlier init did not finish there; it issued nothing to anybody. "
+            "Empty the directory and run init again."
+        )
