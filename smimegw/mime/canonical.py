@@ -58,7 +58,11 @@ def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> En
 
 
 def is_signable(entity: Entity) -> bool:
-    """Whether the entity can be signed as it is; looks at the octets only."""
+    """Whether the entity can be signed as it is, seen from its octets alone.
+
+    False may also mean that a text speaks of transfer encodings: then `canonical_for_signing`
+    finds nothing to change.
+    """
     return entity.separator == b"\r\n" and _needs_nothing(entity.raw)
 
 

@@ -19,6 +19,7 @@ _PHRASE_WORDS = re.compile(
     rb'"(?:[^"\\]|\\.)*"|[^\s"<>,;:()@\\]+(?:[ \t]+[^\s"<>,;:()@\\]*[\x80-\xff][^\s"<>,;:()@\\]*)*'
 )
 _TRAILING_SPACE = re.compile(rb"(?<![ \t\r\n])[ \t]+(?=\r\n)")
+_BARE_CR = re.compile(rb"\r(?!\n)")
 _BLANK_CONTINUATION = re.compile(rb"(?<=\n)[ \t]+\r\n")
 
 
@@ -26,7 +27,8 @@ def canonical_header(header: HeaderSection) -> HeaderSection:
     """The same fields; those that are clean keep their octets.
 
     Raises:
-        MIMEError: A line that is no field holds 8-bit octets, or a field cannot be rewritten.
+        MIMEError: A bare CR, 8-bit octets in a line that is no field, or a field that cannot be
+            rewritten.
     """
     return HeaderSection(tuple(_canonical_field(entry) for entry in header))
 
@@ -34,6 +36,9 @@ def canonical_header(header: HeaderSection) -> HeaderSection:
 def _canonical_field(entry: HeaderField) -> HeaderField:
     if _is_clean(entry.raw):
         return entry
+    if _BARE_CR.search(entry.raw):
+        # Written as a line end it would make a second field or end the section.
+        raise MIMEError("a bare CR in a header field")
     raw = with_crlf(entry.raw)
     if not raw.endswith(b"\r\n"):
         raw += b"\r\n"

@@ -100,7 +100,7 @@ def authentication_results(
         raise MIMEError("serial number and issuer stand together or not at all (RFC 7281, 3)")
     first = f"smime={result}"
     if explanation:
-        first += f" ({_COMMENT_LETTERS.sub('?', explanation)[:_VALUE_CHARACTERS]})"
+        first += f" ({_COMMENT_LETTERS.sub('_', explanation)[:_VALUE_CHARACTERS]})"
     if reason:
         first += f" reason={quoted(reason)}"
     if identifier:

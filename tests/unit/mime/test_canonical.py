@@ -262,3 +262,9 @@ def test_quoted_printable_without_any_line_end() -> None:
     encoded = encode_quoted_printable(text)
     assert b"\n" not in encoded.replace(b"=\r\n", b"")
     assert decode_quoted_printable(encoded) == text
+
+
+def test_a_bare_cr_in_a_field_makes_no_second_field() -> None:
+    """Written as a line end it would inject a field into what gets signed (T-12)."""
+    with pytest.raises(MIMEError, match="bare CR"):
+        canonical_for_signing(Entity.parse(b"Content-Description: a\rContent-Type: x/y\r\n\r\nx"))
