@@ -1,0 +1,375 @@
+"""The part of a session that is about the client: greeting, commands, EHLO, TLS, AUTH, XFORWARD.
+
+RFC 5321, RFC 2033 (LMTP), RFC 3207 and RFC 4954.  aiosmtpd's own commands are not reachable: they
+rewrite addresses, upper-case parameters and know neither pipelined errors nor enhanced codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from smimegw.adapters.smtp.authentication import MECHANISMS, RESPONSE_OCTETS, read_login
+from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError, Connection
+from smimegw.adapters.smtp.settings import ListenerSettings, contains, is_loopback, plain_address
+from smimegw.adapters.smtp.xforward import ATTRIBUTES, parse_xforward
+from smimegw.errors import CommandError
+from smimegw.limits import Limits
+from smimegw.ports import Events, IncomingTransaction, Reception
+from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions
+from smimegw.smtp.reply import Reply
+from smimegw.transaction import ListenerRole, SessionInfo, transaction_id
+
+SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down, try again")
+
+OK = Reply(250, "2.0.0", "OK")
+_WAITING_TOO_LONG = Reply(421, "4.4.2", "waited too long")
+_TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors")
+_TOO_MANY_COMMANDS = Reply(421, "4.7.0", "too many commands without mail")
+
+_HOPELESS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})  # a web client
+_BEFORE_TLS = frozenset({b"EHLO", b"LHLO", b"HELO", b"NOOP", b"STARTTLS", b"QUIT"})
+
+
+class EndOfSession(Exception):  # noqa: N818 – not a fault: the last reply was chosen
+    """Send *reply* and close."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
+@dataclass(slots=True)
+class OpenMail:
+    """The transaction that MAIL began.
+
+    Attributes:
+        incoming: The pipeline's side of it.
+        smtputf8: The client asked for RFC 6531.
+        accepted: Recipients taken.
+        tried: Recipients named.
+    """
+
+    incoming: IncomingTransaction
+    smtputf8: bool = False
+    accepted: int = 0
+    tried: int = 0
+
+
+@dataclass(slots=True)
+class _Client:
+    """What the client told about itself; forgotten when TLS starts (RFC 3207, 4.2)."""
+
+    helo: str = ""
+    extended: bool = False
+    upstream_id: str = ""
+    login: tuple[str, str] | None = field(default=None, repr=False)
+    offered: Extensions = NO_EXTENSIONS
+
+
+class Door(Protocol):
+    """Whoever admits sessions and counts them."""
+
+    def enter(self, session: Dialogue) -> Reply | None:
+        """Admit *session*, or give the refusal that it greets with."""
+        ...
+
+    def leave(self, session: Dialogue) -> None:
+        """The session has ended."""
+        ...
+
+
+class Dialogue(Connection):
+    """Everything but the mail transaction, which the subclass adds to `commands`."""
+
+    def __init__(
+        self,
+        *,
+        settings: ListenerSettings,
+        reception: Reception,
+        limits: Limits,
+        events: Events,
+        door: Door,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        from_servers = settings.role is ListenerRole.RELAY
+        super().__init__(
+            hostname=settings.hostname,
+            limits=limits,
+            idle_seconds=limits.relay_idle_seconds if from_servers else limits.idle_seconds,
+            loop=loop,
+        )
+        self._settings = settings
+        self._reception = reception
+        self._events = events
+        self._door = door
+        self._client = _Client()
+        self._mail: OpenMail | None = None
+        self._errors = 0
+        self._auth_failures = 0
+        self._since_mail = 0
+        self._idle = False
+        self._finishing_lmtp = False
+        self._draining = False
+        self.commands: dict[bytes, Callable[[bytes], Awaitable[None]]] = {
+            b"HELO": self._helo,
+            b"EHLO": self._ehlo,
+            b"LHLO": self._lhlo,
+            b"STARTTLS": self._starttls,
+            b"AUTH": self._auth,
+            b"XFORWARD": self._xforward,
+            b"RSET": self._rset,
+            b"NOOP": self._noop,
+            b"VRFY": self._vrfy,
+            b"EXPN": self._expn,
+            b"HELP": self._help,
+            b"QUIT": self._quit,
+        }
+
+    # --- life ------------------------------------------------------------------------------------
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """Runs the session; made when the connection is."""
+        return self._handler_coroutine
+
+    def drain(self) -> None:
+        """Say good-bye when nothing is under way, else as soon as the transaction has ended."""
+        self._draining = True
+        if self._idle and self._mail is None and not self.gone:
+            self.write(SHUTTING_DOWN)
+            self._writer.close()
+
+    async def _handle_client(self) -> None:
+        """The whole session; called by aiosmtpd as the connection's task."""
+        self.peer = plain_address(str((self._writer.get_extra_info("peername") or ("",))[0]))
+        try:
+            await self._greet()
+            while True:
+                await self._next_command()
+        except EndOfSession as end:
+            with contextlib.suppress(ClientGoneError):
+                await self.reply(end.reply)
+        except ClientSlowError:
+            with contextlib.suppress(ClientGoneError):
+                await self.reply(_WAITING_TOO_LONG)
+        except ClientGoneError:
+            pass
+        finally:
+            try:
+                await self._abandon()
+                await self.close()
+            finally:
+                self._door.leave(self)
+
+    async def _greet(self) -> None:
+        refusal = self._door.enter(self)
+        if refusal is not None:
+            raise EndOfSession(refusal)
+        service = "LMTP" if self._settings.lmtp else "ESMTP"
+        await self.reply(Reply(220, "", f"{self.hostname} {service} smimegw"))
+
+    def _set_idle(self, waiting: bool) -> None:
+        self._idle = waiting
+
+    async def _next_command(self) -> None:
+        if self._draining and self._mail is None:
+            raise EndOfSession(SHUTTING_DOWN)
+        try:
+            line = await self.line(limit=self._limits.command_line_octets, waiting=self._set_idle)
+            verb, _, argument = line.partition(b" ")
+            await self._dispatch(verb.upper(), argument.strip(b" "))
+        except CommandError as error:
+            await self._complain(error)
+        except (ClientGoneError, ClientSlowError, EndOfSession):
+            raise
+        except Exception as error:  # noqa: BLE001 – the client must never see more than an id (R-17)
+            await self._internal_error(error)
+
+    async def _dispatch(self, verb: bytes, argument: bytes) -> None:
+        self._since_mail += 1
+        if self._since_mail > self._limits.commands_without_mail:
+            raise EndOfSession(_TOO_MANY_COMMANDS)
+        if verb in _HOPELESS:
+            raise EndOfSession(Reply(421, "4.7.0", "this is a mail server"))
+        command = self.commands.get(verb)
+        if command is None:
+            raise CommandError(500, "5.5.1", "command not recognized")
+        if self._settings.tls_required and not self.tls_version and verb not in _BEFORE_TLS:
+            raise CommandError(530, "5.7.0", "STARTTLS first")
+        await command(argument)
+
+    async def _complain(self, error: CommandError) -> None:
+        await self.reply(Reply(error.code, error.enhanced, str(error)))
+        self._errors += 1
+        if self._errors > self._limits.session_errors:
+            raise EndOfSession(_TOO_MANY_ERRORS)
+
+    async def _internal_error(self, error: Exception) -> None:
+        txn = self._mail.incoming.id if self._mail else transaction_id(datetime.now(UTC))
+        self._events.emit("internal.error", txn=txn, error=error)
+        replies = self._mail.accepted if self._mail and self._finishing_lmtp else 1
+        await self._abandon()
+        for _ in range(replies):
+            await self.reply(Reply(451, "4.3.0", f"internal error {txn}"))
+
+    async def _abandon(self) -> None:
+        """End the transaction, if there is one, without mail."""
+        mail, self._mail = self._mail, None
+        self._finishing_lmtp = False
+        self._client.upstream_id = ""
+        if mail is not None:
+            await mail.incoming.abandon()
+
+    def _info(self) -> SessionInfo:
+        client, tls = self._client, self.tls_version
+        protocol = ("E" if client.extended else "") + "SMTP"
+        if self._settings.lmtp:
+            protocol = "LMTP"
+        if protocol != "SMTP":  # RFC 3848
+            protocol += ("S" if tls else "") + ("A" if client.login else "")
+        return SessionInfo(
+            listener=self._settings.name,
+            role=self._settings.role,
+            protocol=protocol,
+            peer=self.peer,
+            helo=client.helo,
+            tls=tls,
+            user=client.login[0] if client.login else "",
+            login=client.login,
+            upstream_id=client.upstream_id,
+            next_hop=self._settings.next_hop,
+        )
+
+    # --- hello, TLS, who is it -------------------------------------------------------------------
+
+    async def _helo(self, argument: bytes) -> None:
+        if self._settings.lmtp:
+            raise CommandError(500, "5.5.1", "this is LMTP: LHLO")  # RFC 2033, 4.1
+        self._client.helo = _hello_name(argument)
+        self._client.extended = False
+        self._client.offered = NO_EXTENSIONS
+        await self._abandon()
+        await self.reply(Reply(250, "", self.hostname))
+
+    async def _ehlo(self, argument: bytes) -> None:
+        if self._settings.lmtp:
+            raise CommandError(500, "5.5.1", "this is LMTP: LHLO")
+        await self._hello(argument)
+
+    async def _lhlo(self, argument: bytes) -> None:
+        if not self._settings.lmtp:
+            raise CommandError(500, "5.5.1", "this is SMTP: EHLO")
+        await self._hello(argument)
+
+    async def _hello(self, argument: bytes) -> None:
+        self._client.helo = _hello_name(argument)
+        self._client.extended = True
+        await self._abandon()
+        self._client.offered = await self._reception.extensions(self._info())
+        await self.reply(Reply(250, "", "\n".join([self.hostname, *self._offer()])))
+
+    def _offer(self) -> list[str]:
+        offered = self._client.offered
+        lines = ["PIPELINING", "ENHANCEDSTATUSCODES", f"SIZE {self._size()}"]
+        lines += ["8BITMIME"] if offered.eightbitmime else []
+        lines += ["SMTPUTF8"] if offered.smtputf8 else []
+        lines += ["DSN"] if offered.dsn else []
+        lines += ["STARTTLS"] if self._settings.tls and not self.tls_version else []
+        lines += [f"AUTH {' '.join(MECHANISMS)}"] if self._may_log_in() else []
+        lines += [f"XFORWARD {' '.join(ATTRIBUTES)}"] if self._believes_xforward() else []
+        return lines
+
+    def _size(self) -> int:
+        ours = self._limits.message_octets
+        return min(ours, self._client.offered.size or ours)
+
+    def _may_log_in(self) -> bool:
+        return self._settings.auth and (bool(self.tls_version) or is_loopback(self.peer))
+
+    def _believes_xforward(self) -> bool:
+        return contains(self._settings.xforward_from, self.peer)
+
+    async def _starttls(self, argument: bytes) -> None:
+        no_argument(argument)
+        if self._settings.tls is None or self.tls_version:
+            raise CommandError(503, "5.5.1", "TLS is not possible or already active")
+        await self._abandon()
+        try:
+            await self.start_tls(self._settings.tls, Reply(220, "2.0.0", "ready to start TLS"))
+        except CommandError as error:
+            raise EndOfSession(Reply(error.code, error.enhanced, str(error))) from None
+        self._client = _Client()
+
+    async def _auth(self, argument: bytes) -> None:
+        if not self._client.extended or self._mail is not None or self._client.login is not None:
+            raise CommandError(503, "5.5.1", "AUTH is not possible now")  # RFC 4954, 4
+        if not self._settings.auth:
+            raise CommandError(502, "5.5.1", "AUTH is not offered here")
+        if not self._may_log_in():
+            raise CommandError(538, "5.7.11", "STARTTLS first")
+        login = await read_login(argument, self._challenge)
+        reply = await self._reception.authenticate(self._info(), login.user, login.password)
+        if reply.is_positive:
+            self._client.login = (login.user, login.password)
+        elif reply.is_permanent:
+            await asyncio.sleep(self._limits.auth_delay_seconds * 2**self._auth_failures)
+            self._auth_failures += 1
+        await self.reply(reply)
+        if self._auth_failures >= self._limits.auth_failures:
+            raise EndOfSession(_TOO_MANY_ERRORS)
+
+    async def _challenge(self, text: bytes) -> bytes:
+        await self.reply(Reply(334, "", text.decode("ascii")))
+        return await self.line(limit=RESPONSE_OCTETS)
+
+    async def _xforward(self, argument: bytes) -> None:
+        if not self._believes_xforward():
+            raise CommandError(550, "5.7.1", "XFORWARD is not for you")
+        if self._mail is not None:
+            raise CommandError(503, "5.5.1", "XFORWARD is not possible inside a transaction")
+        self._client.upstream_id = parse_xforward(argument).get("IDENT", self._client.upstream_id)
+        await self.reply(OK)
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    async def _rset(self, argument: bytes) -> None:
+        no_argument(argument)
+        await self._abandon()
+        await self.reply(OK)
+
+    async def _noop(self, argument: bytes) -> None:  # noqa: ARG002 – RFC 5321, 4.1.1.9: ignored
+        await self.reply(OK)
+
+    async def _vrfy(self, argument: bytes) -> None:
+        if not argument:
+            raise CommandError(501, "5.5.4", "VRFY needs an argument")
+        await self.reply(Reply(252, "2.5.0", "try RCPT"))
+
+    async def _expn(self, argument: bytes) -> None:  # noqa: ARG002
+        raise CommandError(502, "5.5.1", "EXPN is not offered")
+
+    async def _help(self, argument: bytes) -> None:  # noqa: ARG002
+        names = sorted(name.decode("ascii") for name in self.commands)
+        await self.reply(Reply(214, "2.0.0", " ".join(names)))
+
+    async def _quit(self, argument: bytes) -> None:
+        no_argument(argument)
+        await self._abandon()
+        raise EndOfSession(Reply(221, "2.0.0", "bye"))
+
+
+def _hello_name(argument: bytes) -> str:
+    """Check the argument of EHLO: one word of printable ASCII (RFC 5321, 4.1.1.1)."""
+    if not argument or len(argument) > 255 or not all(33 <= octet <= 126 for octet in argument):
+        raise CommandError(501, "5.5.4", "your name must be one word")
+    return argument.decode("ascii")
+
+
+def no_argument(argument: bytes) -> None:
+    if argument:
+        raise CommandError(501, "5.5.4", "no argument allowed")

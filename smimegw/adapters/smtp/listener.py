@@ -1,0 +1,156 @@
+"""A listening socket: admits clients, starts their sessions and lets them end in peace."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from smimegw.adapters.smtp.dialogue import SHUTTING_DOWN, Dialogue
+from smimegw.adapters.smtp.session import Session
+from smimegw.adapters.smtp.settings import ListenerSettings
+from smimegw.limits import Limits
+from smimegw.ports import Events, Reception
+from smimegw.smtp.reply import Reply
+
+_BACKLOG = 1024
+_TOO_MANY = Reply(421, "4.3.2", "too many sessions, try again later")
+_TOO_MANY_OF_YOURS = Reply(421, "4.3.2", "too many sessions from your address")
+_NOT_ADMITTED = Reply(554, "5.7.1", "access denied")
+
+# aiosmtpd logs peers and, in places, what they send; our own events say what is to be said.
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+
+
+class Occupancy:
+    """Counts open sessions, over all listeners that share it, and per peer."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._peers: Counter[str] = Counter()
+        self.total = 0
+
+    def enter(self, peer: str) -> Reply | None:
+        """Count one more session of *peer*, or say why there is no room for it."""
+        if self.total >= self._limits.sessions:
+            return _TOO_MANY
+        if self._peers[peer] >= self._limits.sessions_per_peer:
+            return _TOO_MANY_OF_YOURS
+        self._peers[peer] += 1
+        self.total += 1
+        return None
+
+    def leave(self, peer: str) -> None:
+        """Count one session less."""
+        self.total -= 1
+        self._peers[peer] -= 1
+        if not self._peers[peer]:
+            del self._peers[peer]
+
+
+class Listener:
+    """Accepts clients on one address and hands their mail to the reception."""
+
+    def __init__(
+        self,
+        settings: ListenerSettings,
+        reception: Reception,
+        limits: Limits,
+        events: Events,
+        occupancy: Occupancy | None = None,
+    ) -> None:
+        self.settings = settings
+        self._reception = reception
+        self._limits = limits
+        self._events = events
+        self._occupancy = occupancy or Occupancy(limits)
+        self._server: asyncio.Server | None = None
+        self._sessions: set[Dialogue] = set()
+        self._admitted: set[Dialogue] = set()
+        self._draining = False
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also when 0 was asked for."""
+        assert self._server is not None, "start() first"
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def sessions(self) -> int:
+        """How many clients are connected."""
+        return len(self._sessions)
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The address is not ours, or taken.
+        """
+        settings, loop = self.settings, asyncio.get_running_loop()
+        implicit = settings.tls if settings.tls_implicit else None
+        self._server = await loop.create_server(
+            self._session,
+            settings.host,
+            settings.port,
+            ssl=implicit,
+            ssl_handshake_timeout=self._limits.command_seconds if implicit else None,
+            backlog=_BACKLOG,
+            reuse_port=settings.reuse_port or None,
+        )
+
+    async def drain(self) -> None:
+        """Accept nobody, dismiss who is idle, and wait for the others for `drain_seconds`."""
+        self._draining = True
+        if self._server is not None:
+            self._server.close()
+        for session in tuple(self._sessions):
+            session.drain()
+        tasks = [session.task for session in self._sessions if session.task is not None]
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=self._limits.drain_seconds)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def _session(self) -> Session:
+        """Make the protocol of one new connection; called by the event loop."""
+        return Session(
+            settings=self.settings,
+            reception=self._reception,
+            limits=self._limits,
+            events=self._events,
+            door=self,
+            loop=asyncio.get_running_loop(),
+        )
+
+    def enter(self, session: Dialogue) -> Reply | None:
+        """Admit *session*, or say why not; part of `dialogue.Door`."""
+        self._sessions.add(session)
+        refusal = self._refusal(session.peer)
+        if refusal is None:
+            self._admitted.add(session)
+        event = "session.refused" if refusal else "session.connected"
+        self._events.emit(
+            event,
+            client=session.peer,
+            listener=self.settings.name,
+            tls=session.tls_version,
+            **({"reply": str(refusal)} if refusal else {}),
+        )
+        return refusal
+
+    def leave(self, session: Dialogue) -> None:
+        """Forget *session*; part of `dialogue.Door`."""
+        self._sessions.discard(session)
+        if session in self._admitted:
+            self._admitted.discard(session)
+            self._occupancy.leave(session.peer)
+
+    def _refusal(self, peer: str) -> Reply | None:
+        if self._draining:
+            return SHUTTING_DOWN
+        if not self.settings.admits(peer):
+            return _NOT_ADMITTED
+        return self._occupancy.enter(peer)

@@ -1,0 +1,180 @@
+"""One client's mail transactions: MAIL, RCPT, DATA, and the replies that the pipeline gives.
+
+What is decided about mail comes from `ports.Reception`; here is only the protocol (RFC 5321;
+RFC 2033 for LMTP's one reply per recipient).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from smimegw.adapters.smtp.connection import ClientGoneError
+from smimegw.adapters.smtp.dialogue import Dialogue, Door, EndOfSession, OpenMail, no_argument
+from smimegw.adapters.smtp.settings import ListenerSettings
+from smimegw.errors import CommandError, LimitError
+from smimegw.limits import Limits
+from smimegw.mime.entity import Entity
+from smimegw.ports import Events, IncomingTransaction, Reception
+from smimegw.smtp.commands import PathArgument, parse_mail, parse_rcpt
+from smimegw.smtp.content import TOO_LARGE, ContentReader
+from smimegw.smtp.reply import Reply
+from smimegw.transaction import Outcome, Recipient, ReversePath
+
+_NO_HELLO = (503, "5.5.1", "EHLO first")
+_NO_TRANSACTION = (503, "5.5.1", "MAIL first")
+_MAIL_WITH_DSN = frozenset({"RET", "ENVID"})  # RFC 3461, 4
+_RCPT_WITH_DSN = frozenset({"NOTIFY", "ORCPT"})
+
+
+class Session(Dialogue):
+    """Serves one client from the greeting to the end."""
+
+    def __init__(
+        self,
+        *,
+        settings: ListenerSettings,
+        reception: Reception,
+        limits: Limits,
+        events: Events,
+        door: Door,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        super().__init__(
+            settings=settings,
+            reception=reception,
+            limits=limits,
+            events=events,
+            door=door,
+            loop=loop,
+        )
+        self.commands |= {b"MAIL": self._mail_from, b"RCPT": self._rcpt_to, b"DATA": self._data}
+
+    # --- the transaction -------------------------------------------------------------------------
+
+    async def _mail_from(self, argument: bytes) -> None:
+        if not self._client.helo:
+            raise CommandError(*_NO_HELLO)
+        if self._mail is not None:
+            raise CommandError(503, "5.5.1", "a transaction is already open")
+        if self._settings.auth and self._client.login is None:
+            raise CommandError(530, "5.7.0", "authentication required")
+        parsed = parse_mail(argument, self._limits)
+        self._refuse_what_was_not_offered(parsed, _MAIL_WITH_DSN)
+        if (parsed.size or 0) > self._size():
+            await self.reply(TOO_LARGE)  # RFC 1870, 6.1
+            return
+        path = ReversePath(mailbox=parsed.mailbox, parameters=parsed.parameters)
+        reply, incoming = await self._reception.begin(self._info(), path)
+        if incoming is not None:
+            self._mail = OpenMail(incoming, smtputf8=parsed.parameter("SMTPUTF8") is not None)
+            self._since_mail = 0
+        await self._own_reply(reply)
+
+    async def _rcpt_to(self, argument: bytes) -> None:
+        if self._mail is None:
+            raise CommandError(*_NO_TRANSACTION)
+        self._since_mail = 0
+        parsed = parse_rcpt(argument, self._limits)
+        self._refuse_what_was_not_offered(parsed, _RCPT_WITH_DSN)
+        mailbox = parsed.mailbox
+        assert mailbox is not None  # parse_rcpt refuses the null path
+        if mailbox.needs_smtputf8 and not self._mail.smtputf8:
+            raise CommandError(553, "5.6.7", "address needs SMTPUTF8")
+        self._mail.tried += 1
+        if self._mail.accepted >= self._limits.recipients:
+            await self.reply(Reply(452, "4.5.3", "too many recipients"))
+            return
+        recipient = Recipient(mailbox=mailbox, parameters=parsed.parameters)
+        reply = await self._mail.incoming.recipient(recipient)
+        if reply.is_positive:
+            self._mail.accepted += 1
+        await self._own_reply(reply)
+
+    def _refuse_what_was_not_offered(self, parsed: PathArgument, dsn: frozenset[str]) -> None:
+        names = {name for name, _ in parsed.parameters}
+        offered = self._client.offered
+        if parsed.unknown or (names and not self._client.extended):
+            raise CommandError(555, "5.5.4", "unknown parameter")
+        if names & dsn and not offered.dsn:
+            raise CommandError(555, "5.5.4", "DSN is not offered")
+        if "BODY" in names and not offered.eightbitmime:
+            raise CommandError(555, "5.5.4", "8BITMIME is not offered")
+        if "SMTPUTF8" in names and not offered.smtputf8:
+            raise CommandError(553, "5.6.7", "SMTPUTF8 is not offered")
+
+    async def _own_reply(self, reply: Reply) -> None:
+        """Send a reply of the reception; 421 announces that we close (RFC 5321, 3.8)."""
+        if reply.code == 421:
+            raise EndOfSession(reply)
+        await self.reply(reply)
+
+    async def _data(self, argument: bytes) -> None:
+        no_argument(argument)
+        if self._mail is None:
+            raise CommandError(*_NO_TRANSACTION)
+        if not self._mail.accepted:
+            if self._mail.tried and not self._settings.lmtp:  # RFC 2033, 4.2 wants 503
+                raise CommandError(554, "5.5.1", "no valid recipients")
+            raise CommandError(503, "5.5.1", "RCPT first")
+        await self.reply(Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
+        reader = await self._read_content()
+        self._finishing_lmtp = self._settings.lmtp
+        outcome = await self._outcome(reader, self._mail)
+        accepted, self._mail, self._finishing_lmtp = self._mail.accepted, None, False
+        self._client.upstream_id = ""
+        await self._tell(outcome, accepted)
+
+    async def _read_content(self) -> ContentReader:
+        reader = ContentReader(self._limits)
+        started, received = self.loop.time(), 0
+        limits = self._limits
+        while not reader.done:
+            # Slower than the minimum rate is a client that only wants to keep us busy.
+            until = started + max(
+                limits.data_grace_seconds, received / limits.data_octets_per_second
+            )
+            octets = await self.chunk(min(limits.command_seconds, until - self.loop.time()))
+            received += len(octets)
+            reader.feed(octets)
+            if reader.overrun:
+                raise EndOfSession(TOO_LARGE)
+        self.give_back(reader.leftover)
+        return reader
+
+    async def _outcome(self, reader: ContentReader, mail: OpenMail) -> Outcome:
+        refusal = reader.violation
+        if refusal is None:
+            try:
+                entity = Entity.parse(reader.result(), self._limits)
+            except LimitError:
+                refusal = Reply(552, "5.3.4", "header section too large")
+            else:
+                if self.gone:
+                    raise ClientGoneError
+                return await self._finish(mail.incoming, entity)
+        await mail.incoming.abandon()
+        return Outcome.same_for_all(refusal, mail.accepted)
+
+    async def _finish(self, incoming: IncomingTransaction, entity: Entity) -> Outcome:
+        """Let the pipeline work; a client that goes away meanwhile ends that."""
+        finishing = self.loop.create_task(incoming.finish(entity))
+        self._on_gone = finishing.cancel
+        try:
+            return await finishing
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.gone and not (task and task.cancelling()):
+                raise ClientGoneError from None
+            raise
+        finally:
+            self._on_gone = None
+
+    async def _tell(self, outcome: Outcome, accepted: int) -> None:
+        if not self._settings.lmtp:
+            await self._own_reply(outcome.reply)
+            return
+        replies = outcome.per_recipient
+        if len(replies) != accepted:  # the client counts, so a wrong number would shift them
+            replies = (outcome.reply,) * accepted
+        for reply in replies:
+            await self.reply(reply)
