@@ -7,7 +7,6 @@ its exact octets; the inside of what is already signed or encrypted is never tou
 
 from __future__ import annotations
 
-import binascii
 import re
 from dataclasses import replace
 
@@ -19,6 +18,7 @@ from smimegw.mime.content_type import ContentType
 from smimegw.mime.entity import Entity, Multipart, read_multipart
 from smimegw.mime.headers import field
 from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
+from smimegw.mime.quoted_printable import encode_quoted_printable
 
 _SEALED = frozenset(
     {
@@ -32,7 +32,6 @@ _IDENTITY = frozenset({"7bit", "8bit", "binary"})
 _DECLARED_8BIT = re.compile(
     rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.IGNORECASE | re.MULTILINE
 )
-_FROM_LINE = re.compile(rb"^From ([^\r\n]*)", re.MULTILINE)
 
 
 def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Entity:
@@ -159,21 +158,3 @@ def _with_body(entity: Entity, body: bytes, encoding: str | None) -> Entity:
         header = header.replace(field("Content-Transfer-Encoding", label))
     separator = b"\r\n" if entity.separator or header.fields else b""
     return replace(entity, header=header, separator=separator, body=body)
-
-
-def encode_quoted_printable(text: bytes) -> bytes:
-    """Quoted-printable for *text* with CRLF line ends; "From " is safe too (RFC 2045, 6.7)."""
-    # binascii writes soft line breaks with the line end that it sees first.
-    ended = text if b"\n" in text else text + b"\r\n"
-    encoded = binascii.b2a_qp(ended, istext=True)
-    if ended is not text:
-        encoded = encoded[:-2]
-    return _FROM_LINE.sub(_quote_from, encoded)
-
-
-def _quote_from(match: re.Match[bytes]) -> bytes:
-    rest = match[1]
-    if len(rest) <= 69:
-        return b"=46rom " + rest
-    # A full line has no room for two more octets: break it softly right there.
-    return b"=46rom=20=\r\n" + _FROM_LINE.sub(_quote_from, rest)

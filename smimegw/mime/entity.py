@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
 from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_content_type
 from smimegw.mime.headers import HeaderSection, parse_header_section, split_header
+from smimegw.mime.quoted_printable import decode_quoted_printable
 
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
 
@@ -181,14 +181,3 @@ def split_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> tuple[by
         LimitError: More than `mime_parts` parts.
     """
     return read_multipart(entity, limits).parts
-
-
-def decode_quoted_printable(body: bytes) -> bytes:
-    """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3)."""
-    if b" \n" in body or b"\t\n" in body or b" \r\n" in body or b"\t\r\n" in body:
-        lines = body.split(b"\n")
-        body = b"\n".join(
-            line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
-            for line in lines
-        )
-    return binascii.a2b_qp(body)

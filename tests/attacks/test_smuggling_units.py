@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import pytest
 
 from smimegw.addresses import Mailbox
@@ -77,11 +79,9 @@ def test_no_shape_is_ever_sent(shape: bytes, size: int) -> None:
     """The emitter raises and gives out nothing that another server takes for an end (A10, A12)."""
     content = b"Subject: x\r\n\r\nhello" + shape + SMUGGLED
     sent = bytearray()
+    pieces = (content[start : start + size] for start in range(0, len(content), size))
     with pytest.raises(MIMEError):
-        for piece in stuffed(
-            content[start : start + size] for start in range(0, len(content), size)
-        ):
-            sent += piece
+        deque(map(sent.extend, stuffed(pieces)), maxlen=0)
     assert b"MAIL FROM" not in sent
     assert b"\r\n.\r\n" not in b"\r\n" + sent
 

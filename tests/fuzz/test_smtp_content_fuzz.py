@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from itertools import pairwise
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ CLEAN = st.lists(
 
 def cut(octets: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(min(place, len(octets)) for place in cuts), len(octets)]
-    return [octets[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [octets[start:end] for start, end in pairwise(edges)]
 
 
 def outcome(chunks: list[bytes]) -> tuple[object, ...]:

@@ -1,0 +1,62 @@
+"""Quoted-printable bodies both ways (RFC 2045, 6.7), safe against what relays change."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Iterator
+
+_LINE = 76
+_UNSAFE = re.compile(rb"[^\t -<>-~]")
+_QUOTED = [
+    bytes([octet]) if octet == 9 or (32 <= octet <= 126 and octet != 61) else b"=%02X" % octet
+    for octet in range(256)
+]
+
+
+def encode_quoted_printable(text: bytes) -> bytes:
+    """Encode *text*, whose line ends are CRLF; a missing last one stays missing.
+
+    Also encoded: white space at line ends and the F of lines that begin with "From "
+    (RFC 8551, 3.1.3).  The standard library's encoder does not know the latter and lets lines
+    of 77 characters through.
+    """
+    return b"\r\n".join([_encode_line(line) for line in text.split(b"\r\n")])
+
+
+def _encode_line(line: bytes) -> bytes:
+    if _UNSAFE.search(line):
+        line = b"".join([_QUOTED[octet] for octet in line])
+    if line.endswith((b" ", b"\t")):
+        line = line[:-1] + b"=%02X" % line[-1]
+    if line.startswith(b"From "):
+        line = b"=46" + line[1:]
+    if len(line) <= _LINE:
+        return line
+    return b"\r\n".join(_wrapped(line))
+
+
+def _wrapped(line: bytes) -> Iterator[bytes]:
+    """Soft line breaks that neither cut an escape nor start a line with "From "."""
+    start, prefix = 0, b""
+    while len(prefix) + len(line) - start > _LINE:
+        end = start + _LINE - 1 - len(prefix)
+        escape = line.rfind(b"=", end - 2, end)
+        if escape >= 0:
+            end = escape
+        yield prefix + line[start:end] + b"="
+        start, prefix = end, b""
+        if line.startswith(b"From ", start):
+            start, prefix = start + 1, b"=46"
+    yield prefix + line[start:]
+
+
+def decode_quoted_printable(body: bytes) -> bytes:
+    """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3)."""
+    if b" \n" in body or b"\t\n" in body or b" \r\n" in body or b"\t\r\n" in body:
+        lines = body.split(b"\n")
+        body = b"\n".join(
+            line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
+            for line in lines
+        )
+    return binascii.a2b_qp(body)
