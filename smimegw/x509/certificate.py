@@ -18,6 +18,17 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 
 _SMTP_UTF8_MAILBOX = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")  # RFC 9598, 3
 _UTF8_STRING = 0x0C
+
+PARSE_ERRORS = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for malformed certificates and lists, some of it only when asked."""
+
 _SUBJECT_TEXT_LETTERS = 200
 
 
@@ -51,10 +62,8 @@ class Certificate:
             extensions = parsed.extensions
             _ = (parsed.subject, parsed.issuer, parsed.not_valid_before_utc)
             _ = (parsed.not_valid_after_utc, parsed.signature_algorithm_oid)
-        except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as exc:
+        except PARSE_ERRORS as exc:
             raise CertificateError("malformed", "not a certificate in DER") from exc
-        except x509.UnsupportedGeneralNameType as exc:
-            raise CertificateError("malformed", "a name of a type that nobody uses") from exc
         try:
             names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:

@@ -14,12 +14,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, Limits
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _KNOWN_WHEN_CRITICAL = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier)
@@ -58,6 +57,7 @@ class _List:
     this_update: datetime
     next_update: datetime
     number: int
+    issuer_der: bytes
 
 
 def status(
@@ -87,7 +87,10 @@ def status(
     if not usable:
         return RevocationResult(status=RevocationStatus.UNKNOWN, reason="no usable CRL")
     newest = max(usable, key=lambda crl: (crl.this_update, crl.number))
-    entry = newest.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    try:
+        entry = newest.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    except PARSE_ERRORS:
+        return RevocationResult(status=RevocationStatus.UNKNOWN, reason="CRL malformed")
     if entry is not None:
         verdict, reason = RevocationStatus.REVOKED, _entry_reason(entry)
     elif now > newest.next_update + timedelta(seconds=grace_seconds):
@@ -110,7 +113,7 @@ def _usable(
     if (
         crl is None
         or crl.this_update > now
-        or crl.parsed.issuer.public_bytes() != issuer.subject_der
+        or crl.issuer_der != issuer.subject_der
         or issuer.subject_der != certificate.issuer_der
         or (issuer.key_usage is not None and not issuer.key_usage.crl_sign)
         or not _speaks_about(crl.parsed, certificate)
@@ -128,8 +131,9 @@ def _read(der: bytes) -> _List | None:
         parsed = x509.load_der_x509_crl(der)
         extensions = parsed.extensions
         next_update = parsed.next_update_utc
+        issuer_der = parsed.issuer.public_bytes()
         weak = isinstance(parsed.signature_hash_algorithm, _WEAK_HASHES)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension):
+    except PARSE_ERRORS:
         return None
     number = 0
     for extension in extensions:
@@ -141,7 +145,7 @@ def _read(der: bytes) -> _List | None:
             return None
     if next_update is None or weak:
         return None
-    return _List(parsed, parsed.last_update_utc, next_update, number)
+    return _List(parsed, parsed.last_update_utc, next_update, number, issuer_der)
 
 
 @functools.lru_cache(maxsize=64)
@@ -149,7 +153,7 @@ def _is_signed_by(der: bytes, issuer: Certificate) -> bool:
     crl = _read(der)
     try:
         return crl is not None and crl.parsed.is_signature_valid(issuer.public_key)  # type: ignore[arg-type]
-    except (ValueError, TypeError, UnsupportedAlgorithm, CertificateError):
+    except (*PARSE_ERRORS, CertificateError):
         return False
 
 
@@ -182,5 +186,5 @@ def _entry_reason(entry: x509.RevokedCertificate) -> str:
     # has no meaning in a complete list (RFC 5280, 5.3.1).
     try:
         return str(entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value)
-    except (x509.ExtensionNotFound, ValueError, x509.DuplicateExtension):
+    except (*PARSE_ERRORS, x509.ExtensionNotFound):
         return ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -36,6 +38,7 @@ ROOT = make_ca("Path Root")
 ISSUING = make_ca("Path CA", parent=ROOT, path_length=0)
 ALICE = ISSUING.issue("alice@ours.example", key="p256", slot="path")
 MAILBOX = Mailbox("alice", "ours.example")
+OCSP = "1.3.6.1.5.5.7.48.1"
 
 
 def evidence(*authorities: CA, anchors: tuple[CA, ...] = (ROOT,), **values: Any) -> Evidence:
@@ -363,6 +366,42 @@ def test_overdue_list_is_marked() -> None:
     assert proof.revocation is RevocationStatus.GOOD
     assert proof.evidence.endswith(" overdue")
     assert proof.valid_until == NOW - DAY + timedelta(hours=72)
+
+
+# --- nothing is fetched --------------------------------------------------------------------------
+
+
+def with_addresses_everywhere() -> Issued:
+    """CRL distribution points and AIA that lead to places a gateway must not visit."""
+    urls = [
+        x509.UniformResourceIdentifier(url)
+        for url in ("http://169.254.169.254/a", "http://127.0.0.1:1/b", "ldap://127.0.0.1/c")
+    ]
+    points = x509.CRLDistributionPoints([x509.DistributionPoint(urls, None, None, None)])
+    methods = (x509.oid.AuthorityInformationAccessOID.CA_ISSUERS, x509.ObjectIdentifier(OCSP))
+    access = [x509.AccessDescription(method, url) for method in methods for url in urls]
+    extensions = [(points, False), (x509.AuthorityInformationAccess(access), False)]
+    return ISSUING.issue("alice@ours.example", key="p256", extensions=extensions)
+
+
+def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Addresses in a certificate are the sender's choice (cases F20, T-14)."""
+
+    def forbidden(*arguments: object, **values: object) -> None:
+        raise AssertionError("the path judge opened a socket")
+
+    monkeypatch.setattr(socket, "socket", forbidden)
+    monkeypatch.setattr(socket, "getaddrinfo", forbidden)
+    issued = with_addresses_everywhere()
+    assert judged(issued, evidence(ISSUING)).path[-1] == ROOT.certificate
+    assert refusal(issued, evidence(ISSUING, crls=())) == "revocation-unknown"
+    assert refusal(issued, evidence()) == "untrusted-ca"
+
+
+def test_operating_systems_trust_list_is_never_asked() -> None:
+    """Without anchors nothing is trusted, and oscrypto stays unloaded (it does not work)."""
+    assert refusal(ALICE, Evidence(trust_anchors=())) == "untrusted-ca"
+    assert not {"oscrypto.asymmetric", "oscrypto.trust_list"} & sys.modules.keys()
 
 
 # --- several paths -----------------------------------------------------------------------------
