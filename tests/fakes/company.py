@@ -1,0 +1,154 @@
+"""One gateway with fakes around it: ours.example inside, partner.example outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from smimegw.addresses import Mailbox
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.entity import Entity
+from smimegw.pipeline.admit import Gateway
+from smimegw.pipeline.settings import Settings, TrustMaterial
+from smimegw.policy.model import Policy
+from smimegw.policy.parse import parse_policy
+from smimegw.transaction import ListenerRole, Outcome, Recipient, ReversePath, SessionInfo
+from tests.fakes.pki import CA, Issued, make_ca
+from tests.fakes.ports import World
+
+POLICY = """
+[[rule]]
+name = "must encrypt"
+why = "test"
+when = { direction = "outbound", recipient_domain = ["partner.example"] }
+then = { protect = "sign-then-encrypt", without_certificate = "refuse" }
+
+[[rule]]
+name = "when possible"
+why = "test"
+when = { direction = "outbound", recipient_domain = ["maybe.example"] }
+then = { protect = "encrypt", without_certificate = "send-clear" }
+
+[[rule]]
+name = "signed"
+why = "test"
+when = { direction = "outbound", recipient_domain = ["signed.example"] }
+then = { protect = "sign" }
+
+[[rule]]
+name = "clear"
+why = "test"
+when = { direction = "outbound" }
+then = { protect = "none" }
+
+[[rule]]
+name = "open"
+why = "test"
+when = { direction = "inbound" }
+then = { require = "none" }
+"""
+
+
+def message(
+    sender: str, to: str, *, subject: str = "hello", body: str = "text\r\n", extra: str = ""
+) -> bytes:
+    """A plain message, CRLF line ends."""
+    head = (
+        f"From: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <1@test>\r\n"
+        f"Date: Mon, 23 Nov 2026 12:00:00 +0000\r\n{extra}\r\n"
+    )
+    return (head + body).encode()
+
+
+@dataclass
+class Company:
+    """A gateway and everything around it.
+
+    Attributes:
+        ca: Trusted; issues for both sides.
+        world: The fakes.
+        gateway: The real pipeline.
+    """
+
+    policy: str = POLICY
+    limits: Limits = DEFAULT_LIMITS
+    world: World = field(default_factory=World)
+    keep_original: bool = False
+    strict: bool = True
+    require_revocation: bool = True
+
+    def __post_init__(self) -> None:
+        self.ca: CA = make_ca("Flow CA")
+        self.world.directory.publish_ca(self.ca)
+        self.settings = Settings(
+            hostname="gw.ours.example",
+            internal_domains=frozenset({"ours.example"}),
+            keep_original=self.keep_original,
+            strict=self.strict,
+            trust=TrustMaterial(
+                anchors=(self.ca.certificate,), require_revocation=self.require_revocation
+            ),
+            limits=self.limits,
+        )
+        parsed: Policy = parse_policy([("test.toml", self.policy.encode())])
+        self.gateway = Gateway(parsed, self.world.ports, self.settings)
+
+    def user(self, address: str, **options: object) -> Issued:
+        """Issue for a user of ours and put the key into the keystore."""
+        issued = self.ca.issue(address, **options)  # type: ignore[arg-type]
+        self.world.keystore.add(issued)
+        return issued
+
+    def partner(self, address: str, **options: object) -> Issued:
+        """Issue for somebody outside and publish the certificate."""
+        issued = self.ca.issue(address, **options)  # type: ignore[arg-type]
+        self.world.directory.publish(address, issued.certificate)
+        return issued
+
+    def send(
+        self,
+        role: str,
+        recipients: Sequence[str],
+        content: bytes,
+        *,
+        reverse_path: str | None = "alice@ours.example",
+        protocol: str = "ESMTP",
+        user: str = "",
+    ) -> Outcome:
+        """Push one message through the gateway; refused recipients make the Outcome theirs."""
+        return asyncio.run(self._send(role, recipients, content, reverse_path, protocol, user))
+
+    async def _send(
+        self,
+        role: str,
+        recipients: Sequence[str],
+        content: bytes,
+        reverse_path: str | None,
+        protocol: str,
+        user: str,
+    ) -> Outcome:
+        session = SessionInfo(
+            listener=role,
+            role=ListenerRole(role),
+            protocol=protocol,
+            peer="127.0.0.1",
+            helo="client.test",
+            user=user,
+            next_hop="in" if role == "mx" else "out",
+        )
+        path = ReversePath(mailbox=Mailbox.parse(reverse_path) if reverse_path else None)
+        reply, incoming = await self.gateway.begin(session, path)
+        if incoming is None:
+            return Outcome(reply=reply)
+        for address in recipients:
+            reply = await incoming.recipient(Recipient(mailbox=Mailbox.parse(address)))
+            if not reply.is_positive:
+                await incoming.abandon()
+                return Outcome(reply=reply)
+        return await incoming.finish(Entity.parse(content))
+
+    @property
+    def arrived(self) -> list[bytes]:
+        """Contents that the next hop accepted."""
+        return [entry.content for entry in self.world.relay.arrived]
