@@ -1,0 +1,130 @@
+"""Every event the gateway can log: name, tag, level, keys in their order.
+
+The list is closed on purpose.  What has no key here cannot be logged, so no subject, content or
+secret reaches a log by a slip of the pen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Level(IntEnum):
+    """How much an event matters."""
+
+    SILENT = 10  # feeds the metrics only
+    INFO = 20
+    WARNING = 30  # somebody should look this week
+    ERROR = 40  # mail is affected now
+
+
+class Form(StrEnum):
+    """How the line is built (see `lines`)."""
+
+    PAIRS = "pairs"
+    RECEIVED = "received"
+    DELIVERY = "delivery"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventKind:
+    """One entry of the catalogue.
+
+    Attributes:
+        name: Stable dotted name.
+        tag: Program part behind ``smimegw/``.
+        level: How much it matters.
+        keys: Allowed keys in the order of the line.
+        form: How the line is built.
+    """
+
+    name: str
+    tag: str
+    level: Level
+    keys: tuple[str, ...] = ()
+    form: Form = Form.PAIRS
+
+
+def _kind(name: str, tag: str, level: Level, keys: str = "", form: Form = Form.PAIRS) -> EventKind:
+    return EventKind(name=name, tag=tag, level=level, keys=tuple(keys.split()), form=form)
+
+
+_KINDS = (
+    # the process
+    _kind("gateway.started", "gateway", Level.INFO, "version hostname listeners policy"),
+    _kind("gateway.ready", "gateway", Level.INFO, "listeners seconds"),
+    _kind("gateway.not_ready", "gateway", Level.ERROR, "reason"),
+    _kind("gateway.draining", "gateway", Level.INFO, "reason sessions"),
+    _kind("gateway.stopped", "gateway", Level.INFO, "reason"),
+    _kind("internal.error", "gateway", Level.ERROR, "error text at code"),
+    _kind("library.warning", "gateway", Level.WARNING, "logger level"),
+    _kind("config.warning", "gateway", Level.WARNING, "text"),
+    _kind("policy.reloaded", "gateway", Level.INFO, "digest rules cases"),
+    _kind("policy.reload_failed", "gateway", Level.ERROR, "problems text code"),
+    # sessions
+    _kind(
+        "session.connected",
+        "smtpd",
+        Level.INFO,
+        "client listener tls cipher user helo upstream_id",
+    ),
+    _kind("session.closed", "smtpd", Level.SILENT, "client listener"),
+    _kind("session.refused", "smtpd", Level.WARNING, "client listener tls reply text"),
+    _kind("session.authenticated", "smtpd", Level.INFO, "client listener user result"),
+    # one message
+    _kind(
+        "message.received",
+        "gateway",
+        Level.INFO,
+        "message-id from size nrcpt direction client upstream_id",
+        Form.RECEIVED,
+    ),
+    _kind(
+        "message.refused",
+        "smtpd",
+        Level.WARNING,
+        "stage client reply code from to proto helo",
+        Form.REJECT,
+    ),
+    _kind("message.finished", "gateway", Level.SILENT, "direction code seconds size"),
+    _kind(
+        "message.opened",
+        "gateway",
+        Level.INFO,
+        "rcpt signed reason signer cert encrypted cipher integrity decrypt_reason layers",
+    ),
+    _kind("header.removed", "gateway", Level.INFO, "count"),
+    _kind("limit.hit", "gateway", Level.WARNING, "limit text"),
+    # one recipient
+    _kind(
+        "recipient.decided",
+        "gateway",
+        Level.INFO,
+        "rcpt rule protect cert source status_of_cert algo refusal fallback note",
+    ),
+    _kind(
+        "recipient.delivered",
+        "relay",
+        Level.INFO,
+        "to orig_to relay delay delays protect action dsn status text",
+        Form.DELIVERY,
+    ),
+    _kind("delivery.in_doubt", "relay", Level.ERROR, "to relay message-id"),
+    _kind("relay.error", "relay", Level.ERROR, "relay text"),
+    # what is around us
+    _kind("certificate.not_usable", "gateway", Level.INFO, "rcpt cert source reason"),
+    _kind("certificate.ambiguous", "gateway", Level.WARNING, "rcpt source owners"),
+    _kind("directory.lookup", "gateway", Level.SILENT, "source result seconds"),
+    _kind("directory.error", "gateway", Level.ERROR, "source rcpt text code"),
+    _kind("directory.stale", "gateway", Level.WARNING, "source rcpt age"),
+    _kind("keystore.locked", "gateway", Level.ERROR, "text code"),
+    _kind("keystore.error", "gateway", Level.ERROR, "text code"),
+    _kind("record.error", "gateway", Level.ERROR, "text code"),
+)
+
+CATALOGUE: dict[str, EventKind] = {kind.name: kind for kind in _KINDS}
+ADDRESS_KEYS = frozenset({"from", "to", "orig_to", "rcpt", "signer"})
+FINGERPRINT_KEYS = frozenset({"cert"})
+SECONDS_KEYS = frozenset({"delay", "delays", "seconds", "age"})

@@ -1,0 +1,227 @@
+"""Metrics for Prometheus, counted from the same events that become log lines.
+
+Labels come from closed sets or from the configuration; no address, serial or message id ever is
+one.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import InfoMetricFamily
+
+from smimegw.adapters.logs.lines import Value
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_OCTETS = (4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 5.3e7)
+_STAGES = ("receive", "decide", "protect", "relay")
+_PROTECTIONS = {"sign+encrypt": "both", "sign-then-encrypt": "both"}
+_CERTIFICATES = {
+    "R-01": "none",
+    "R-03": "expired",
+    "R-04": "revoked",
+    "R-05": "unknown",
+    "R-06": "unknown",
+    "R-08": "unsuitable",
+}
+
+
+class Metrics:
+    """All metrics of one gateway in a registry of their own; an `EventObserver`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._build_info()
+        self._process_metrics()
+        self._mail_metrics()
+        self._around_metrics()
+
+    def exposition(self) -> bytes:
+        """The text that /metrics answers."""
+        return generate_latest(self.registry)
+
+    def ready(self, is_ready: bool) -> None:
+        """Say whether /ready answers 200."""
+        self._ready.set(is_ready)
+
+    def observe(self, event: str, values: Mapping[str, Value]) -> None:
+        """Count one event; events without a metric are ignored."""
+        count = getattr(self, "_on_" + event.replace(".", "_"), None)
+        if count is not None:
+            count(dict(values))
+
+    # --- declarations ----------------------------------------------------------------------------
+
+    def _build_info(self) -> None:
+        facts = {
+            "version": version("smimegw"),
+            "python": platform.python_version(),
+            "cryptography": version("cryptography"),
+        }
+
+        class BuildInfo:
+            def collect(self) -> list[InfoMetricFamily]:
+                family = InfoMetricFamily("smimegw_build", "Versions of this build")
+                family.add_metric([], facts)
+                return [family]
+
+        self.registry.register(BuildInfo())
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"smimegw_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"smimegw_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(f"smimegw_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _process_metrics(self) -> None:
+        self._ready = self._gauge("ready", "1 while mail is taken")
+        self._reload_ok = self._gauge(
+            "config_last_reload_successful", "Whether the last reload of the policy succeeded"
+        )
+        self._reload_at = self._gauge(
+            "config_last_reload_success_timestamp_seconds", "When the policy was last loaded"
+        )
+        self._errors = self._counter("internal_errors_total", "Unexpected exceptions (R-17)")
+        self._lost = self._counter("log_lines_lost_total", "Log lines that could not be written")
+        self._reload_ok.set(1)
+        self._reload_at.set(time.time())
+
+    def _mail_metrics(self) -> None:
+        self._sessions = self._gauge("smtp_sessions", "Open sessions", "listener")
+        self._sessions_total = self._counter(
+            "smtp_sessions_total", "Sessions", "listener", "result"
+        )
+        self._messages = self._counter(
+            "messages_total", "Messages by what became of them", "direction", "result"
+        )
+        self._recipients = self._counter(
+            "recipients_total", "Recipients decided", "direction", "protection", "certificate"
+        )
+        self._duration = self._histogram(
+            "message_duration_seconds", "From MAIL to the reply", _SECONDS, "direction"
+        )
+        self._stages = self._histogram(
+            "stage_duration_seconds", "Time of one stage", _SECONDS, "stage"
+        )
+        self._sizes = self._histogram(
+            "message_size_bytes", "Size of received messages", _OCTETS, "direction"
+        )
+        self._decisions = self._counter(
+            "policy_decisions_total", "Decisions by rule", "rule", "action"
+        )
+        self._fallbacks = self._counter(
+            "fallbacks_total", "Copies weaker than the rule's own wish", "reason", "to"
+        )
+        self._in_doubt = self._counter("in_doubt_total", "Final dots without a reply")
+        self._verified = self._counter(
+            "signatures_verified_total", "Signatures judged", "result", "reason"
+        )
+        self._decrypted = self._counter(
+            "decryptions_total", "Encrypted messages", "result", "cipher"
+        )
+
+    def _around_metrics(self) -> None:
+        self._lookups = self._counter(
+            "directory_lookups_total", "Directory look-ups", "source", "result"
+        )
+        self._lookup_seconds = self._histogram(
+            "directory_lookup_duration_seconds", "Directory look-ups", _SECONDS, "source"
+        )
+        self._directory_up = self._gauge("directory_up", "Last look-up was answered", "source")
+        self._next_hop_errors = self._counter("next_hop_errors_total", "Failures of next hops")
+        self._limits = self._counter("limits_hit_total", "Limits passed", "limit")
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def _on_session_connected(self, values: dict[str, Value]) -> None:
+        listener = str(values.get("listener", ""))
+        self._sessions_total.labels(listener, "accepted").inc()
+        self._sessions.labels(listener).inc()
+
+    def _on_session_closed(self, values: dict[str, Value]) -> None:
+        self._sessions.labels(str(values.get("listener", ""))).dec()
+
+    def _on_session_refused(self, values: dict[str, Value]) -> None:
+        self._sessions_total.labels(str(values.get("listener", "")), "refused").inc()
+
+    def _on_message_finished(self, values: dict[str, Value]) -> None:
+        direction, code = str(values.get("direction", "")), _number(values, "code")
+        result = "relayed" if code < 400 else "deferred" if code < 500 else "refused"
+        self._messages.labels(direction, result).inc()
+        self._duration.labels(direction).observe(_number(values, "seconds"))
+        self._sizes.labels(direction).observe(_number(values, "size"))
+
+    def _on_recipient_decided(self, values: dict[str, Value]) -> None:
+        protect = str(values.get("protect", "none"))
+        refusal, fallback = str(values.get("refusal", "")), str(values.get("fallback", ""))
+        certificate = fallback or _CERTIFICATES.get(refusal, "used" if "cert" in values else "none")
+        protection = _PROTECTIONS.get(protect, protect)
+        self._recipients.labels("outbound", protection, certificate).inc()
+        action = "refuse" if refusal else protection
+        self._decisions.labels(str(values.get("rule", "")), action).inc()
+        if fallback:
+            self._fallbacks.labels(fallback, protection).inc()
+
+    def _on_recipient_delivered(self, values: dict[str, Value]) -> None:
+        delays = values.get("delays")
+        if isinstance(delays, tuple):
+            for stage, seconds in zip(_STAGES, delays, strict=False):
+                self._stages.labels(stage).observe(max(seconds, 0.0))
+
+    def _on_message_opened(self, values: dict[str, Value]) -> None:
+        signed, encrypted = str(values.get("signed", "none")), str(values.get("encrypted", "no"))
+        if signed != "none":
+            self._verified.labels(signed, str(values.get("reason", ""))).inc()
+        if encrypted != "no":
+            self._decrypted.labels(encrypted, str(values.get("cipher", ""))).inc()
+        self._recipients.labels("inbound", "none", "none").inc()
+
+    def _on_delivery_in_doubt(self, _: dict[str, Value]) -> None:
+        self._in_doubt.inc()
+
+    def _on_directory_lookup(self, values: dict[str, Value]) -> None:
+        source, result = str(values.get("source", "")), str(values.get("result", ""))
+        self._lookups.labels(source, result).inc()
+        self._lookup_seconds.labels(source).observe(_number(values, "seconds"))
+        self._directory_up.labels(source).set(result not in ("error", "timeout", "stale"))
+
+    def _on_directory_error(self, values: dict[str, Value]) -> None:
+        source = str(values.get("source", ""))
+        self._lookups.labels(source, "error").inc()
+        self._directory_up.labels(source).set(0)
+
+    def _on_directory_stale(self, values: dict[str, Value]) -> None:
+        self._lookups.labels(str(values.get("source", "")), "stale").inc()
+
+    def _on_relay_error(self, _: dict[str, Value]) -> None:
+        self._next_hop_errors.inc()
+
+    def _on_limit_hit(self, values: dict[str, Value]) -> None:
+        self._limits.labels(str(values.get("limit", ""))).inc()
+
+    def _on_policy_reloaded(self, _: dict[str, Value]) -> None:
+        self._reload_ok.set(1)
+        self._reload_at.set(time.time())
+
+    def _on_policy_reload_failed(self, _: dict[str, Value]) -> None:
+        self._reload_ok.set(0)
+
+    def _on_internal_error(self, _: dict[str, Value]) -> None:
+        self._errors.inc()
+
+    def _on_log_lost(self, _: dict[str, Value]) -> None:
+        self._lost.inc()
+
+
+def _number(values: Mapping[str, Value], key: str) -> float:
+    value = values.get(key, 0)
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,58 @@
+"""Hides local parts of addresses in log lines, wherever in a value they stand."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from pathlib import Path
+
+from smimegw.config.choices import LogAddresses
+from smimegw.errors import DependencyError
+
+_ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s<>,;:"()\[\]]+)@([A-Za-z0-9.\-]+|\[[^\]\s]*\])')
+_KEY_OCTETS = 32
+_HASH_LETTERS = 12
+
+
+class AddressMask:
+    """Rewrites addresses as ``log.addresses`` says."""
+
+    def __init__(self, mode: LogAddresses, key: bytes = b"") -> None:
+        if mode is LogAddresses.HASH and not key:
+            raise ValueError("hashed addresses need a key")
+        self._mode = mode
+        self._key = key
+
+    def __call__(self, text: str) -> str:
+        """Return *text* with every address in it masked."""
+        if self._mode is LogAddresses.FULL or "@" not in text:
+            return text
+        return _ADDRESS.sub(self._masked, text)
+
+    def _masked(self, match: re.Match[str]) -> str:
+        local_part, domain = match[0].rpartition("@")[0], match[1].lower()
+        if self._mode is LogAddresses.DOMAIN:
+            return f"*@{domain}"
+        digest = hmac.digest(self._key, f"{local_part.lower()}@{domain}".encode(), "sha256")
+        return f"{digest.hex()[:_HASH_LETTERS]}@{domain}"
+
+
+def address_key(path: Path) -> bytes:
+    """Return the key for hashed addresses at *path*; it is made at the first use.
+
+    Raises:
+        DependencyError: It cannot be read or written.
+    """
+    try:
+        try:
+            return path.read_bytes()[:_KEY_OCTETS]
+        except FileNotFoundError:
+            key = os.urandom(_KEY_OCTETS)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key)
+            return key
+    except OSError as error:
+        text = f"key for hashed addresses at {path}: {error.strerror}"
+        raise DependencyError(text, retryable=False) from error
