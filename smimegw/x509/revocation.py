@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from smimegw.errors import CertificateError
-from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.limits import DEFAULT_LIMITS, MIB, Limits
 from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
@@ -123,8 +123,11 @@ def _usable(
     return crl
 
 
-@functools.lru_cache(maxsize=8)
 def _read(der: bytes) -> _List | None:
+    return (_remembered if len(der) <= _REMEMBERED_OCTETS else _parse)(der)
+
+
+def _parse(der: bytes) -> _List | None:
     # None for what we can never use: malformed, without nextUpdate (RFC 5280, 5.1.2.5), a delta,
     # a weak signature, critical extensions beyond the known ones.
     try:
@@ -148,13 +151,23 @@ def _read(der: bytes) -> _List | None:
     return _List(parsed, parsed.last_update_utc, next_update, number, issuer_der)
 
 
-@functools.lru_cache(maxsize=64)
 def _is_signed_by(der: bytes, issuer: Certificate) -> bool:
+    return (_remembered_check if len(der) <= _REMEMBERED_OCTETS else _check)(der, issuer)
+
+
+def _check(der: bytes, issuer: Certificate) -> bool:
     crl = _read(der)
     try:
         return crl is not None and crl.parsed.is_signature_valid(issuer.public_key)  # type: ignore[arg-type]
     except (*PARSE_ERRORS, CertificateError):
         return False
+
+
+# Lists are asked again for every message.  What strangers send along is kept in memory as well,
+# so the sizes and numbers are small.
+_REMEMBERED_OCTETS = 4 * MIB
+_remembered = functools.lru_cache(maxsize=8)(_parse)
+_remembered_check = functools.lru_cache(maxsize=16)(_check)
 
 
 def _speaks_about(crl: x509.CertificateRevocationList, certificate: Certificate) -> bool:
