@@ -96,7 +96,7 @@ class Metrics:
         self._reload_at.set(time.time())
 
     def _mail_metrics(self) -> None:
-        self._sessions = self._gauge("smtp_sessions", "Open sessions", "listener")
+        self._sessions = self._gauge("smtp_open_sessions", "Open sessions", "listener")
         self._sessions_total = self._counter(
             "smtp_sessions_total", "Sessions", "listener", "result"
         )
