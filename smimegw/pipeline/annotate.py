@@ -16,6 +16,7 @@ from smimegw.smtp.trace import authentication_results, quoted
 
 _ADOPTED: Final = ("content-", "mime-version")  # of an inner header section nothing else is taken
 _SHOWN_ADDRESS = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
+_PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 _EXPLANATIONS = {"pass": "signature valid", "none": "not signed"}
 _SEVERITY = ("fail", "permerror", "temperror", "policy", "neutral", "none", "pass")
 
@@ -106,7 +107,7 @@ def _integrity(encryptions: Sequence[LayerReport], signed: str) -> str:
 
 
 def _value(text: str) -> str:
-    return quoted(text, needed=not re.fullmatch(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~@-]+", text))
+    return text if _PLAIN_ADDRESS.fullmatch(text) else quoted(text)
 
 
 def shows_other_address(author: NamedMailbox) -> bool:
