@@ -29,9 +29,7 @@ _SEALED = frozenset(
     }
 )
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
-_DECLARED_8BIT = re.compile(
-    rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.IGNORECASE | re.MULTILINE
-)
+_DECLARED_8BIT = re.compile(rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.MULTILINE)
 
 
 def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Entity:
@@ -68,7 +66,11 @@ def is_signable(entity: Entity) -> bool:
 def _needs_nothing(octets: bytes) -> bool:
     # A part labelled 8bit that holds 7-bit text is relabelled: relays that must go down to 7 bit
     # look at the label and would encode it anew.
-    return _is_clean(octets) and _DECLARED_8BIT.search(octets) is None
+    if not _is_clean(octets):
+        return False
+    lower = octets.lower()
+    speaks_of_it = b"8bit" in lower or b"binary" in lower
+    return not speaks_of_it or _DECLARED_8BIT.search(lower) is None
 
 
 def _is_clean(octets: bytes) -> bool:

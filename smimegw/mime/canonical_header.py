@@ -27,8 +27,7 @@ def canonical_header(header: HeaderSection) -> HeaderSection:
     """The same fields; those that are clean keep their octets.
 
     Raises:
-        MIMEError: A bare CR, 8-bit octets in a line that is no field, or a field that cannot be
-            rewritten.
+        MIMEError: A field cannot be rewritten: a bare CR in it, or it is no field at all.
     """
     return HeaderSection(tuple(_canonical_field(entry) for entry in header))
 
@@ -36,6 +35,8 @@ def canonical_header(header: HeaderSection) -> HeaderSection:
 def _canonical_field(entry: HeaderField) -> HeaderField:
     if _is_clean(entry.raw):
         return entry
+    if not entry.name:
+        raise MIMEError("a line in a header section is no field and cannot be made canonical")
     if _BARE_CR.search(entry.raw):
         # Written as a line end it would make a second field or end the section.
         raise MIMEError("a bare CR in a header field")
@@ -46,8 +47,6 @@ def _canonical_field(entry: HeaderField) -> HeaderField:
     raw = _TRAILING_SPACE.sub(b"", _BLANK_CONTINUATION.sub(b"", raw))
     if raw.isascii() and not has_long_line(raw) and b"\0" not in raw:
         return HeaderField.parse(raw)
-    if not entry.name:
-        raise MIMEError("a line in a header section is no field and cannot be made 7-bit")
     return _rewritten(HeaderField.parse(raw))
 
 

@@ -210,12 +210,11 @@ def _join_extended(found: dict[str, str]) -> tuple[tuple[str, str], ...]:
     """Put RFC 2231 continuations together and decode percent-encoded values."""
     plain: dict[str, str] = {}
     pieces: dict[str, dict[int, tuple[str, bool]]] = {}
-    order: list[str] = []
+    order: dict[str, None] = {}
     for name, value in found.items():
         match = _EXTENDED.fullmatch(name)
         base = match[1] if match else name
-        if base not in order:
-            order.append(base)
+        order[base] = None
         if match is None or (match[2] is None and match[3] is None):
             plain[name] = value
             continue

@@ -13,6 +13,8 @@ from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_content_typ
 from smimegw.mime.headers import HeaderSection, parse_header_section, split_header
 from smimegw.mime.quoted_printable import decode_quoted_printable
 
+# Transport padding and the line end; possessive, so that long padding is looked at once.
+_AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r?\n|\Z)")
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
 
 
@@ -134,19 +136,22 @@ def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart
     if content_type.type != "multipart":
         raise MIMEError(f"{content_type.media_type} is no multipart")
     body = entity.body
-    delimiter = re.compile(
-        rb"(?:\A|\r?\n)--" + re.escape(content_type.boundary) + rb"(?:(--)?([ \t]*)(?=\r?\n|\Z))?"
-    )
+    mark = b"--" + content_type.boundary
     spans: list[tuple[int, int]] = []
     start: int | None = None
     preamble = b""
-    for match in delimiter.finditer(body):
-        if match[2] is None:
+    position = -1
+    while (position := body.find(mark, position + 1)) >= 0:
+        if position and body[position - 1 : position] != b"\n":
+            continue
+        match = _AFTER_BOUNDARY.match(body, position + len(mark))
+        if match is None:
             raise MIMEError("a line begins with the boundary and goes on: the parts are ambiguous")
+        before = _before_line(body, position)
         if start is None:
-            preamble = body[: match.start()]
+            preamble = body[:before]
         else:
-            spans.append((start, max(start, match.start())))
+            spans.append((start, max(start, before)))
         if len(spans) > limits.mime_parts:
             raise LimitError("mime_parts", f"more than {limits.mime_parts} parts")
         if match[1]:
@@ -164,6 +169,13 @@ def _closed(body: bytes, spans: list[tuple[int, int]], preamble: bytes, end: int
     return Multipart(
         body=body, spans=tuple(spans), preamble=preamble, epilogue=body[end:], closed=True
     )
+
+
+def _before_line(body: bytes, position: int) -> int:
+    """Where the line end before *position* begins."""
+    if body[max(position - 2, 0) : position] == b"\r\n":
+        return position - 2
+    return max(position - 1, 0)
 
 
 def _line_end(body: bytes, position: int) -> int:

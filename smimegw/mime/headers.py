@@ -33,9 +33,8 @@ LINE_CHARACTERS_MAX = 998  # must not
 
 # RFC 5322, 2.2: a name is printable ASCII without the colon; 3.6.8 obsolete: spaces before it.
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
-_SOME_FIELD = re.compile(rb"(?:\A|\n)[!-9;-~]+[ \t]*:")
+_SOME_FIELD = re.compile(rb"^[!-9;-~]{1,998}+[ \t]{0,998}+:", re.MULTILINE)
 _FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?|\n(?:[ \t][^\n]*\n?)*")
-_EMPTY_LINE = re.compile(rb"(?:\A|\n)(\r?\n)")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _BARE_CR = re.compile(rb"\r(?!\n)")
 
@@ -160,15 +159,26 @@ def split_header(content: bytes) -> tuple[bytes, bytes, bytes]:
     one line that could be a field has no header section: all of it is body.  Content that has
     fields and no empty line is header section only.  Empty content is three times empty.
     """
-    match = _EMPTY_LINE.search(content)
-    end = match.start(1) if match else len(content)
-    if end == 0 and match:
-        return b"", match[1], content[match.end() :]
-    if not _SOME_FIELD.search(content, 0, end):
+    end, separator = _empty_line(content)
+    if end == 0 and separator:
+        return b"", separator, content[len(separator) :]
+    if not _SOME_FIELD.search(content, 0, min(end, DEFAULT_LIMITS.header_section_octets)):
         return b"", b"", content
-    if match is None:
-        return content, b"", b""
-    return content[:end], match[1], content[match.end() :]
+    return content[:end], separator, content[end + len(separator) :]
+
+
+def _empty_line(content: bytes) -> tuple[int, bytes]:
+    """Where the first empty line begins and what it is; the end and nothing when there is none."""
+    for separator in (b"\r\n", b"\n"):
+        if content.startswith(separator):
+            return 0, separator
+    crlf = content.find(b"\n\r\n")
+    lf = content.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else len(content))
+    if lf >= 0:
+        return lf + 1, b"\n"
+    if crlf >= 0:
+        return crlf + 1, b"\r\n"
+    return len(content), b""
 
 
 def split_content(content: bytes) -> tuple[bytes, bytes]:

@@ -7,11 +7,7 @@ import re
 from collections.abc import Iterator
 
 _LINE = 76
-_UNSAFE = re.compile(rb"[^\t -<>-~]")
-_QUOTED = [
-    bytes([octet]) if octet == 9 or (32 <= octet <= 126 and octet != 61) else b"=%02X" % octet
-    for octet in range(256)
-]
+_UNSAFE = re.compile(rb"[^\t -<>-~]+")
 
 
 def encode_quoted_printable(text: bytes) -> bytes:
@@ -25,8 +21,7 @@ def encode_quoted_printable(text: bytes) -> bytes:
 
 
 def _encode_line(line: bytes) -> bytes:
-    if _UNSAFE.search(line):
-        line = b"".join([_QUOTED[octet] for octet in line])
+    line = _UNSAFE.sub(_escaped, line)
     if line.endswith((b" ", b"\t")):
         line = line[:-1] + b"=%02X" % line[-1]
     if line.startswith(b"From "):
@@ -34,6 +29,10 @@ def _encode_line(line: bytes) -> bytes:
     if len(line) <= _LINE:
         return line
     return b"\r\n".join(_wrapped(line))
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"=" + match[0].hex("=").upper().encode("ascii")
 
 
 def _wrapped(line: bytes) -> Iterator[bytes]:

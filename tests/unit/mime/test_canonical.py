@@ -269,3 +269,10 @@ def test_a_bare_cr_in_a_field_makes_no_second_field() -> None:
     """Written as a line end it would inject a field into what gets signed (T-12)."""
     with pytest.raises(MIMEError, match="bare CR"):
         canonical_for_signing(Entity.parse(b"Content-Description: a\rContent-Type: x/y\r\n\r\nx"))
+
+
+@pytest.mark.parametrize("junk", [b" \r\n", b"no field \r\n", b"no field\n"])
+def test_a_dirty_line_that_is_no_field_is_refused(junk: bytes) -> None:
+    """White space taken from a blank first line would leave an empty line: the header's end."""
+    with pytest.raises(MIMEError, match="no field"):
+        canonical_for_signing(Entity.parse(junk + b"Content-Type: text/plain\r\n\r\nx"))

@@ -110,3 +110,9 @@ def test_a_disposition_is_read() -> None:
     """RFC 2183 with a name in RFC 2231 form."""
     parsed = parse_disposition(b"Attachment; filename*=utf-8''%e5%90%88.pdf")
     assert parsed == ("attachment", (("filename", "合.pdf"),))
+
+
+def test_thousands_of_parameters_are_read_in_one_pass() -> None:
+    """A field full of parameters keeps every one, plain and extended (T-09)."""
+    body = b"a/b" + b"".join(b"; p%d=x; q%d*=utf-8''y" % (n, n) for n in range(3000))
+    assert len(parse_content_type(body).parameters) == 6000

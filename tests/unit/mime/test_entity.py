@@ -159,3 +159,16 @@ def test_an_unknown_or_doubled_encoding_is_refused(content: bytes) -> None:
 def test_content_does_not_appear_in_a_repr() -> None:
     """Bodies stay out of logs and exceptions."""
     assert "secret" not in repr(Entity.parse(b"Subject: secret\r\n\r\nsecret"))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\r\n" * 500_000 + b"--abc\r\n\r\nx\r\n--abc--",
+        b"--abc" + b" " * 500_000 + b"\r\n\r\nx\r\n--abc--",
+        b"x--abc" * 100_000 + b"\r\n--abc\r\n\r\nx\r\n--abc--",
+    ],
+)
+def test_long_preambles_and_padding_are_passed_over(body: bytes) -> None:
+    """Only what stands at the beginning of a line is looked at closely (T-09)."""
+    assert split_multipart(multipart(body)) == (b"\r\nx",)
