@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -36,8 +36,8 @@ class SealedSecret:
     """
 
     key_identifier: str
-    wrapped_key: bytes
-    sealed: bytes
+    wrapped_key: bytes = field(repr=False)
+    sealed: bytes = field(repr=False)
 
 
 class KeyEncryptionKey:

@@ -1,0 +1,111 @@
+"""A small cast and good S/MIME messages, for tests that then break one thing.
+
+layer = layer_of(clear_signed(TEXT, ALICE))
+verify(layer, EVIDENCE, originator=address(ALICE), sender=None, now=NOW)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smimegw.addresses import Mailbox
+from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.keys import (
+    DecryptionCredential,
+    SigningCredential,
+    SoftwareDecryptionKey,
+    SoftwareSigningKey,
+)
+from smimegw.mime.entity import Entity, split_multipart
+from smimegw.smime.encrypt import Protected, encrypt
+from smimegw.smime.sign import sign_clear
+from smimegw.x509.evidence import Evidence
+from smimegw.x509.path import Purpose, ValidatedCertificate, validate
+from tests.fakes.pki import NOW, Issued, make_ca
+
+ROOT = make_ca("S/MIME Root")
+ISSUING = make_ca("S/MIME Issuing", parent=ROOT)
+ALICE = ISSUING.issue("alice@ours.example")
+BOB = ISSUING.issue("bob@partner.example", key="p256")
+EVE = ISSUING.issue("eve@evil.example", key="p256")
+"""A good certificate of a good CA, in bad hands."""
+
+EVIDENCE = Evidence(trust_anchors=(ROOT.certificate,), crls=(ROOT.crl(), ISSUING.crl()))
+
+TEXT = Entity.parse(b"Content-Type: text/plain; charset=utf-8\r\n\r\nThe price is 100 EUR.\r\n")
+
+
+def address(issued: Issued) -> Mailbox:
+    """The mailbox of a certificate."""
+    return issued.certificate.mailboxes[0]
+
+
+def signer(issued: Issued) -> SigningCredential:
+    """Someone's signing credential."""
+    return SigningCredential(issued.certificate, issued.chain, SoftwareSigningKey(issued.key))
+
+
+def reader(issued: Issued) -> DecryptionCredential:
+    """Someone's decryption credential."""
+    return DecryptionCredential(issued.certificate, SoftwareDecryptionKey(issued.key))
+
+
+def recipient(issued: Issued, evidence: Evidence = EVIDENCE) -> ValidatedCertificate:
+    """Someone's certificate, validated for encryption."""
+    return validate(
+        issued.certificate,
+        Evidence(
+            trust_anchors=evidence.trust_anchors,
+            intermediates=issued.chain,
+            crls=evidence.crls,
+        ),
+        purpose=Purpose.ENCRYPTION,
+        mailbox=address(issued),
+        now=NOW,
+    )
+
+
+def clear_signed(entity: Entity = TEXT, by: Issued = ALICE) -> Entity:
+    """A good multipart/signed entity."""
+    return sign_clear(entity, signer(by), now=NOW)
+
+
+def encrypted(
+    entity: Entity = TEXT,
+    to: Iterable[Issued] = (ALICE,),
+    cipher: ContentCipher = ContentCipher.AES_256_CBC,
+) -> Entity:
+    """A good enveloped entity."""
+    return whole(encrypt(entity, [recipient(issued) for issued in to], cipher=cipher))
+
+
+def whole(protected: Protected) -> Entity:
+    """A Protected value as the entity that a reader gets."""
+    return Entity(protected.header, b"".join(protected.pieces()))
+
+
+def signature_of(signed: Entity) -> bytes:
+    """The detached SignedData of a multipart/signed entity."""
+    return Entity.parse(split_multipart(signed)[1]).decoded_body()
+
+
+def pkcs7(octets: bytes, content_type: bytes = b"application/pkcs7-mime") -> Entity:
+    """CMS octets under any Content-Type, sent as binary."""
+    header = b"Content-Type: " + content_type + b"\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    return Entity.parse(header + octets)
+
+
+def multipart_signed(
+    content: bytes,
+    signature: bytes,
+    *,
+    parameters: bytes = b'protocol="application/pkcs7-signature"; micalg=sha-256',
+    signature_type: bytes = b"application/pkcs7-signature",
+) -> Entity:
+    """A multipart/signed entity of any two parts."""
+    return Entity.parse(
+        b"Content-Type: multipart/signed; " + parameters + b'; boundary="frontier"\r\n\r\n'
+        b"--frontier\r\n" + content + b"\r\n--frontier\r\n"
+        b"Content-Type: " + signature_type + b"\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+        + signature + b"\r\n--frontier--\r\n"
+    )  # fmt: skip

@@ -1,0 +1,217 @@
+"""Which entities are S/MIME layers, and which only look like it."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.signed_data import certificates_only
+from smimegw.errors import CMSError, MIMEError
+from smimegw.mime.entity import Entity
+from smimegw.smime.media_types import EncryptedLayer, SignedForm, SignedLayer, layer_of
+from smimegw.smime.sign import sign_opaque
+from tests.fakes.pki import NOW
+from tests.fakes.smime import (
+    ALICE,
+    BOB,
+    TEXT,
+    clear_signed,
+    encrypted,
+    multipart_signed,
+    pkcs7,
+    signature_of,
+    signer,
+)
+
+OPAQUE = sign_opaque(TEXT, signer(ALICE), now=NOW).decoded_body()
+ENVELOPED = encrypted().decoded_body()
+SIGNATURE = signature_of(clear_signed())
+
+
+def _layer(entity: Entity) -> SignedLayer:
+    layer = layer_of(entity)
+    assert isinstance(layer, SignedLayer)
+    return layer
+
+
+def test_clear_signed_content_is_exactly_the_first_part() -> None:
+    """The signed octets are not touched, the line end before the delimiter is not theirs."""
+    layer = _layer(clear_signed(TEXT))
+    assert (layer.form, layer.content, layer.micalg) == (SignedForm.CLEAR, TEXT.raw, ("sha-256",))
+
+
+def test_opaque_signed() -> None:
+    """The content comes out of the SignedData."""
+    layer = _layer(pkcs7(OPAQUE, b"application/pkcs7-mime; smime-type=signed-data"))
+    assert (layer.form, layer.content) == (SignedForm.OPAQUE, TEXT.raw)
+
+
+@pytest.mark.parametrize("cipher", [ContentCipher.AES_128_CBC, ContentCipher.AES_256_GCM])
+def test_encrypted_names_its_recipients(cipher: ContentCipher) -> None:
+    """EnvelopedData and AuthEnvelopedData, RSA and ECDH recipients."""
+    layer = layer_of(encrypted(TEXT, [ALICE, BOB], cipher))
+    assert isinstance(layer, EncryptedLayer)
+    assert layer.enveloped.cipher is cipher
+    for issued in (ALICE, BOB):
+        assert any(identifier.matches(issued.certificate) for identifier in layer.recipient_ids)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        b"application/pkcs7-mime",
+        b"application/x-pkcs7-mime; name=smime.p7m",
+        b"APPLICATION/PKCS7-MIME; SMIME-TYPE=ENVELOPED-DATA",
+        b"application/pkcs7-mime; smime-type=signed-data",
+        b'application/octet-stream; name="smime.p7m"',
+        b"application/octet-stream; name=SMIME.P7M",
+        b"Application/Octet-Stream;\r\n name=a.p7s",
+    ],
+)
+def test_allow_list(content_type: bytes) -> None:
+    """Old and sloppy media types; the CMS content type decides (RFC 8551, 3.9; cases I28)."""
+    assert isinstance(layer_of(pkcs7(ENVELOPED, content_type)), EncryptedLayer)
+    assert isinstance(layer_of(pkcs7(OPAQUE, content_type)), SignedLayer)
+
+
+def test_file_name_in_the_disposition_counts() -> None:
+    """application/octet-stream with only a Content-Disposition (RFC 8551, 3.9; cases I28)."""
+    entity = Entity.parse(
+        b"Content-Type: application/octet-stream\r\n"
+        b"Content-Disposition: attachment; filename=smime.p7m\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(ENVELOPED)
+    )
+    assert isinstance(layer_of(entity), EncryptedLayer)
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        TEXT,
+        Entity.parse(b""),
+        Entity.parse(b"no header at all"),
+        pkcs7(ENVELOPED, b"application/octet-stream; name=letter.doc"),
+        pkcs7(ENVELOPED, b"application/pdf; name=smime.p7m"),
+        pkcs7(ENVELOPED, b"text/plain; name=smime.p7m"),
+        multipart_signed(
+            TEXT.raw,
+            b"-----BEGIN PGP SIGNATURE-----",
+            parameters=b'protocol="application/pgp-signature"; micalg=pgp-sha256',
+            signature_type=b"application/pgp-signature",
+        ),
+    ],
+    ids=["text", "empty", "no-header", "octet-stream", "pdf", "text-named-p7m", "openpgp"],
+)
+def test_no_layer(entity: Entity) -> None:
+    """What is none is left alone (cases I28)."""
+    assert layer_of(entity) is None
+
+
+@pytest.mark.parametrize(
+    "content", [clear_signed().raw, encrypted().raw], ids=["signed", "encrypted"]
+)
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n%s\r\n--b--\r\n",
+        (
+            b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+            b"--b\r\n\r\nhello\r\n--b\r\n%s\r\n--b--\r\n"
+        ),
+        b"Content-Type: message/rfc822\r\n\r\n%s",
+        b"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n%s\r\n--b--\r\n",
+    ],
+    ids=["alone", "after-text", "forwarded", "alternative"],
+)
+def test_nested_layer_is_none(content: bytes, frame: bytes) -> None:
+    """Only the root counts: neither shown as signed nor opened (cases I09, J01)."""
+    assert layer_of(Entity.parse(frame % content)) is None
+
+
+def test_certificates_only() -> None:
+    """A certs-only message is a layer without signers and content (RFC 8551, 3.8; cases I13)."""
+    layer = _layer(pkcs7(certificates_only([ALICE.certificate])))
+    assert (layer.signed_data.signer_infos, layer.content) == ((), b"")
+
+
+def test_compressed_data_is_no_layer_yet() -> None:
+    """A content type that we do not open is passed on."""
+    from smimegw.cms import der
+
+    octets = der.sequence(der.oid("1.2.840.113549.1.9.16.1.9"), der.explicit(0, der.sequence()))
+    assert layer_of(pkcs7(octets)) is None
+
+
+def test_protocol_may_be_missing_when_the_part_says_it() -> None:
+    """Some gateways forget the parameter; the second part's type is unambiguous."""
+    entity = multipart_signed(TEXT.raw, SIGNATURE, parameters=b"micalg=sha-256")
+    assert _layer(entity).content == TEXT.raw
+
+
+@pytest.mark.parametrize(
+    "protocol", [b"application/x-pkcs7-signature", b"Application/PKCS7-Signature"]
+)
+def test_spellings_of_the_protocol(protocol: bytes) -> None:
+    """The old name and any case (RFC 8551, 3.5.3)."""
+    entity = multipart_signed(TEXT.raw, SIGNATURE, parameters=b'protocol="' + protocol + b'"')
+    assert _layer(entity).content == TEXT.raw
+
+
+# --- ambiguous or broken -------------------------------------------------------------------------
+
+
+def _changed(old: bytes, new: bytes) -> Entity:
+    raw = multipart_signed(TEXT.raw, SIGNATURE).raw
+    assert old in raw
+    return Entity.parse(raw.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        _changed(b"--frontier--", b"--frontier\r\n\r\nmore\r\n--frontier--"),
+        _changed(b"\r\n--frontier--\r\n", b""),
+        multipart_signed(TEXT.raw, SIGNATURE, signature_type=b"text/html"),
+        _changed(
+            b"Content-Type: multipart", b"Content-Type: text/plain\r\nContent-Type: multipart"
+        ),
+        _changed(b"Content-Type: multipart", b"Content-Type : multipart"),
+        _changed(b'boundary="frontier"', b'boundary="frontier"; boundary="other"'),
+        _changed(b'boundary="frontier"', b'boundary="front\0ier"'),
+        _changed(b"--frontier\r\nContent-Type: text", b"--frontierx\r\nContent-Type: text"),
+        _changed(b'boundary="frontier"', b"x=y"),
+    ],
+    ids=[
+        "third-part",
+        "not-closed",
+        "second-part-is-html",
+        "two-content-types",
+        "space-before-colon",
+        "two-boundaries",
+        "nul-in-boundary",
+        "boundary-prefix",
+        "no-boundary",
+    ],
+)
+def test_ambiguous_mime_is_refused(entity: Entity) -> None:
+    """Two readers could see two messages (R-51, cases I26)."""
+    with pytest.raises(MIMEError):
+        layer_of(entity)
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x30\x80", OPAQUE[:-1], OPAQUE + b"\0", b"hello"])
+def test_broken_cms_is_refused(octets: bytes) -> None:
+    """Truncated, trailing octets, or something else."""
+    with pytest.raises(CMSError):
+        layer_of(pkcs7(octets))
+
+
+def test_broken_base64_is_refused() -> None:
+    """A transfer encoding that cannot be undone."""
+    entity = Entity.parse(
+        b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n!!!!\r\n"
+    )
+    with pytest.raises(MIMEError):
+        layer_of(entity)
