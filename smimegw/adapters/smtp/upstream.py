@@ -1,0 +1,260 @@
+"""One TCP connection to a next hop: connect, TLS, log in, and one command with its reply."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Iterable, Iterator
+
+from smimegw.adapters.smtp.settings import NextHopSettings, TLSMode, is_loopback
+from smimegw.errors import AuthenticationError, NextHopError
+from smimegw.limits import Limits
+from smimegw.smtp.client import Client, State
+from smimegw.smtp.reply import Reply
+
+_CHUNK = 65536
+_SLICE = 256 * 1024  # how much content is stuffed and written at a time
+
+
+class Upstream:
+    """A connection that is greeted and ready; made by `connect`.
+
+    Attributes:
+        client: The protocol state.
+        server: ``host[address]:port`` for logs.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        client: Client,
+        limits: Limits,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._limits = limits
+        self._replies: deque[Reply] = deque()
+        self.client = client
+        self.server = client.server
+
+    # --- beginning -------------------------------------------------------------------------------
+
+    @classmethod
+    async def connect(
+        cls,
+        settings: NextHopSettings,
+        *,
+        hostname: str,
+        limits: Limits,
+        login: tuple[str, str] | None = None,
+    ) -> Upstream:
+        """Connect, greet, and as configured TLS and AUTH.
+
+        Raises:
+            NextHopError: Unreachable, broke off, or TLS not as configured.
+            AuthenticationError: The login was refused.
+        """
+        try:
+            return await cls._ready(settings, settings.tls_mode, hostname, limits, login)
+        except _HandshakeError:
+            # Opportunistic protects against listeners only; without TLS is what it allows.
+            return await cls._ready(settings, TLSMode.NONE, hostname, limits, login)
+
+    @classmethod
+    async def _ready(
+        cls,
+        settings: NextHopSettings,
+        mode: TLSMode,
+        hostname: str,
+        limits: Limits,
+        login: tuple[str, str] | None,
+    ) -> Upstream:
+        upstream = await cls._open(settings, limits)
+        try:
+            await upstream._hello(settings, mode, hostname)
+            if login is not None:
+                await upstream._authenticate(*login)
+        except BaseException:
+            upstream.abort()
+            raise
+        return upstream
+
+    @classmethod
+    async def _open(cls, settings: NextHopSettings, limits: Limits) -> Upstream:
+        name = f"{settings.host}:{settings.port}"
+        try:
+            async with asyncio.timeout(limits.connect_seconds):
+                reader, writer = await asyncio.open_connection(
+                    settings.host, settings.port, limit=_CHUNK
+                )
+        except OSError as exc:  # TimeoutError is one
+            reason = exc.strerror or "no answer in time"
+            raise NextHopError(f"next hop {name} not reachable: {reason}", server=name) from exc
+        address, port = writer.get_extra_info("peername")[:2]
+        # TCP_NODELAY, without which a lone dot waits 40 ms, is what asyncio and uvloop set.
+        client = Client(
+            server=f"{settings.host}[{address}]:{port}",
+            lmtp=settings.lmtp,
+            secure=is_loopback(str(address)),  # nobody listens there
+            limits=limits,
+        )
+        return cls(reader, writer, client, limits)
+
+    async def _hello(self, settings: NextHopSettings, mode: TLSMode, hostname: str) -> None:
+        self._expect(await self._next_reply(), "greeted with")
+        self._expect(await self.ask(self.client.hello(hostname)), "answered EHLO with")
+        wanted = mode is not TLSMode.NONE
+        if mode is TLSMode.OPPORTUNISTIC:
+            wanted = self.client.extensions.starttls
+        if wanted:
+            self._expect(await self.ask(self.client.start_tls()), "answered STARTTLS with")
+            await self._handshake(settings, mode)
+            self._expect(await self.ask(self.client.hello(hostname)), "answered EHLO with")
+
+    async def _handshake(self, settings: NextHopSettings, mode: TLSMode) -> None:
+        context = await asyncio.to_thread(tls_context, mode, settings)
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                await self._writer.start_tls(context, server_hostname=settings.host)
+        except OSError as exc:  # ssl.SSLError and TimeoutError are
+            if mode is TLSMode.OPPORTUNISTIC:
+                raise _HandshakeError from exc
+            reason = getattr(exc, "verify_message", "") or getattr(exc, "reason", "") or "failed"
+            raise NextHopError(
+                f"TLS with next hop {self.server}: {reason}", server=self.server
+            ) from exc
+        # QUIRK 2026-11 CPython before 3.12: start_tls leaves the reader with the old transport.
+        self._reader._transport = self._writer.transport  # type: ignore[attr-defined]
+        self.client.tls_started()
+
+    async def _authenticate(self, user: str, password: str) -> None:
+        reply = await self.ask(self.client.authenticate_plain(user, password))
+        if reply.is_permanent:
+            raise AuthenticationError(
+                f"next hop {self.server} refused the login: {reply.code}", server=self.server
+            )
+        self._expect(reply, "answered AUTH with")
+
+    def _expect(self, reply: Reply, what: str) -> None:
+        if not reply.is_positive:
+            raise NextHopError(
+                f"next hop {self.server} {what} {reply.code} {reply.enhanced}".rstrip(),
+                server=self.server,
+            )
+
+    # --- talking ---------------------------------------------------------------------------------
+
+    async def ask(self, command: bytes) -> Reply:
+        """Send *command* and return its reply.
+
+        Raises:
+            NextHopError: No reply came, or none that is one.
+        """
+        await self._send(command)
+        return await self._next_reply()
+
+    async def ask_all(self, command: bytes) -> tuple[Reply, ...]:
+        """Send *command* and return every reply that is then due (the final dot of LMTP)."""
+        await self._send(command)
+        due = self.client.awaiting
+        return tuple([await self._next_reply() for _ in range(due)])
+
+    async def send_content(self, pieces: Iterable[bytes]) -> None:
+        """Send content, dots stuffed, without the final dot.
+
+        Raises:
+            MIMEError: The content holds bare CR or LF, or NUL.
+            NextHopError: The connection broke.
+        """
+        for octets in self.client.content(_sliced(pieces)):
+            await self._send(octets)
+
+    async def _send(self, octets: bytes) -> None:
+        try:
+            self._writer.write(octets)
+            async with asyncio.timeout(self._limits.next_hop_seconds):
+                await self._writer.drain()
+        except TimeoutError:
+            raise self.client.lost("does not read what we send") from None
+        except OSError as exc:
+            raise self.client.lost("closed the connection") from exc
+
+    async def _next_reply(self) -> Reply:
+        try:
+            async with asyncio.timeout(self._limits.next_hop_seconds):
+                while not self._replies:
+                    octets = await self._reader.read(_CHUNK)
+                    if not octets:
+                        raise self.client.lost("closed the connection")
+                    self._replies.extend(self.client.receive(octets))
+        except TimeoutError:
+            raise self.client.lost("did not reply in time") from None
+        except OSError as exc:
+            raise self.client.lost("closed the connection") from exc
+        return self._replies.popleft()
+
+    # --- ending ----------------------------------------------------------------------------------
+
+    @property
+    def reusable(self) -> bool:
+        """Between transactions, and the server has said nothing since."""
+        return (
+            self.client.state is State.READY
+            and not self._replies
+            and not self.client.awaiting
+            and not self._reader.at_eof()
+            and not self._reader._buffer  # type: ignore[attr-defined]
+            and not self._writer.is_closing()
+        )
+
+    @property
+    def broken(self) -> bool:
+        """The server closed the connection."""
+        return self._reader.at_eof() or self._reader.exception() is not None
+
+    def abort(self) -> None:
+        """Close at once; what was not sent yet will not be."""
+        self._writer.transport.abort()
+
+    async def quit(self) -> None:
+        """Say good-bye where that is possible, and close; never raises."""
+        with contextlib.suppress(NextHopError, OSError):
+            if self.client.state in {State.READY, State.MAIL} and not self.client.awaiting:
+                self._writer.write(self.client.quit())
+            self._writer.close()
+            async with asyncio.timeout(self._limits.connect_seconds):
+                await self._writer.wait_closed()
+        self.abort()
+
+
+class _HandshakeError(Exception):
+    """TLS failed where we may go on without."""
+
+
+def tls_context(mode: TLSMode, settings: NextHopSettings) -> ssl.SSLContext:
+    """What *mode* demands of a next hop's TLS.
+
+    Raises:
+        NextHopError: The file with the authorities cannot be read.
+    """
+    try:
+        context = ssl.create_default_context(cafile=settings.ca)
+    except OSError as exc:
+        raise NextHopError(
+            f"TLS authorities in {settings.ca} cannot be read: {exc}", server=settings.host
+        ) from exc
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if mode is not TLSMode.VERIFY:
+        # Encryption to whoever answers (RFC 7435); who that is was not asked for.
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _sliced(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        for start in range(0, len(piece), _SLICE):
+            yield piece[start : start + _SLICE]
