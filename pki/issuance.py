@@ -1,4 +1,4 @@
-"""The order in which a CA becomes durable: initialise, issue, renew, revoke, list.
+"""The order in which a CA's acts become durable: issue, renew, revoke, list.
 
 Whatever is signed is preceded by a reservation and followed by a record, and only then handed
 out (M22): a crash can waste a serial number but not use one twice or lose a certificate.
@@ -9,36 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, files, keys, profiles, revocation, settings
-from pki.authority import Issuer, Pointers, Validity
+from pki import authority, files, keys, profiles, revocation
+from pki.authority import Issuer, Validity
 from pki.errors import RequestError
-from pki.home import ISSUERS, Home, locked
+from pki.home import Home
 from pki.keys import KeyKind, PrivateKey, PublicKey
-from pki.ledger import Ledger
 from pki.profiles import Profile
-from pki.register import Certified, IssuerName, Listed, Register, Reservation, serial_text
+from pki.register import Certified, IssuerName, Listed, Reservation, serial_text
 from pki.revocation import Revocation
-from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
 DrawSerial = Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Founding:
-    """What `initialise` needs to know."""
-
-    name: str
-    settings: Settings
-    key_kind: KeyKind = KeyKind.RSA_3072
-    root_days: int = 7300
-    issuing_days: int = 1825
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,31 +46,6 @@ class Order:
     private_key: PrivateKey | None = field(default=None, repr=False)
     days: int | None = None
     renews: int | None = None
-
-
-def initialise(path: Path, founding: Founding, *, passphrase: bytes, now: datetime) -> None:
-    """Make a root and an issuing CA in *path*.
-
-    Raises:
-        UsageError: Something is there already, or a name is not fit.
-    """
-    name = profiles.clean_name(founding.name)
-    profiles.clean_name(f"{name} Root")
-    if founding.issuing_days > founding.root_days:
-        raise UsageError("The issuing CA cannot live longer than the root. Make it shorter.")
-    refuse_second(path)
-    files.make_directory(path)
-    with locked(path):
-        refuse_second(path)
-        for place in (*ISSUERS, "issued"):
-            files.make_directory(path / place)
-        with Ledger.create(path / "ledger.db") as ledger:
-            ledger.append("initialised", at=now, details={"name": name})
-            home = Home(path=path, settings=founding.settings, register=Register(ledger))
-            _found(home, founding, name, passphrase=passphrase, now=now)
-        files.write_new(
-            path / settings.FILE_NAME, settings.write(founding.settings).encode(), mode=0o600
-        )
 
 
 def issue(
@@ -138,7 +99,7 @@ def issue(
             pointers=home.settings.mailbox_pointers,
         )
 
-    return _certify(
+    return certify(
         home, reservation, private, sign, passphrase=passphrase, now=now, draw_serial=draw_serial
     )
 
@@ -219,57 +180,7 @@ def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> R
     return result
 
 
-def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now: datetime) -> None:
-    chosen = home.settings
-    root_name, issuing_name = (
-        authority.authority_name(text, organization=chosen.organization, country=chosen.country)
-        for text in (f"{name} Root", name)
-    )
-    root_key, issuing_key = keys.generate(founding.key_kind), keys.generate(founding.key_kind)
-    root_validity = Validity.starting(now, founding.root_days)
-    root = _certify(
-        home,
-        _own("root", root_name),
-        root_key,
-        lambda serial: authority.sign_root(
-            root_key, root_name, serial=serial, validity=root_validity
-        ),
-        passphrase=passphrase,
-        now=now,
-    )
-    issuer = Issuer(certificate=root.certificate, key=root_key)
-    issuing = _certify(
-        home,
-        _own("root", issuing_name),
-        issuing_key,
-        lambda serial: authority.sign_issuing(
-            issuing_key.public_key(),
-            issuing_name,
-            issuer=issuer,
-            serial=serial,
-            validity=Validity.starting(now, founding.issuing_days, within=root.certificate),
-            domains=chosen.domains,
-            pointers=Pointers(
-                crl_urls=chosen.root_crl_urls,
-                issuer_urls=chosen.root_urls,
-                policies=chosen.policies,
-            ),
-        ),
-        passphrase=passphrase,
-        now=now,
-        place="issuing",
-    )
-    make_crl(home, "root", issuer, now=now)
-    make_crl(home, "issuing", Issuer(certificate=issuing.certificate, key=issuing_key), now=now)
-
-
-def _own(issuer: IssuerName, name: x509.Name) -> Reservation:
-    return Reservation(
-        issuer=issuer, mailbox=None, profile=None, name=name.rfc4514_string(), key_held=True
-    )
-
-
-def _certify(
+def certify(
     home: Home,
     reservation: Reservation,
     private: PrivateKey | None,
@@ -280,6 +191,18 @@ def _certify(
     draw_serial: DrawSerial = x509.random_serial_number,
     place: IssuerName = "root",
 ) -> Certified:
+    """Reserve, keep the key, sign, record, write: the one way to a certificate.
+
+    Args:
+        home: The CA directory.
+        reservation: What the serial number is for.
+        private: The key to keep, if the CA has it.
+        sign: Makes the certificate once the serial number is known.
+        passphrase: Of the CA's keys.
+        now: The time.
+        draw_serial: Where serial numbers come from.
+        place: Which of the CA's own certificates, when it is for no mailbox.
+    """
     serial = home.register.reserve(reservation, now=now, draw_serial=draw_serial)
     owner: IssuerName | int = serial if reservation.mailbox else place
     files.make_directory(home.key_path(owner).parent)
@@ -314,21 +237,3 @@ def _refuse_compromised(home: Home, public: PublicKey) -> None:
                 f"This key was revoked as compromised (serial {serial_text(certified.serial)}). "
                 "Make a new key and a new request."
             )
-
-
-def refuse_second(path: Path) -> None:
-    """Make sure that there is no CA in *path* yet.
-
-    Raises:
-        UsageError: There is one, whole or half.
-    """
-    if (path / settings.FILE_NAME).exists():
-        raise UsageError(
-            f"{path}: there is a certificate authority already; it was left as it is. "
-            "Give another --directory, or look at it with: smimegw-ca status"
-        )
-    if any((path / name).exists() for name in (*ISSUERS, "ledger.db")):
-        raise UsageError(
-            f"{path}: an earlier init did not finish there; it issued nothing to anybody. "
-            "Empty the directory and run init again."
-        )

@@ -81,6 +81,7 @@ class Ledger:
         """
         path.touch(mode=0o600, exist_ok=False)
         ledger = cls(_connect(path), path)
+        ledger._make_durable()
         with ledger._trouble("create"):
             ledger._connection.executescript(
                 f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;"
@@ -99,6 +100,7 @@ class Ledger:
             raise LedgerError(f"{path}: the ledger is missing. Restore it from the backup.")
         ledger = cls(_connect(path), path)
         try:
+            ledger._make_durable()
             ledger._refuse_other_version()
             ledger.verify()
         except BaseException:
@@ -210,6 +212,11 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _make_durable(self) -> None:
+        # The rollback journal with EXTRA survives a power cut after COMMIT, the directory included.
+        with self._trouble("open"):
+            self._connection.execute("PRAGMA synchronous = EXTRA")
+
     def _refuse_other_version(self) -> None:
         with self._trouble("read"):
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
@@ -227,6 +234,8 @@ class Ledger:
             raise LedgerError(
                 f"{self._path}: refused an entry, because one like it is there already ({error})."
             ) from error
+        except sqlite3.ProgrammingError:
+            raise  # ours to mend, not the administrator's
         except sqlite3.OperationalError as error:
             raise BusyError(
                 f"{self._path}: could not {verb} the ledger ({error}). Nothing was recorded; free "
@@ -240,10 +249,7 @@ class Ledger:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-    # The rollback journal with EXTRA survives a power cut after COMMIT, the directory included.
-    connection.execute("PRAGMA synchronous = EXTRA")
-    return connection
+    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
 
 
 def _digest(

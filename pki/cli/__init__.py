@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pki.cli import certificates, lifecycle, publishing, showing
+from pki.cli import certificates, lifecycle, publishing, revoking, showing
 from pki.cli.program import main
 
 for _command in (
@@ -11,8 +11,8 @@ for _command in (
     lifecycle.ledger,
     certificates.issue,
     certificates.renew,
-    certificates.revoke,
-    certificates.crl,
+    revoking.revoke,
+    revoking.crl,
     showing.list_command,
     showing.show,
     showing.export,

@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import click
 
-from pki import home, issuance
+from pki import home
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Shell, common_options, examples, passphrase_option, table
 from pki.export import fingerprint
+from pki.founding import Founding, initialise, refuse_second
 from pki.home import ISSUERS, Home
 from pki.keys import KeyKind
 from pki.profiles import clean_name
@@ -73,16 +74,16 @@ def init(
         root_crl_urls=tuple(map(parse_url, root_crl_url)),
         root_urls=tuple(map(parse_url, root_url)),
     )
-    founding = issuance.Founding(
+    founding = Founding(
         name=name,
         settings=chosen,
         key_kind=KeyKind(key),
         root_days=root_days,
         issuing_days=issuing_days,
     )
-    issuance.refuse_second(shell.directory)
+    refuse_second(shell.directory)
     passphrase = shell.passphrase(new=True)
-    issuance.initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
+    initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
     with home.reading(shell.directory) as opened:
         root = opened.authority("root")
         certificate = opened.certificate_path("root")
