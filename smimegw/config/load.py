@@ -10,6 +10,7 @@ from typing import Any
 
 from smimegw.config import values
 from smimegw.config.checks import consistency_faults
+from smimegw.config.describe import describe_key
 from smimegw.config.files import file_faults
 from smimegw.config.merge import merge
 from smimegw.config.model import (
@@ -20,7 +21,7 @@ from smimegw.config.model import (
     LDAPDirectory,
 )
 from smimegw.errors import ConfigurationError, Problem
-from smimegw.toml.document import Document
+from smimegw.toml.document import Document, dotted
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault, FaultError, Structurer, did_you_mean, show
 from smimegw.transaction import ListenerRole
@@ -72,7 +73,8 @@ def load_with_origins(path: Path, *, check_files: bool = True) -> Loaded:
         found += file_faults(judged) if check_files else ()
         faults = (*faults, *(fault for fault in found if not _follows_from(fault, faults)))
     if faults or configuration is None:
-        raise ConfigurationError(_sorted(merged.problem(f.path, f.message) for f in faults))
+        problems = (merged.problem(f.path, _with_example(f)) for f in faults)
+        raise ConfigurationError(_sorted(problems))
     return Loaded(configuration=configuration, origins=merged.origins())
 
 
@@ -174,6 +176,18 @@ def _follows_from(fault: Fault, earlier: Iterable[Fault]) -> bool:
         fault.path[: len(other.path)] == other.path or other.path[: len(fault.path)] == fault.path
         for other in earlier
     )
+
+
+def _with_example(fault: Fault) -> str:
+    """Show what to write where nothing was written."""
+    if fault.message != "missing.":
+        return fault.message
+    try:
+        example = describe_key(dotted(fault.path)).example
+    except KeyError:
+        example = ""
+    advice = f"Write {fault.path[-1]} = {example}" if example else "This key must be there"
+    return f"missing.  {advice}"
 
 
 def _sorted(problems: Iterable[Problem]) -> tuple[Problem, ...]:

@@ -305,8 +305,8 @@ class Configuration:
     """Everything in smimegw.toml and smimegw.toml.d/*.toml.
 
     Attributes:
-        version: Version of the configuration format.
-        gateway: The gateway itself.
+        version: Version of the configuration format. Example: 1
+        gateway: The gateway itself; at least hostname and internal_domains must be written.
         listener: Ports we listen on, by name.
         next_hop: Servers that take mail after us, by name.
         directory: Where certificates are looked for, in this order; none means the embedded one.

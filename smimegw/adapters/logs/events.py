@@ -81,11 +81,13 @@ class LoggedEvents:
         if unknown:
             if self._strict:
                 raise TypeError(f"event {event}: {', '.join(unknown)} not in the catalogue")
-            self._write(CATALOGUE["internal.error"], "", {"error": f"unlisted-event:{event}"})
+            self._write(
+                CATALOGUE["internal.error"], "", {"error": f"unlisted:{event}:{unknown[0]}"}
+            )
         if kind is None:
             return
         plain = {
-            key: self._masked(_plain(values[key]))
+            key: self._masked(key, _plain(values[key]))
             for key in kind.keys
             if key in values and values[key] is not None and not _is_blank(key, values[key])
         }
@@ -93,8 +95,9 @@ class LoggedEvents:
             plain.update(_error_values(values["error"]))
         self._write(kind, txn, plain)
 
-    def _masked(self, value: Value) -> Value:
-        return self._mask(value) if isinstance(value, str) else value
+    def _masked(self, key: str, value: Value) -> Value:
+        # A Message-ID only looks like an address, and without it nobody can follow a mail.
+        return self._mask(value) if isinstance(value, str) and key != "message-id" else value
 
     def _write(self, kind: EventKind, txn: str, values: Mapping[str, Value]) -> None:
         for observer in self._observers:
