@@ -1,0 +1,1 @@
+"""Files that an administrator keeps beside the configuration."""

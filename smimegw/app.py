@@ -1,0 +1,303 @@
+"""Joins configuration, adapters, pipeline and listeners: the one file that knows all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from smimegw.adapters.chain.answers import CacheTimes
+from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
+from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
+from smimegw.adapters.database.directory import EmbeddedDirectory
+from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.files.senders import read_senders
+from smimegw.adapters.files.trust import read_certificates, read_crls
+from smimegw.adapters.keys.files import FilesKeystore
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.ldap.directory import LDAPDirectory
+from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
+from smimegw.adapters.logs.events import LoggedEvents
+from smimegw.adapters.logs.metrics import Metrics
+from smimegw.adapters.logs.privacy import AddressMask, address_key
+from smimegw.adapters.logs.records import JSONLinesRecords
+from smimegw.adapters.pool.worker import ThreadWorkers
+from smimegw.adapters.smtp.relay import SMTPRelay
+from smimegw.adapters.smtp.settings import ListenerSettings, NextHopSettings, TLSMode
+from smimegw.config.choices import AuthenticationMode, LogAddresses, Protocol, RevocationMode
+from smimegw.config.model import Configuration, Listener, ListenerTLS, NextHop
+from smimegw.config.model import Directory as DirectoryConfiguration
+from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
+from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
+from smimegw.pipeline.settings import Settings, TrustMaterial
+from smimegw.ports import AuthorityDirectory, CertificateDirectory, Clock, Ports
+
+
+class SystemClock:
+    """The operating system's time."""
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        return datetime.now(UTC)
+
+
+@dataclass(kw_only=True)
+class Assembled:
+    """All adapters of one process, open.
+
+    Attributes:
+        configuration: What they were made from.
+        ports: For the pipeline.
+        settings: For the pipeline.
+        keystore: For readiness.
+        metrics: For the status port.
+        events: For whoever logs outside the pipeline.
+    """
+
+    configuration: Configuration
+    ports: Ports
+    settings: Settings
+    keystore: FilesKeystore
+    metrics: Metrics
+    events: LoggedEvents
+    _closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+    async def close(self) -> None:
+        """Close connections, threads and files."""
+        await self._closing.aclose()
+
+
+def assemble(configuration: Configuration, *, events: LoggedEvents | None = None) -> Assembled:
+    """Open every adapter that *configuration* names; connections are made when first needed.
+
+    Raises:
+        ConfigurationError: Files that cannot be used.
+        DirectoryError: The embedded database cannot be opened.
+    """
+    metrics = Metrics()
+    closing = contextlib.AsyncExitStack()
+    events = events or logged_events(configuration, metrics)
+    directory, authorities = _directories(configuration, closing)
+    keystore = _keystore(configuration, events)
+    relay = SMTPRelay(
+        {name: _next_hop(hop) for name, hop in configuration.next_hop.items()},
+        hostname=str(configuration.gateway.hostname),
+        limits=configuration.limits,
+    )
+    closing.push_async_callback(relay.aclose)
+    workers = ThreadWorkers(configuration.gateway.worker_threads)
+    closing.push_async_callback(workers.close)
+    records = JSONLinesRecords(configuration.gateway.state_directory / "decisions.jsonl")
+    closing.callback(records.close)
+    clock: Clock = SystemClock()
+    ports = Ports(
+        directory=directory,
+        authorities=authorities,
+        keystore=keystore,
+        relay=relay,
+        workers=workers,
+        events=events,
+        records=records,
+        clock=clock,
+    )
+    return Assembled(
+        configuration=configuration,
+        ports=ports,
+        settings=pipeline_settings(configuration),
+        keystore=keystore,
+        metrics=metrics,
+        events=events,
+        _closing=closing,
+    )
+
+
+def logged_events(configuration: Configuration, metrics: Metrics) -> LoggedEvents:
+    """The event log as configured, feeding *metrics*."""
+    log = configuration.log
+    key = b""
+    if log.addresses is LogAddresses.HASH:
+        key = address_key(configuration.gateway.state_directory / "address-hash.key")
+    return LoggedEvents(
+        form=log.format,
+        level=log.level,
+        mask=AddressMask(log.addresses, key),
+        observers=(metrics,),
+    )
+
+
+def pipeline_settings(configuration: Configuration) -> Settings:
+    """The pipeline's values.
+
+    Raises:
+        ConfigurationError: Trust material or senders' lists that cannot be read.
+    """
+    gateway, trust, revocation = (
+        configuration.gateway,
+        configuration.trust,
+        configuration.revocation,
+    )
+    senders: dict[str, frozenset[str]] = {}
+    for listener in configuration.listener.values():
+        if listener.senders is not None:
+            senders.update(read_senders(listener.senders))
+    return Settings(
+        hostname=str(gateway.hostname),
+        internal_domains=frozenset(str(domain) for domain in gateway.internal_domains),
+        strict=gateway.strict,
+        strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
+        keep_original=gateway.keep_original,
+        trust=TrustMaterial(
+            anchors=read_certificates(trust.anchors, "trust.anchors"),
+            intermediates=read_certificates(trust.intermediates, "trust.intermediates"),
+            crls=read_crls(trust.crls, "trust.crls"),
+            require_revocation=revocation.mode is RevocationMode.REQUIRE,
+            crl_grace_seconds=int(revocation.crl_grace.total_seconds()),
+        ),
+        senders=senders,
+        limits=configuration.limits,
+    )
+
+
+# --- directories ---------------------------------------------------------------------------------
+
+
+def _directories(
+    configuration: Configuration, closing: contextlib.AsyncExitStack
+) -> tuple[CertificateDirectory, AuthorityDirectory]:
+    people: list[CertificateDirectory] = []
+    issuers: list[AuthorityDirectory] = []
+    for entry in configuration.directories:
+        directory = _directory(entry, configuration)
+        closing.push_async_callback(directory.close)
+        if isinstance(entry, EmbeddedConfiguration):
+            people.append(directory)
+            issuers.append(directory)
+            continue
+        times = CacheTimes(
+            found_seconds=entry.cache.found.total_seconds(),
+            absent_seconds=entry.cache.absent.total_seconds(),
+            stale_seconds=entry.cache.stale.total_seconds(),
+        )
+        people.append(CachingDirectory(directory, times))
+        issuers.append(CachingAuthorities(directory, times))
+    return ChainDirectory(people), ChainAuthorities(issuers)
+
+
+def _directory(
+    entry: DirectoryConfiguration, configuration: Configuration
+) -> LDAPDirectory | EmbeddedDirectory:
+    if isinstance(entry, EmbeddedConfiguration):
+        location = entry.path or configuration.database_path
+        try:
+            return EmbeddedDirectory(open_database(location), name=entry.name)
+        except DirectoryError as exc:
+            problem = Problem(file=str(location), line=None, key="directory", message=str(exc))
+            raise ConfigurationError((problem,)) from exc
+    return LDAPDirectory(
+        LDAPSettings(
+            name=entry.name,
+            servers=parse_servers(entry.url, start_tls=entry.start_tls, origin=entry.name),
+            base=entry.base,
+            filter=entry.filter,
+            attributes=tuple(name.removesuffix(";binary") for name in entry.attributes),
+            bind_dn=entry.bind.dn if entry.bind else "",
+            password=entry.bind.password.read_text if entry.bind else None,
+            ca=entry.ca,
+            deadline_seconds=entry.deadline.total_seconds(),
+            authority_base=entry.authority_base,
+        ),
+        limits=configuration.limits,
+    )
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def _keystore(configuration: Configuration, events: LoggedEvents) -> FilesKeystore:
+    """The keystore; without a usable key-encryption key it is locked, and that is logged."""
+    secret = configuration.keystore.key_encryption_key
+    key: KeyEncryptionKey | None = None
+    if secret is not None:
+        try:
+            key = KeyEncryptionKey.load(secret.read())
+        except (ConfigurationError, KeystoreError) as exc:
+            events.emit("keystore.locked", text=str(exc), code="R-13")
+    keystore = FilesKeystore(
+        configuration.keystore_path,
+        key,
+        strict_local_part=[str(domain) for domain in configuration.gateway.strict_local_part],
+    )
+    keystore.prepare()
+    return keystore
+
+
+# --- SMTP ----------------------------------------------------------------------------------------
+
+
+def _next_hop(hop: NextHop) -> NextHopSettings:
+    return NextHopSettings(
+        host=hop.address.host,
+        port=hop.address.port,
+        lmtp=hop.protocol is Protocol.LMTP,
+        tls_mode=TLSMode(hop.tls.mode.value),
+        ca=hop.tls.ca,
+    )
+
+
+def listener_settings(
+    name: str, listener: Listener, configuration: Configuration
+) -> ListenerSettings:
+    """One listener's values.
+
+    Raises:
+        ConfigurationError: Certificate or key cannot be used.
+    """
+    tls = listener.tls
+    return ListenerSettings(
+        name=name,
+        role=listener.role,
+        host=listener.address.host,
+        port=listener.address.port,
+        hostname=str(configuration.gateway.hostname),
+        lmtp=listener.protocol is Protocol.LMTP,
+        peers=listener.peers,
+        xforward_from=listener.xforward_from,
+        next_hop=listener.next_hop,
+        tls=_server_context(name, tls) if tls else None,
+        tls_required=tls.require if tls else False,
+        tls_implicit=tls.implicit if tls else False,
+        auth=listener.auth is AuthenticationMode.NEXT_HOP,
+    )
+
+
+def _server_context(name: str, tls: ListenerTLS) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        _load_chain(context, tls)
+    except (OSError, ssl.SSLError, ValueError) as exc:
+        problem = Problem(
+            file=str(tls.certificate),
+            line=None,
+            key=f"listener.{name}.tls",
+            message=f"certificate and key cannot be used together: {exc}",
+        )
+        raise ConfigurationError((problem,)) from exc
+    return context
+
+
+def _load_chain(context: ssl.SSLContext, tls: ListenerTLS) -> None:
+    path = tls.key.path
+    if path is not None:
+        context.load_cert_chain(tls.certificate, path)
+        return
+    # The ssl module reads keys from files only; a key from the environment passes through memory.
+    descriptor = os.memfd_create("smimegw-tls-key", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, tls.key.read())
+        context.load_cert_chain(tls.certificate, Path(f"/proc/self/fd/{descriptor}"))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,155 @@
+"""Runs one gateway process: open, serve, reload on SIGHUP, drain on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Sequence
+
+from smimegw import __version__
+from smimegw.adapters.http.status import StatusServer
+from smimegw.adapters.logs.events import LibraryHandler
+from smimegw.adapters.smtp.listener import Listener
+from smimegw.app import Assembled, assemble, listener_settings
+from smimegw.config.model import Configuration
+from smimegw.config.policies import PolicyFolder
+from smimegw.errors import ConfigurationError, KeystoreError, Problem
+from smimegw.pipeline.admit import Gateway
+
+
+class Server:
+    """One gateway process.
+
+    Raises at construction what `assemble` and `PolicyFolder.load` raise, so that nothing listens
+    before everything was read (R-15).
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._policies = PolicyFolder(configuration.policies.path)
+        policy = self._policies.load()
+        self._assembled: Assembled = assemble(configuration)
+        self._events = self._assembled.events
+        self._gateway = Gateway(policy, self._assembled.ports, self._assembled.settings)
+        self._listeners = [
+            Listener(
+                listener_settings(name, listener, configuration),
+                self._gateway,
+                configuration.limits,
+                self._events,
+            )
+            for name, listener in configuration.listener.items()
+        ]
+        address = configuration.metrics.address
+        self._status = StatusServer(
+            address.host, address.port, ready=self._reasons, metrics=self._metrics
+        )
+        self._not_ready: list[str] = ["starting"]
+        self._stop = asyncio.Event()
+        self._stop_reason = ""
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Raises:
+            ConfigurationError: A port is taken or not ours.
+        """
+        began = time.monotonic()
+        logging.getLogger().addHandler(LibraryHandler(self._events))
+        logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd would log message lines
+        self._events.emit(
+            "gateway.started",
+            version=__version__,
+            hostname=self._assembled.settings.hostname,
+            listeners=tuple(self._configuration.listener),
+            policy=self._gateway.policy.digest[:12] if self._gateway.policy else "",
+        )
+        try:
+            await self._open()
+            self._handle_signals()
+            self._not_ready = await self._keystore_reasons()
+            for reason in self._not_ready:
+                self._events.emit("gateway.not_ready", reason=reason)
+            self._events.emit(
+                "gateway.ready",
+                listeners=tuple(self._addresses()),
+                seconds=time.monotonic() - began,
+            )
+            await self._stop.wait()
+        finally:
+            await self._close()
+
+    async def _open(self) -> None:
+        for name, start in [
+            ("metrics.address", self._status.start),
+            *(
+                (f"listener.{entry.settings.name}.address", entry.start)
+                for entry in self._listeners
+            ),
+        ]:
+            try:
+                await start()
+            except OSError as exc:
+                message = f"cannot be listened on: {exc.strerror or exc}"
+                raise ConfigurationError(
+                    (Problem(file="configuration", line=None, key=name, message=message),)
+                ) from exc
+
+    def _addresses(self) -> Sequence[str]:
+        return [
+            f"{entry.settings.name}={entry.settings.host}:{entry.port}" for entry in self._listeners
+        ]
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop, number.name)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    def stop(self, reason: str) -> None:
+        """Begin to drain."""
+        self._stop_reason = reason
+        self._stop.set()
+
+    def reload(self) -> None:
+        """Read the policy again; a broken edit keeps the old one and says so (R-15)."""
+        policy, problems = self._policies.reload()
+        if problems:
+            self._events.emit(
+                "policy.reload_failed",
+                problems=len(problems),
+                text="; ".join(str(problem) for problem in problems),
+                code="R-15",
+            )
+            return
+        self._gateway.policy = policy
+        self._events.emit(
+            "policy.reloaded",
+            digest=policy.digest[:12],
+            rules=len(policy.rules),
+            cases=len(policy.cases),
+        )
+
+    async def _keystore_reasons(self) -> list[str]:
+        try:
+            await self._assembled.keystore.check()
+        except KeystoreError as exc:
+            return [str(exc)]
+        return []
+
+    def _reasons(self) -> Sequence[str]:
+        return ["draining"] if self._stop.is_set() else self._not_ready
+
+    def _metrics(self) -> bytes:
+        self._assembled.metrics.ready(not self._reasons())
+        return self._assembled.metrics.exposition()
+
+    async def _close(self) -> None:
+        sessions = sum(entry.sessions for entry in self._listeners)
+        self._events.emit("gateway.draining", reason=self._stop_reason, sessions=sessions)
+        await asyncio.gather(*(entry.drain() for entry in self._listeners))
+        await self._status.stop()
+        await self._assembled.close()
+        self._events.emit("gateway.stopped", reason=self._stop_reason)
