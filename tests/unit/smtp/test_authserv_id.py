@@ -66,6 +66,7 @@ def test_what_cannot_be_parsed_has_no_name(body: bytes) -> None:
     [
         (b"other.example; smime=pass", "other.example"),
         (b"gw_1.corp.example; none", "gw_1.corp.example"),
+        (b"GW_1.corp.example.; none", "gw_1.corp.example"),
         (b"other.example; smime=pass (gw.corp.example)", "other.example"),
         (b"(gw.corp.example) other.example; none", "other.example"),
     ],
