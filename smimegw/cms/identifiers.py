@@ -24,6 +24,8 @@ _STRING_CODECS = {
     0x1E: "utf-16-be",  # BMPString
 }
 
+_NAME_OCTETS = 8192  # real names have 200; what is remembered must not grow with strangers' wishes
+
 CanonicalName = tuple[frozenset[tuple[str, str | bytes]], ...]
 
 
@@ -89,13 +91,19 @@ def issuer_and_serial_number(certificate: Certificate, tag: int = asn1.SEQUENCE)
     return der.value(tag, issuer, der.integer(serial_number))
 
 
-@lru_cache(maxsize=1024)
 def canonical_name(name_der: bytes) -> CanonicalName:
     """Bring a Name into a form that compares as RFC 5280, 7.1 says: no case, no extra spaces.
 
     Raises:
-        CMSError: Not a Name.
+        CMSError: Not a Name, or an absurdly long one.
     """
+    if len(name_der) > _NAME_OCTETS:
+        raise CMSError("a Name is absurdly long")
+    return _canonical_name(name_der)
+
+
+@lru_cache(maxsize=1024)
+def _canonical_name(name_der: bytes) -> CanonicalName:
     relative_names = asn1.read_document(name_der).children()
     canonical = []
     while not relative_names.at_end:
@@ -121,7 +129,6 @@ def _prepared(element: Element) -> str | bytes:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-@lru_cache(maxsize=1024)
 def _issuer_and_serial(certificate_der: bytes) -> tuple[bytes, int]:
     fields = asn1.read_document(certificate_der).children().read(asn1.SEQUENCE).children()
     fields.optional(0xA0)  # version

@@ -7,6 +7,7 @@ because whoever deals with signatures needs this one module.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithm_identifiers import SignatureAlgorithm
@@ -30,6 +31,8 @@ __all__ = [
     "sign_opaque",
     "verify_signer_info",
 ]
+
+_CACHED_OCTETS = 8192  # bigger certificates are not kept: strangers choose the size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +132,22 @@ def _read_certificates(
         if seen > limits.certificates or choice.tag != asn1.SEQUENCE:
             continue
         try:
-            found[Certificate.parse(choice.encoded)] = None
+            found[_certificate(choice.encoded, limits)] = None
         except (CertificateError, CMSError):
             continue
     return tuple(found), seen - len(found)
+
+
+def _certificate(octets: bytes, limits: Limits) -> Certificate:
+    if len(octets) > _CACHED_OCTETS:
+        return Certificate.parse(octets, limits=limits)
+    return _cached_certificate(octets, limits)
+
+
+@lru_cache(maxsize=1024)
+def _cached_certificate(octets: bytes, limits: Limits) -> Certificate:
+    # the same correspondents and CAs come again and again; their keys stay parsed, too
+    return Certificate.parse(octets, limits=limits)
 
 
 def _read_crls(element: Element | None, limits: Limits) -> tuple[bytes, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithm_identifiers import MGF1, RSAES_OAEP, RSASSA_PSS
@@ -184,3 +185,10 @@ def test_longest_rsa_key_is_a_limit() -> None:
     """Giant keys only cost time (limits.rsa_bits_max)."""
     with pytest.raises(UnsupportedAlgorithmError):
         public_key_of(person().certificate, Limits(rsa_bits_max=2047))
+
+
+def test_rsa_key_with_a_small_exponent_is_refused() -> None:
+    """65537 at least (FIPS 186-5, 5.1)."""
+    key = rsa.generate_private_key(public_exponent=3, key_size=2048)
+    with pytest.raises(UnsupportedAlgorithmError):
+        public_key_of(make_ca().issue(key=key).certificate)
