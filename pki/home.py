@@ -124,7 +124,7 @@ def reading(path: Path) -> Iterator[Home]:
 
 
 @contextlib.contextmanager
-def changing(path: Path, *, now: datetime, wait_seconds: float = LOCK_SECONDS) -> Iterator[Home]:
+def changing(path: Path, *, now: datetime, wait_seconds: float | None = None) -> Iterator[Home]:
     """Open a CA directory alone, mend what a crash left, and yield it.
 
     Raises:
@@ -139,15 +139,15 @@ def changing(path: Path, *, now: datetime, wait_seconds: float = LOCK_SECONDS) -
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait_seconds: float = LOCK_SECONDS) -> Iterator[None]:
+def locked(path: Path, *, wait_seconds: float | None = None) -> Iterator[None]:
     """Keep other processes from changing the same CA; the kernel frees the lock after a crash.
 
     Raises:
-        BusyError: Another process kept it for longer than *wait_seconds*.
+        BusyError: Another process kept it for longer than *wait_seconds* (ten by default).
     """
     descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        give_up = time.monotonic() + wait_seconds
+        give_up = time.monotonic() + (LOCK_SECONDS if wait_seconds is None else wait_seconds)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,13 +12,13 @@ import pytest
 from pki import founding, home
 from pki.home import Home
 from pki.settings import Settings
-from tests.unit.pki.steps import PASSPHRASE
+from tests.unit.pki.steps import NOW, PASSPHRASE
 
 
 @pytest.fixture
 def now() -> datetime:
     """When the test happens."""
-    return datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
+    return NOW
 
 
 @pytest.fixture(scope="session")
@@ -29,14 +29,13 @@ def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings=Settings(domains=("corp.example",), organization="Corp", country="DE"),
         key_kind=founding.KeyKind.P_256,
     )
-    founded = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
-    founding.initialise(path, plan, passphrase=PASSPHRASE, now=founded)
+    founding.initialise(path, plan, passphrase=PASSPHRASE, now=NOW - timedelta(days=1))
     return path
 
 
 @pytest.fixture
 def ca_path(_template: Path, tmp_path: Path) -> Path:
-    """A CA directory of the test's own; founded three weeks ago for corp.example."""
+    """A CA directory of the test's own; founded yesterday for corp.example."""
     return Path(shutil.copytree(_template, tmp_path / "ca"))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from pki import issuance
@@ -13,6 +13,8 @@ from pki.profiles import Profile
 from pki.register import Certified
 from smimegw.addresses import Mailbox
 
+NOW = datetime.now(UTC).replace(microsecond=0)
+"""When this process began; the command line under test asks the real clock, too."""
 PASSPHRASE = b"correct horse battery"
 
 
