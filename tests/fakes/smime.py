@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from smimegw.addresses import Mailbox
+from smimegw.cms import asn1, der
 from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.content_info import DATA, SIGNED_DATA
 from smimegw.cms.keys import (
     DecryptionCredential,
     SigningCredential,
@@ -19,6 +21,7 @@ from smimegw.cms.keys import (
 from smimegw.mime.entity import Entity, split_multipart
 from smimegw.smime.encrypt import Protected, encrypt
 from smimegw.smime.sign import sign_clear
+from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose, ValidatedCertificate, validate
 from tests.fakes.pki import NOW, Issued, make_ca
@@ -109,3 +112,63 @@ def multipart_signed(
         b"Content-Type: " + signature_type + b"\r\nContent-Transfer-Encoding: binary\r\n\r\n"
         + signature + b"\r\n--frontier--\r\n"
     )  # fmt: skip
+
+
+def assembled(
+    *signed: bytes,
+    encapsulated: bytes | None = None,
+    certificates: Iterable[Certificate] | None = None,
+    signer_infos: Iterable[bytes] | None = None,
+) -> bytes:
+    """SignedData put together from others, as an attacker would.
+
+    Args:
+        signed: ContentInfos whose SignerInfos and certificates are taken.
+        encapsulated: Content to carry; None for a detached signature.
+        certificates: These instead of all.
+        signer_infos: These (DER) instead of all.
+    """
+    digests: list[bytes] = []
+    infos: list[bytes] = []
+    found: list[bytes] = []
+    for octets in signed:
+        outer = asn1.read_document(octets).children()
+        outer.read()
+        fields = outer.read().children().read().children()
+        fields.read()
+        digests += _members(fields.read())
+        fields.read()
+        found += _members(fields.read(0xA0))
+        infos += _members(fields.read())
+    if certificates is not None:
+        found = [certificate.der for certificate in certificates]
+    if signer_infos is not None:
+        infos = list(signer_infos)
+    content = b""
+    if encapsulated is not None:
+        content = der.explicit(0, der.octet_string(encapsulated))
+    signed_data = der.sequence(
+        der.integer(1),
+        der.set_of(set(digests)),
+        der.sequence(der.oid(DATA), content),
+        der.value(0xA0, *found),
+        der.value(asn1.SET, *infos),
+    )
+    return der.sequence(der.oid(SIGNED_DATA), der.explicit(0, signed_data))
+
+
+def signer_infos_of(octets: bytes) -> list[bytes]:
+    """The SignerInfos of a ContentInfo, DER."""
+    outer = asn1.read_document(octets).children()
+    outer.read()
+    fields = outer.read().children().read().children()
+    for _ in range(4):
+        fields.read()
+    return _members(fields.read())
+
+
+def _members(element: asn1.Element) -> list[bytes]:
+    reader, found = element.children(), []
+    while not reader.at_end:
+        found.append(reader.read().encoded)
+    return found
