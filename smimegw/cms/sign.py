@@ -30,10 +30,8 @@ def sign_detached(
     """Sign content of which only the *digest* is at hand; return a DER ContentInfo.
 
     Args:
-        digest: Of the content, made with *digest_algorithm*.
-        digest_algorithm: For content and signed attributes.
+        digest: Of the content, made with *digest_algorithm*, which the attributes get, too.
         credential: Whose signature it becomes; certificate and chain go along.
-        scheme: One that the key can do.
         signing_time: Becomes the signingTime attribute; aware.
         capabilities: Becomes the SMIMECapabilities attribute.
         encryption_certificate: Becomes the SMIMEEncryptionKeyPreference attribute.

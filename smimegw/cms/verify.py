@@ -82,24 +82,32 @@ def verify_signer_info(
     digest, head = _content_digest(signed_data, content, digest_algorithm)
     attributes = None
     signed_digest = digest
-    if signer_info.signed_attributes is None:
-        # RFC 5652, 5.3: other content types need signed attributes
-        if signed_data.content_type != DATA or looks_like_signed_attributes(head):
-            raise SignatureError("attributes", "signed attributes are missing")
-    else:
+    if signer_info.signed_attributes is not None:
         attributes = read_signed_attributes(signer_info.signed_attributes)
         _compare(attributes, signed_data.content_type, digest)
-        signed_digest = _digest(digest_algorithm, (signer_info.signed_attributes,))[0]
+        signed_digest = digest_of(digest_algorithm, (signer_info.signed_attributes,))
+    elif signed_data.content_type != DATA or looks_like_signed_attributes(head):
+        # RFC 5652, 5.3: other content types need signed attributes
+        raise SignatureError("attributes", "signed attributes are missing")
     certificate = _signer(
         _candidates(signed_data, signer_info, extra_certificates, attributes),
         signer_info.signature,
         signed_digest,
         (digest_algorithm, algorithm),
     )
+    return _checked(certificate, digest_algorithm, algorithm.scheme, attributes)
+
+
+def _checked(
+    certificate: Certificate,
+    digest_algorithm: DigestAlgorithm,
+    scheme: SignatureScheme,
+    attributes: SignedAttributes | None,
+) -> CheckedSignature:
     return CheckedSignature(
         certificate=certificate,
         digest_algorithm=digest_algorithm,
-        scheme=algorithm.scheme,
+        scheme=scheme,
         signing_time=attributes.signing_time if attributes else None,
         capabilities=attributes.capabilities if attributes else None,
         encryption_key=attributes.encryption_key if attributes else None,
@@ -158,6 +166,8 @@ def _content_digest(
         pieces: Iterable[bytes] = (encapsulated or b"",) if content is None else content
         return _digest(algorithm, pieces)
     found = _digest(algorithm, content)
+    if isinstance(content, tuple) and len(content) == 1 and content[0] is encapsulated:
+        return found
     # a reader of one could be shown the other (cases H21)
     if _digest(algorithm, (encapsulated,))[0] != found[0]:
         raise SignatureError("digest", "the detached signature carries different content")
