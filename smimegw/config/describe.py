@@ -94,7 +94,7 @@ def _section(name: str, form: Any) -> Iterator[str]:
             written = True  # two tables of one kind tell themselves apart by it
         if description.key == "role":
             value, written = '"relay"', False
-        if value:
+        if value not in ("", '""'):
             yield f"{'' if written else '# '}{description.key} = {value}"
 
 

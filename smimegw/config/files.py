@@ -81,7 +81,7 @@ def _key_encryption_key_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]
         yield Fault(path, str(error))
         return
     try:
-        decoded = base64.b64decode(octets, validate=True)
+        decoded = base64.b64decode(octets.strip(), validate=True)
     except binascii.Error:
         decoded = octets
     if _KEY_OCTETS not in (len(octets), len(decoded)):

@@ -69,9 +69,8 @@ def load_with_origins(path: Path, *, check_files: bool = True) -> Loaded:
     configuration, faults = structurer.structure(data)
     judged = configuration or structurer.structure(_without(data, faults))[0]
     if judged is not None:
-        found = [*consistency_faults(judged)]
-        found += file_faults(judged) if check_files else ()
-        faults = (*faults, *(fault for fault in found if not _follows_from(fault, faults)))
+        faults = _joined(faults, consistency_faults(judged))
+        faults = _joined(faults, file_faults(judged)) if check_files else faults
     if faults or configuration is None:
         problems = (merged.problem(f.path, _with_example(f)) for f in faults)
         raise ConfigurationError(_sorted(problems))
@@ -168,6 +167,10 @@ def _without(data: Any, faults: Iterable[Fault]) -> Any:
         return value
 
     return copy(data, ())
+
+
+def _joined(faults: tuple[Fault, ...], more: Iterable[Fault]) -> tuple[Fault, ...]:
+    return (*faults, *(fault for fault in more if not _follows_from(fault, faults)))
 
 
 def _follows_from(fault: Fault, earlier: Iterable[Fault]) -> bool:
