@@ -85,8 +85,7 @@ def followed(tmp_path: Path) -> Iterator[tuple[Slapd, list[str]]]:
                 timeout=30,
                 check=False,
             )
-            last = line == readme_lines()[-1]
-            assert done.returncode == (50 if last else 0), f"{line}\n{done.stdout}{done.stderr}"
+            assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
             outputs.append(done.stdout)
         yield running, outputs
 
@@ -133,11 +132,12 @@ def test_every_file_is_named_in_the_readme() -> None:
     assert {name for name in files if name not in README} == set()
 
 
-# --- one schema in three forms ---------------------------------------------------------------------
+# --- one schema in three forms -------------------------------------------------------------------
 
 
 def definitions(name: str) -> set[str]:
-    text = re.sub(r"\s+", " ", re.sub(r"^#.*$", "", (LDAP_SCHEMA / name).read_text(), flags=re.M))
+    text = re.sub(r"^#.*$", "", (LDAP_SCHEMA / name).read_text(), flags=re.MULTILINE)
+    text = re.sub(r"\s+", " ", text)
     found = re.findall(r"\( 1\.3\.6\.1\.4\.1\.32473\.1\.[^)]*?(?:\([^)]*\)[^)]*?)?\)", text)
     return {
         re.sub(r"\s+", " ", item.replace("{320}", "").replace("X-ORIGIN 'smimegw' ", ""))
@@ -168,15 +168,16 @@ def test_both_forms_of_the_access_rules_say_the_same() -> None:
 
 def test_both_forms_of_the_indexes_say_the_same() -> None:
     """Whoever changes one changes both."""
-    conf = re.findall(r"^index (\S+)\s+(\S+)$", (LDAP_SCHEMA / "indexes.conf").read_text(), re.M)
+    text = (LDAP_SCHEMA / "indexes.conf").read_text()
+    conf = re.findall(r"^index (\S+)\s+(\S+)$", text, re.MULTILINE)
     ldif = re.findall(
-        r"^olcDbIndex: (\S+) (\S+)$", (LDAP_SCHEMA / "indexes.ldif").read_text(), re.M
+        r"^olcDbIndex: (\S+) (\S+)$", (LDAP_SCHEMA / "indexes.ldif").read_text(), re.MULTILINE
     )
     assert conf == ldif
     assert conf
 
 
-# --- who may what ----------------------------------------------------------------------------------
+# --- who may what --------------------------------------------------------------------------------
 
 
 def test_the_gateway_reads_certificates(server: Slapd) -> None:
@@ -210,10 +211,12 @@ def test_anonymous_reads_the_revocation_list(server: Slapd) -> None:
     assert "ou=authorities" in answer.stdout
 
 
-def test_another_service_reads_no_people(server: Slapd) -> None:
-    """A valid login alone opens nothing."""
-    answer = search_as(server, server.publisher_dn, "not the password", "(mail=*)", "mail")
-    assert answer.returncode == 49
+def test_another_login_reads_no_people(server: Slapd) -> None:
+    """A valid login alone opens nothing but the own entry."""
+    dn = server.add_person("carol@corp.example", more={"userPassword": "carol-secret"})
+    answer = search_as(server, dn, "carol-secret", "(mail=*)", "mail")
+    assert answer.returncode == 0
+    assert "alice" not in answer.stdout
 
 
 def test_nobody_reads_passwords(server: Slapd) -> None:
@@ -237,10 +240,10 @@ def test_the_gateway_cannot_copy_the_directory(server: Slapd) -> None:
     assert "Size limit exceeded" in answer.stderr
 
 
-@pytest.mark.parametrize("suffix", ["dc=b,dc=example", "o=Company"])
+@pytest.mark.parametrize("suffix", ["dc=b,dc=example", "dc=company"])
 def test_another_suffix_works(suffix: str) -> None:
     """The one sed line of the README is all it takes."""
-    with Slapd(suffix=suffix if suffix.startswith("dc=") else "dc=company") as server:
+    with Slapd(suffix=suffix) as server:
         server.add_person("alice@corp.example")
         answer = search_as(
             server, server.gateway_dn, server.gateway_password, "(mail=alice@corp.example)", "mail"
@@ -248,7 +251,7 @@ def test_another_suffix_works(suffix: str) -> None:
     assert "mail: alice@corp.example" in answer.stdout
 
 
-# --- what the gateway can be told to look for --------------------------------------------------------
+# --- what the gateway can be told to look for ----------------------------------------------------
 
 
 @pytest.mark.parametrize(
