@@ -35,7 +35,7 @@ def _message(
     key: bytes = KEY,
 ) -> bytes:
     """AuthEnvelopedData by hand; *additional* is what the tag covers besides the content."""
-    encryptor = Cipher(algorithms.AES(KEY), modes.GCM(NONCE)).encryptor()
+    encryptor = Cipher(algorithms.AES(key), modes.GCM(NONCE)).encryptor()
     if additional is None:
         additional = attributes or b""
     encryptor.authenticate_additional_data(additional)

@@ -96,3 +96,11 @@ def test_other_ways_to_name_are_malformed(octets: bytes) -> None:
     """RFC 5652, 5.3 knows two."""
     with pytest.raises(CMSError):
         read_identifier(asn1.read_document(octets))
+
+
+def test_absurdly_long_name_is_not_compared() -> None:
+    """What is remembered of names must stay small (T-09)."""
+    assert canonical_name(_name("a" * 64))
+    relative_name = asn1.read_document(_name("a" * 64)).elements()[0].encoded
+    with pytest.raises(CMSError):
+        canonical_name(der.sequence(relative_name * 150))
