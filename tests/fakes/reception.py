@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from smimegw.adapters.logs.catalogue import CATALOGUE
 from smimegw.mime.entity import Entity
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
@@ -92,11 +93,13 @@ class FakeReception:
 
 @dataclass
 class FakeEvents:
-    """Implements ports.Events; keeps what was said."""
+    """Implements ports.Events; keeps what was said and refuses what the catalogue does not know."""
 
     said: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
 
     def emit(self, event: str, *, txn: str = "", **values: object) -> None:
+        unknown = set(values) - set(CATALOGUE[event].keys) - {"error"}
+        assert not unknown, f"event {event}: {unknown}"
         self.said.append((event, txn, values))
 
     def named(self, event: str) -> list[dict[str, object]]:

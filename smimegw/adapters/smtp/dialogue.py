@@ -20,7 +20,7 @@ from smimegw.adapters.smtp.xforward import ATTRIBUTES, parse_xforward
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
 from smimegw.ports import Events, IncomingTransaction, Reception
-from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions
+from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions, offer
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import ListenerRole, SessionInfo, transaction_id
 
@@ -273,20 +273,14 @@ class Dialogue(Connection):
         self._client.offered = await self._reception.extensions(self._info())
         await self.reply(Reply(250, "", "\n".join([self.hostname, *self._offer()])))
 
-    def _offer(self) -> list[str]:
-        offered = self._client.offered
-        lines = ["PIPELINING", "ENHANCEDSTATUSCODES", f"SIZE {self._size()}"]
-        lines += ["8BITMIME"] if offered.eightbitmime else []
-        lines += ["SMTPUTF8"] if offered.smtputf8 else []
-        lines += ["DSN"] if offered.dsn else []
-        lines += ["STARTTLS"] if self._settings.tls and not self.tls_version else []
-        lines += [f"AUTH {' '.join(MECHANISMS)}"] if self._may_log_in() else []
-        lines += [f"XFORWARD {' '.join(ATTRIBUTES)}"] if self._believes_xforward() else []
-        return lines
-
-    def _size(self) -> int:
-        ours = self._limits.message_octets
-        return min(ours, self._client.offered.size or ours)
+    def _offer(self) -> tuple[str, ...]:
+        return offer(
+            self._client.offered,
+            self._limits,
+            starttls=self._settings.tls is not None and not self.tls_version,
+            auth=MECHANISMS if self._may_log_in() else (),
+            xforward=ATTRIBUTES if self._believes_xforward() else (),
+        )
 
     def _may_log_in(self) -> bool:
         return self._settings.auth and (bool(self.tls_version) or is_loopback(self.peer))
@@ -314,6 +308,13 @@ class Dialogue(Connection):
             raise CommandError(538, "5.7.11", "STARTTLS first")
         login = await read_login(argument, self._challenge)
         reply = await self._reception.authenticate(self._info(), login.user, login.password)
+        self._events.emit(
+            "session.authenticated",
+            client=self.peer,
+            listener=self._settings.name,
+            user=login.user,
+            result=str(reply.code),
+        )
         if reply.is_positive:
             self._client.login = (login.user, login.password)
         elif reply.is_permanent:
@@ -325,7 +326,10 @@ class Dialogue(Connection):
 
     async def _challenge(self, text: bytes) -> bytes:
         await self.reply(Reply(334, "", text.decode("ascii")))
-        return await self.line(limit=RESPONSE_OCTETS)
+        try:
+            return await self.line(limit=RESPONSE_OCTETS)
+        except CommandError as error:  # RFC 4954, 4: 500 is for commands, this is no command
+            raise CommandError(501, error.enhanced, str(error)) from None
 
     async def _xforward(self, argument: bytes) -> None:
         if not self._believes_xforward():

@@ -147,6 +147,7 @@ class Listener:
         if session in self._admitted:
             self._admitted.discard(session)
             self._occupancy.leave(session.peer)
+            self._events.emit("session.closed", client=session.peer, listener=self.settings.name)
 
     def _refusal(self, peer: str) -> Reply | None:
         if self._draining:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from smimegw.adapters.smtp.settings import NextHopSettings
 from smimegw.adapters.smtp.upstream import Upstream
-from smimegw.errors import AddressError, MIMEError, NextHopError
+from smimegw.errors import AddressError, NextHopError
 from smimegw.limits import Limits
 from smimegw.smtp.client import State
 from smimegw.smtp.extensions import Extensions, passable
@@ -188,11 +188,7 @@ class SMTPSession:
         reply = await self._upstream.ask(self._upstream.client.data())
         if not reply.is_positive:
             return _NOT_NOW if reply.code == 421 else reply
-        try:
-            await self._upstream.send_content(content)
-        except BaseException:
-            self._upstream.abort()
-            raise
+        await self._upstream.send_content(content)
         return None
 
     async def commit(self) -> tuple[Reply, ...]:
@@ -201,11 +197,7 @@ class SMTPSession:
         Raises:
             NextHopError: With *in_doubt* when the dot went out and no reply came.
         """
-        try:
-            return await self._upstream.ask_all(self._upstream.client.commit())
-        except BaseException:
-            self._upstream.abort()
-            raise
+        return await self._upstream.ask_all(self._upstream.client.commit())
 
     async def abort(self) -> None:
         """End the transaction so that the next hop keeps nothing; never raises.
@@ -218,11 +210,8 @@ class SMTPSession:
             return
         try:
             await self._upstream.ask(self._upstream.client.reset())
-        except (NextHopError, MIMEError):
+        except NextHopError:
             self._upstream.abort()
-        except asyncio.CancelledError:
-            self._upstream.abort()
-            raise
 
     async def close(self) -> None:
         """Give the connection back or close it; never raises.

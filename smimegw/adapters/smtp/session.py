@@ -17,6 +17,7 @@ from smimegw.mime.entity import Entity
 from smimegw.ports import Events, IncomingTransaction, Reception
 from smimegw.smtp.commands import PathArgument, parse_mail, parse_rcpt
 from smimegw.smtp.content import TOO_LARGE, ContentReader
+from smimegw.smtp.extensions import size_to_offer
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Outcome, Recipient, ReversePath
 
@@ -60,7 +61,7 @@ class Session(Dialogue):
             raise CommandError(530, "5.7.0", "authentication required")
         parsed = parse_mail(argument, self._limits)
         self._refuse_what_was_not_offered(parsed, _MAIL_WITH_DSN)
-        if (parsed.size or 0) > self._size():
+        if (parsed.size or 0) > size_to_offer(self._client.offered, self._limits):
             await self.reply(TOO_LARGE)  # RFC 1870, 6.1
             return
         path = ReversePath(mailbox=parsed.mailbox, parameters=parsed.parameters)
@@ -99,7 +100,7 @@ class Session(Dialogue):
             raise CommandError(555, "5.5.4", "DSN is not offered")
         if "BODY" in names and not offered.eightbitmime:
             raise CommandError(555, "5.5.4", "8BITMIME is not offered")
-        if "SMTPUTF8" in names and not offered.smtputf8:
+        if "SMTPUTF8" in names and not (offered.smtputf8 and offered.eightbitmime):
             raise CommandError(553, "5.6.7", "SMTPUTF8 is not offered")
 
     async def _own_reply(self, reply: Reply) -> None:

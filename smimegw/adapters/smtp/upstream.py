@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -148,19 +149,21 @@ class Upstream:
     # --- talking ---------------------------------------------------------------------------------
 
     async def ask(self, command: bytes) -> Reply:
-        """Send *command* and return its reply.
+        """Send *command* and return its reply; whatever goes wrong closes the connection.
 
         Raises:
             NextHopError: No reply came, or none that is one.
         """
-        await self._send(command)
-        return await self._next_reply()
+        return (await self.ask_all(command))[0]
 
     async def ask_all(self, command: bytes) -> tuple[Reply, ...]:
         """Send *command* and return every reply that is then due (the final dot of LMTP)."""
-        await self._send(command)
-        due = self.client.awaiting
-        return tuple([await self._next_reply() for _ in range(due)])
+        try:
+            await self._send(command)
+            return tuple([await self._next_reply() for _ in range(self.client.awaiting)])
+        except BaseException:
+            self.abort()
+            raise
 
     async def send_content(self, pieces: Iterable[bytes]) -> None:
         """Send content, dots stuffed, without the final dot.
@@ -169,8 +172,12 @@ class Upstream:
             MIMEError: The content holds bare CR or LF, or NUL.
             NextHopError: The connection broke.
         """
-        for octets in self.client.content(_sliced(pieces)):
-            await self._send(octets)
+        try:
+            for octets in self.client.content(_sliced(pieces)):
+                await self._send(octets)
+        except BaseException:
+            self.abort()
+            raise
 
     async def _send(self, octets: bytes) -> None:
         try:
@@ -234,6 +241,7 @@ class _HandshakeError(Exception):
     """TLS failed where we may go on without."""
 
 
+@functools.lru_cache(maxsize=32)  # reading the system's authorities takes longer than a mail
 def tls_context(mode: TLSMode, settings: NextHopSettings) -> ssl.SSLContext:
     """What *mode* demands of a next hop's TLS.
 
