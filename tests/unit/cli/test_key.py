@@ -1,0 +1,247 @@
+"""``smimegw key``: what an administrator types, sees and gets as exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from smimegw.adapters.keys.files import FilesKeystore
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.addresses import Mailbox
+from smimegw.cli.key import key
+from tests.fakes.pki import make_ca
+
+CA = make_ca("Key command CA")
+ALICE = CA.issue("alice@ours.example", key="p256")
+BOB = CA.issue("bob@ours.example", key="p256")
+
+
+class Desk:
+    """A directory with files, and the command."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.p12 = directory / "alice.p12"
+        self.p12.write_bytes(ALICE.pkcs12("correct horse"))
+        self.keys = directory / "keys"
+        self.kek = directory / "kek"
+        assert self.run("generate-kek", self.kek).exit_code == 0
+
+    def run(self, *arguments: object, stdin: bytes | None = None) -> Result:
+        return CliRunner().invoke(key, [str(item) for item in arguments], input=stdin)
+
+    def at(self, *arguments: object, stdin: bytes | None = None) -> Result:
+        places = ("--keystore", self.keys, "--kek-file", self.kek)
+        return self.run(*arguments, *places, stdin=stdin)
+
+    def import_alice(self) -> Result:
+        return self.at("import", self.p12, "--password-file", "-", stdin=b"correct horse\n")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """With a key-encryption key and Alice's PKCS #12 file."""
+    return Desk(tmp_path)
+
+
+def test_generated_key_is_private_and_usable(desk: Desk) -> None:
+    """Mode 0600, and what the gateway loads."""
+    assert desk.kek.stat().st_mode & 0o777 == 0o600
+    assert KeyEncryptionKey.load(desk.kek.read_bytes())
+
+
+def test_generated_key_is_not_printed(desk: Desk) -> None:
+    """Only its identifier and what to do next."""
+    result = desk.run("generate-kek", desk.directory / "other")
+    assert (desk.directory / "other").read_text().strip() not in result.output
+    assert "key_encryption_key = { file =" in result.output
+
+
+def test_key_encryption_key_is_never_overwritten(desk: Desk) -> None:
+    """That would lose every private key."""
+    before = desk.kek.read_bytes()
+    result = desk.run("generate-kek", desk.kek)
+    assert result.exit_code == 2
+    assert "never overwritten" in result.output
+    assert desk.kek.read_bytes() == before
+
+
+def test_import_with_password_from_standard_input(desk: Desk) -> None:
+    """What is imported is in the keystore, under the key-encryption key."""
+    result = desk.import_alice()
+    assert result.exit_code == 0, result.output
+    assert "<alice@ours.example>" in result.output
+    store = FilesKeystore(desk.keys, KeyEncryptionKey.load(desk.kek.read_bytes()))
+    (credential,) = asyncio.run(store.signing_credentials(Mailbox.parse("alice@ours.example")))
+    assert credential.certificate == ALICE.certificate
+    assert credential.chain == ALICE.chain
+
+
+def test_import_with_password_from_a_file(desk: Desk) -> None:
+    """--password-file FILE takes the first line."""
+    (desk.directory / "pw").write_text("correct horse\nsecond line\n")
+    result = desk.at("import", desk.p12, "--password-file", desk.directory / "pw")
+    assert result.exit_code == 0, result.output
+
+
+def test_import_by_configuration(desk: Desk) -> None:
+    """The configured keystore and key-encryption key; the directory is made."""
+    config = desk.directory / "smimegw.toml"
+    config.write_text(
+        f"""version = 1
+[gateway]
+hostname = "gw.ours.example"
+internal_domains = ["ours.example"]
+state_directory = "{desk.directory}/state"
+[listener.mx]
+address = "127.0.0.1:10035"
+[next_hop.in]
+address = "127.0.0.1:10036"
+[keystore]
+key_encryption_key = {{ file = "{desk.kek}" }}
+"""
+    )
+    result = desk.run(
+        "import", desk.p12, "--password-file", "-", "-c", config, stdin=b"correct horse"
+    )
+    assert result.exit_code == 0, result.output
+    assert len(list((desk.directory / "state" / "keys").iterdir())) == 1
+    assert "alice@ours.example" in desk.run("list", "-c", config).output
+
+
+@pytest.mark.parametrize(
+    ("password", "words"),
+    [(b"wrong\n", "wrong password"), (b"\n", "first line is empty")],
+)
+def test_wrong_password(desk: Desk, password: bytes, words: str) -> None:
+    """One line with file and reason, exit code 2 (cases H12)."""
+    result = desk.at("import", desk.p12, "--password-file", "-", stdin=password)
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output
+
+
+def test_missing_password_says_how_to_give_it(desk: Desk) -> None:
+    """Without a terminal nobody is asked (cases H12)."""
+    result = desk.at("import", desk.p12)
+    assert result.exit_code == 2
+    assert str(desk.p12) in result.output
+    assert "--password-file" in result.output
+
+
+def test_missing_file(desk: Desk) -> None:
+    """The path and the system's reason."""
+    result = desk.at("import", desk.directory / "nothing.p12")
+    assert result.exit_code == 2
+    assert "nothing.p12: No such file" in result.output
+
+
+def test_huge_file(desk: Desk) -> None:
+    """Read no further than the limit (cases H12)."""
+    with desk.p12.open("wb") as file:
+        file.truncate(1 << 30)
+    result = desk.at("import", desk.p12)
+    assert result.exit_code == 2
+    assert "larger than" in result.output
+
+
+def test_second_import_is_refused(desk: Desk) -> None:
+    """The first one stays."""
+    desk.import_alice()
+    result = desk.import_alice()
+    assert result.exit_code == 2
+    assert "already" in result.output
+
+
+def test_address_must_be_the_certificate_s(desk: Desk) -> None:
+    """--address of somebody else."""
+    pem = desk.directory / "alice.pem"
+    pem.write_bytes(ALICE.key_pem + ALICE.pem)
+    result = desk.at("import", pem, "--address", "bob@ours.example")
+    assert result.exit_code == 2
+    assert "not for <bob@ours.example>" in result.output
+    assert desk.at("import", pem, "--address", "alice@ours.example").exit_code == 0
+
+
+def test_certificate_in_a_second_file(desk: Desk) -> None:
+    """--certificate FILE."""
+    (desk.directory / "a.key").write_bytes(ALICE.key_pem)
+    (desk.directory / "a.pem").write_bytes(ALICE.pem)
+    (desk.directory / "b.pem").write_bytes(BOB.pem)
+    wrong = desk.at("import", desk.directory / "a.key", "--certificate", desk.directory / "b.pem")
+    assert wrong.exit_code == 2
+    assert "does not belong" in wrong.output
+    right = desk.at("import", desk.directory / "a.key", "--certificate", desk.directory / "a.pem")
+    assert right.exit_code == 0, right.output
+
+
+def test_wrong_key_encryption_key_file(desk: Desk) -> None:
+    """A file that is none: locked, exit code 5."""
+    result = desk.run(
+        "import", desk.p12, "--password-file", "-", "--keystore", desk.keys, "--kek-file", desk.p12,
+        stdin=b"correct horse",
+    )  # fmt: skip
+    assert result.exit_code == 5
+    assert "generate-kek" in result.output
+
+
+def test_locked_keystore_imports_nothing(desk: Desk) -> None:
+    """Without --kek-file, exit code 5."""
+    pem = desk.directory / "alice.pem"
+    pem.write_bytes(ALICE.key_pem + ALICE.pem)
+    result = desk.run("import", pem, "--keystore", desk.keys)
+    assert result.exit_code == 5
+    assert "locked" in result.output
+
+
+def test_list_and_show(desk: Desk) -> None:
+    """Both for people and, one object per line, for programs; needs no key-encryption key."""
+    desk.import_alice()
+    listed = desk.run("list", "--keystore", desk.keys)
+    assert ALICE.certificate.fingerprint[7:19] in listed.output
+    (line,) = desk.run("list", "--json", "--keystore", desk.keys).output.splitlines()
+    members = json.loads(line)
+    assert (members["schema"], members["kind"]) == (1, "key")
+    assert members["mailboxes"] == ["alice@ours.example"]
+    assert members["purpose"] == "both"
+    assert desk.run("show", "alice@ours.example", "--keystore", desk.keys).exit_code == 0
+    assert desk.run("show", members["id"][:12], "--keystore", desk.keys).exit_code == 0
+    assert desk.run("show", "bob@ours.example", "--keystore", desk.keys).exit_code == 1
+
+
+def test_list_names_files_that_cannot_be_read(desk: Desk) -> None:
+    """The others are listed; the exit code says that something is wrong."""
+    desk.import_alice()
+    (path,) = desk.keys.iterdir()
+    (desk.keys / f"{'0' * 64}.key.json").write_text("{")
+    result = desk.run("list", "--keystore", desk.keys)
+    assert result.exit_code == 4
+    assert "0" * 64 in result.output
+    assert path.name[:12] in result.output
+
+
+def test_remove_asks(desk: Desk) -> None:
+    """Not answering yes keeps the key; -y removes it."""
+    desk.import_alice()
+    name = ALICE.certificate.fingerprint[7:19]
+    assert desk.at("remove", name, stdin=b"n\n").exit_code == 1
+    assert len(list(desk.keys.iterdir())) == 1
+    assert desk.at("remove", name, "-y").exit_code == 0
+    assert list(desk.keys.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["", "0", "ffffffffffff"])
+def test_remove_needs_exactly_one(desk: Desk, which: str) -> None:
+    """Too short or unknown identifiers remove nothing."""
+    desk.import_alice()
+    assert desk.at("remove", which, "-y").exit_code == 2
+    assert len(list(desk.keys.iterdir())) == 1
+
+
+def test_password_is_no_option(desk: Desk) -> None:
+    """Secrets never stand on the command line."""
+    assert desk.at("import", desk.p12, "--password", "x").exit_code == 2
