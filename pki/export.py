@@ -16,7 +16,7 @@ from pki.home import Home
 from pki.register import Certified, serial_text
 from smimegw.addresses import Mailbox
 
-_ROUNDS = 600_000  # PBKDF2 with SHA-256: a passphrase that a person types needs them
+_ROUNDS = 200_000  # readers add the two bags up, and some refuse more than a million
 _LEGACY_ROUNDS = 50_000
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9@._+-]")
 

@@ -1,0 +1,305 @@
+"""``smimegw explain``: what would happen to a message, and why; nothing is sent or stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from smimegw.addresses import Mailbox, parse_mailboxes
+from smimegw.app import Assembled, assemble
+from smimegw.cli.config import config_option, json_option
+from smimegw.cli.directory import certificate_lines
+from smimegw.cli.exits import Exit, exits
+from smimegw.config.load import load
+from smimegw.config.model import Configuration
+from smimegw.config.policies import PolicyFolder
+from smimegw.errors import UsageError
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import encode_text_field, field
+from smimegw.pipeline.facts import message_facts, originator
+from smimegw.pipeline.outbound import Plan, plan, refusal_reply
+from smimegw.pipeline.protect import label_of
+from smimegw.pipeline.replies import Refusal
+from smimegw.pipeline.select import chosen
+from smimegw.pipeline.unwrap import Peeler
+from smimegw.policy.evaluate import Matched, match
+from smimegw.policy.model import Policy
+from smimegw.smtp.reply import Reply
+from smimegw.transaction import (
+    Envelope,
+    ListenerRole,
+    Recipient,
+    ReversePath,
+    SessionInfo,
+    Transaction,
+)
+
+_LISTED_RULES = 2
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--from", "sender", metavar="ADDRESS", help="From; default: the file's own.")
+@click.option("--to", multiple=True, metavar="ADDRESS", help="Recipient; may be repeated.")
+@click.option("--subject", metavar="TEXT", help="Subject, for trigger words.")
+@click.option("--header", multiple=True, metavar="'NAME: VALUE'", help="Header field.")
+@click.option("--user", default="", help="Login of a submission client.")
+@click.option("--policy", "folder", type=click.Path(path_type=Path), help="A draft policy.")
+@config_option
+@json_option
+@exits
+def explain(
+    file: Path | None,
+    sender: str | None,
+    to: tuple[str, ...],
+    subject: str | None,
+    header: tuple[str, ...],
+    user: str,
+    folder: Path | None,
+    path: Path,
+    as_json: bool,
+) -> Exit:
+    """Say for each recipient: rule, certificate, those not used, protection, reply.
+
+    FILE is a message; - reads it from standard input.  Without FILE give --from and --to.
+    Mail from one of our domains is explained as outbound, other mail as inbound.
+
+    \b
+    Examples:
+      smimegw explain --from alice@corp.example --to bob@partner.example
+      smimegw explain note.eml --policy ./draft --json
+    """
+    configuration = load(path)
+    policy = PolicyFolder(folder or configuration.policies.path).load()
+    content = _content(file, sender, to, subject, header)
+    recipients = _recipients(content, to)
+    return asyncio.run(_explain(configuration, policy, content, recipients, user, as_json))
+
+
+def _content(
+    file: Path | None,
+    sender: str | None,
+    to: Sequence[str],
+    subject: str | None,
+    header: Sequence[str],
+) -> Entity:
+    if file is None and not (sender and to):
+        raise UsageError("give a message file, or --from ADDRESS and --to ADDRESS")
+    octets = b""
+    if file is not None:
+        octets = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    entity = Entity.parse(octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    section = entity.header
+    if sender:
+        section = section.replace(field("From", Mailbox.parse(sender).address))
+    if to and not section.all("to"):
+        section = section.replace(field("To", ", ".join(Mailbox.parse(a).address for a in to)))
+    if subject is not None:
+        section = section.replace(encode_text_field("Subject", subject))
+    for line in header:
+        name, _, value = line.partition(":")
+        section = section.append((field(name.strip(), value.strip()),))
+    return entity.with_header(section)
+
+
+def _recipients(content: Entity, to: Sequence[str]) -> tuple[Mailbox, ...]:
+    if to:
+        return tuple(Mailbox.parse(address) for address in to)
+    found = [
+        named.mailbox
+        for name in ("to", "cc", "bcc")
+        for entry in content.header.all(name)
+        for named in parse_mailboxes(entry.body)
+    ]
+    if not found:
+        raise UsageError("the message names no recipient; give --to ADDRESS")
+    return tuple(dict.fromkeys(found))
+
+
+async def _explain(
+    configuration: Configuration,
+    policy: Policy,
+    content: Entity,
+    recipients: Sequence[Mailbox],
+    user: str,
+    as_json: bool,
+) -> Exit:
+    assembled = assemble(configuration)
+    try:
+        author = originator(content.header)
+        ours = author is not None and assembled.settings.is_internal(author.mailbox)
+        tx = _transaction(content, recipients, user, assembled, inbound=not ours)
+        if ours:
+            return await _outbound(tx, policy, assembled, as_json)
+        return await _inbound(tx, policy, assembled, as_json)
+    finally:
+        await assembled.close()
+
+
+def _transaction(
+    content: Entity,
+    recipients: Sequence[Mailbox],
+    user: str,
+    assembled: Assembled,
+    *,
+    inbound: bool,
+) -> Transaction:
+    role = ListenerRole.SUBMISSION if user else ListenerRole.RELAY
+    now = assembled.ports.clock.now()
+    return Transaction(
+        id="EXPLAIN",
+        session=SessionInfo(
+            listener="explain",
+            role=ListenerRole.MX if inbound else role,
+            protocol="ESMTP",
+            peer="",
+            user=user,
+        ),
+        envelope=Envelope(
+            reverse_path=ReversePath(mailbox=None),
+            recipients=tuple(Recipient(mailbox=mailbox) for mailbox in recipients),
+        ),
+        content=content,
+        started_at=now,
+        received_at=now,
+    )
+
+
+# --- outbound ------------------------------------------------------------------------------------
+
+
+async def _outbound(tx: Transaction, policy: Policy, assembled: Assembled, as_json: bool) -> Exit:
+    try:
+        decided = await plan(tx, policy, assembled.ports, assembled.settings)
+    except Refusal as refusal:
+        _tell_refusal(refusal, as_json)
+        return Exit.NO
+    replies = [
+        refusal_reply(decision, facts, decided.originator)
+        if decision.refusal
+        else Reply(250, "2.0.0", "OK")
+        for decision, facts in zip(decided.decisions, decided.facts, strict=True)
+    ]
+    if as_json:
+        click.echo(json.dumps(_values(decided, replies)))
+    else:
+        _tell(tx, decided, replies)
+    if all(reply.is_positive for reply in replies):
+        return Exit.YES
+    return Exit.NO if any(reply.is_permanent for reply in replies) else Exit.CANNOT_TELL
+
+
+def _tell_refusal(refusal: Refusal, as_json: bool) -> None:
+    if as_json:
+        values = {"schema": 1, "kind": "explain", "reply": str(refusal.reply), "recipients": []}
+        click.echo(json.dumps(values))
+    else:
+        click.echo(f"The whole message would be refused: {refusal.reply}")
+
+
+def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
+    click.echo(f"Direction  outbound, From <{decided.originator.address}>, {tx.size} octets")
+    for matched, decision, reply in zip(decided.matched, decided.decisions, replies, strict=True):
+        what = label_of(decision.protection).upper() if not decision.refusal else "NOTHING IS SENT"
+        click.echo(f"\n<{decision.recipient.address}>  ->  {what}   would reply {reply}")
+        _tell_rule(matched)
+        if decision.fallback:
+            click.echo(f"  fallback   certificate {decision.fallback}: the rule allows less")
+        if decision.note:
+            click.echo(f"  note       {decision.note}")
+        evidence = decided.evidence.recipients.get(decision.recipient.key)
+        if evidence is not None:
+            for line in certificate_lines(evidence):
+                click.echo(f"  cert       {line}")
+            if decision.protection.encrypts and not decision.refusal:
+                used = ", ".join(e.certificate.fingerprint[:19] for e in chosen(evidence))
+                click.echo(f"  encrypt    {decision.treatment.cipher.label} to {used}")
+    signing = decided.evidence.signing
+    if signing.credential is not None:
+        certificate = signing.credential.certificate
+        click.echo(
+            f"\nsignature  {certificate.fingerprint[:19]}  {certificate.subject_text}, "
+            f"valid to {certificate.not_after:%Y-%m-%d}"
+        )
+    elif any(decision.protection.signs for decision in decided.decisions):
+        click.echo(f"\nsignature  none: {signing.answer.value} {signing.detail}".rstrip())
+    click.echo("\nNothing was sent, stored or learned.")
+
+
+def _tell_rule(matched: Matched) -> None:
+    rule = matched.rule
+    click.echo(f'  rule       {rule.source}  "{rule.name}"')
+    click.echo(f"  why        {rule.why}")
+    for tried in matched.tried[-_LISTED_RULES:]:
+        click.echo(f'  before it  {tried.source}  "{tried.rule}" did not match: {tried.why_not}')
+
+
+def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
+    recipients = []
+    for decision, facts, reply in zip(decided.decisions, decided.facts, replies, strict=True):
+        evidence = decided.evidence.recipients.get(decision.recipient.key)
+        recipients.append(
+            {
+                "address": decision.recipient.address,
+                "rule": decision.rule,
+                "rule_source": decision.rule_source,
+                "why": decision.why,
+                "protection": decision.protection.value,
+                "certificate": facts.certificate.value if evidence else "",
+                "used": [e.certificate.fingerprint for e in chosen(evidence)] if evidence else [],
+                "not_used": [
+                    {"sha256": e.found.certificate.fingerprint, "reason": e.reason}
+                    for e in (evidence.judged if evidence else ())
+                    if not e.validated
+                ],
+                "fallback": decision.fallback,
+                "note": decision.note,
+                "refusal": decision.refusal,
+                "reply": str(reply),
+            }
+        )
+    return {
+        "schema": 1,
+        "kind": "explain",
+        "direction": "outbound",
+        "from": decided.originator.address,
+        "signing": decided.evidence.signing.answer.value,
+        "recipients": recipients,
+    }
+
+
+# --- inbound -------------------------------------------------------------------------------------
+
+
+async def _inbound(tx: Transaction, policy: Policy, assembled: Assembled, as_json: bool) -> Exit:
+    peeler = Peeler(tx, assembled.ports, assembled.settings)
+    facts = message_facts(tx)
+    rows = []
+    for recipient in tx.envelope.recipients:
+        opened = await peeler.open_for([recipient.mailbox])
+        matched = match(policy, facts, recipient.mailbox)
+        layers = [
+            f"{entry.kind.value} {entry.result}" + (f" ({entry.reason})" if entry.reason else "")
+            for entry in opened.reports
+        ]
+        rows.append((recipient.mailbox, matched, layers))
+    if as_json:
+        listed = [
+            {"address": mailbox.address, "rule": matched.rule.name, "layers": layers}
+            for mailbox, matched, layers in rows
+        ]
+        values = {"schema": 1, "kind": "explain", "direction": "inbound", "recipients": listed}
+        click.echo(json.dumps(values))
+        return Exit.YES
+    click.echo(f"Direction  inbound, {tx.size} octets")
+    for mailbox, matched, layers in rows:
+        click.echo(f"\n<{mailbox.address}>")
+        _tell_rule(matched)
+        click.echo(f"  layers     {'; '.join(layers) or 'none: not S/MIME'}")
+    click.echo("\nNothing was sent, stored or learned.")
+    return Exit.YES

@@ -1,0 +1,1 @@
+"""The demonstration: two companies with a gateway each, in a throw-away directory."""
