@@ -68,7 +68,8 @@ STATES = {
 WORDS = [
     b"MAIL FROM:", b"RCPT TO:", b"DATA", b"RSET", b"EHLO ", b"HELO ", b"LHLO ", b"AUTH PLAIN ",
     b"NOOP", b"VRFY ", b"HELP", b"XFORWARD ", b"STARTTLS", b"<a@b.example>", b"<>", b"<", b'"',
-    b">",     b"\\", b"\r\n", b"\r\n.\r\n", b"\n", b"\r", b"\0", b" SIZE=", b" BODY=8BITMIME", b" SMTPUTF8",
+    b">", b"\\", b"\r\n", b"\r\n.\r\n", b"\n", b"\r", b"\0", b" SIZE=", b" SMTPUTF8",
+    b" BODY=8BITMIME",
     b"99999999999999999999", b"\xff\xfe", "ü@ü.example".encode(), b"A" * 3000, b"=", b"+0A", b" ",
     b" NOTIFY=NEVER", b" ORCPT=rfc822;", b"(", b"@", b"[IPv6:::1]", b"IDENT=x",
 ]  # fmt: skip

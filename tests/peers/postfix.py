@@ -211,6 +211,7 @@ class Postfix:
             "maximal_backoff_time": "2s",
             "queue_run_delay": "1s",
             "smtpd_peername_lookup": "no",
+            "smtpd_error_sleep_time": "0",
             "smtpd_tls_cert_file": str(tls.certificate),
             "smtpd_tls_key_file": str(tls.key),
             "smtpd_tls_security_level": "may",
