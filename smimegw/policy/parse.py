@@ -45,7 +45,7 @@ class _Place:
     path: KeyPath
 
     def problem(self, message: str, *inner: str) -> Problem:
-        return self.document.problem((*self.path, *inner), message)
+        return _problem(self.document, (*self.path, *inner), message)
 
     @property
     def source(self) -> str:
@@ -73,7 +73,7 @@ def parse_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
             problems += error.problems
             continue
         form, faults = structurer.structure(document.values)
-        problems += [_rule_problem(document, fault.path, fault.message) for fault in faults]
+        problems += [_problem(document, fault.path, fault.message) for fault in faults]
         for index, rule in enumerate(form.rule if form else ()):
             place = _Place(document=document, path=("rule", index))
             problems += _rule_problems(rule, place)
@@ -101,7 +101,7 @@ def _digest(files: Sequence[tuple[str, bytes]]) -> str:
     return state.hexdigest()
 
 
-def _rule_problem(document: Document, path: KeyPath, message: str) -> Problem:
+def _problem(document: Document, path: KeyPath, message: str) -> Problem:
     """A problem that calls rules and cases by their name instead of their number."""
     problem = document.problem(path, message)
     match path:
