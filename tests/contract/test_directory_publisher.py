@@ -263,7 +263,10 @@ def test_the_ldif_of_a_dry_run_does_the_same_with_ldapmodify(slapd: Slapd) -> No
         plan = [
             publisher.publish_certificate(BOB, "Böb Baker ", der(), bundle()),
             publisher.publish_certificate(carol, "", der(), bundle()),
+            publisher.publish_certificate(BOB, "", der(1)),
+            publisher.withdraw_certificate(BOB, der(1)),
             publisher.publish_authority(authority().certificate.der),
+            publisher.publish_crl(authority().crl()),
         ]
     done = subprocess.run(
         [
@@ -280,6 +283,7 @@ def test_the_ldif_of_a_dry_run_does_the_same_with_ldapmodify(slapd: Slapd) -> No
     assert find(slapd) == {issued().certificate}
     assert find(slapd, carol) == {issued(0).certificate, issued(1).certificate}
     assert authorities(slapd)[0] == {authority().certificate}
+    assert len(authorities(slapd)[1]) == 1
 
 
 def test_the_gateway_may_not_publish(slapd: Slapd) -> None:

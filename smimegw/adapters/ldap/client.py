@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from smimegw.adapters.ldap.connection import Attempt, Entry, LDAPConnection
+from smimegw.adapters.ldap.attempt import Attempt
+from smimegw.adapters.ldap.connection import Entry, LDAPConnection
 from smimegw.adapters.ldap.settings import LDAPServer, LDAPSettings
 from smimegw.errors import DirectoryError
 
@@ -150,6 +151,7 @@ class _ServerState:
                 self.rest()
             raise
         finally:
+            attempt.release()
             self._give_back(connection, attempt)
 
     def _take(self) -> LDAPConnection | None:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import socket
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -17,28 +15,11 @@ from typing import Any, Self
 import ldap3
 from ldap3.core import results
 from ldap3.core.exceptions import LDAPExceptionError
-from pyasn1.error import PyAsn1Error
 
+from smimegw.adapters.ldap.attempt import Attempt
+from smimegw.adapters.ldap.faults import FAILURES, advice_for, explain
 from smimegw.adapters.ldap.settings import LDAPServer, LDAPSettings
 from smimegw.errors import DirectoryError
-
-# What a result code other than success means to the administrator (RFC 4511, appendix A).
-_ADVICE = {
-    results.RESULT_TIME_LIMIT_EXCEEDED: "the search took the server too long; index `mail`",
-    results.RESULT_SIZE_LIMIT_EXCEEDED: "more entries match than one mailbox can have; "
-    "make `filter` narrower",
-    results.RESULT_REFERRAL: "it only knows another server, and referrals are never followed; "
-    "let `url` name a server that holds `base`",
-    results.RESULT_NO_SUCH_OBJECT: "`base` does not exist there, or may not be seen by `bind`",
-    results.RESULT_INVALID_DN_SYNTAX: "`base` or `bind.dn` is not a distinguished name",
-    results.RESULT_INVALID_CREDENTIALS: "`bind.dn` or its password is wrong",
-    results.RESULT_INAPPROPRIATE_AUTHENTICATION: "it wants a bind with a password; set `bind`",
-    results.RESULT_CONFIDENTIALITY_REQUIRED: "it demands TLS; use ldaps:// or start_tls = true",
-    results.RESULT_INSUFFICIENT_ACCESS_RIGHTS: "its access rules forbid this to `bind`",
-    results.RESULT_BUSY: "it is overloaded; try again, or name a second server in `url`",
-    results.RESULT_UNAVAILABLE: "it is shutting down or not ready; try again",
-    results.RESULT_UNWILLING_TO_PERFORM: "its configuration forbids this",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,38 +28,6 @@ class Entry:
 
     dn: str
     attributes: Mapping[str, tuple[bytes, ...]]
-
-
-class Attempt:
-    """A deadline for blocking work that another thread can cut short."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._connection: ldap3.Connection | None = None
-        self.aborted = False
-
-    def remaining(self) -> float:
-        """Seconds left; never 0, because a socket would take that for "do not wait"."""
-        return max(self._end - time.monotonic(), 0.001)
-
-    @property
-    def is_over(self) -> bool:
-        """The time is up or somebody gave up waiting."""
-        return self.aborted or time.monotonic() >= self._end
-
-    def watch(self, connection: ldap3.Connection) -> None:
-        """Let `abort` cut *connection*."""
-        self._connection = connection
-
-    def abort(self) -> None:
-        """Wake the blocked thread by shutting its socket down; safe from any thread."""
-        self.aborted = True
-        raw = self._connection.socket if self._connection else None
-        if isinstance(raw, socket.socket):
-            # Not connected yet or closed already: nothing to wake.  And not SSLSocket.shutdown,
-            # which takes the TLS state away under the reading thread.
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(raw, socket.SHUT_RDWR)
 
 
 class LDAPConnection:
@@ -188,9 +137,8 @@ class LDAPConnection:
             return code
         description = self.raw.result["description"]
         detail = str(self.raw.result.get("message") or "").strip()
-        advice = _ADVICE.get(code, "see the server's log")
         reason = f"{description} ({detail})" if detail else description
-        text = f"{self.server} refused the {operation}: {reason}; {advice}"
+        text = f"{self.server} refused the {operation}: {reason}; {advice_for(code)}"
         raise DirectoryError(text, server=str(self.server))
 
     def close(self) -> None:
@@ -234,18 +182,6 @@ class _StrictTLS(ldap3.Tls):
         wrapped.do_handshake()
 
 
-_FAILURES = (
-    LDAPExceptionError,
-    OSError,
-    # the library on octets that are not LDAP
-    PyAsn1Error,
-    ValueError,
-    TypeError,
-    AttributeError,
-    LookupError,
-)
-
-
 class translated:  # noqa: N801 - reads as a statement: with translated(...)
     """Sets the socket's deadline and turns the library's exceptions into DirectoryError."""
 
@@ -259,31 +195,13 @@ class translated:  # noqa: N801 - reads as a statement: with translated(...)
             raw.settimeout(self._attempt.remaining())
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if not isinstance(error, _FAILURES):
+        if not isinstance(error, FAILURES):
             return
         self._connection.broken = True
         server = self._connection.server
         reason = self._connection.raw.last_error or str(error)
-        text = _explain(server, str(reason), over=self._attempt.is_over)
+        text = explain(server, str(reason), over=self._attempt.is_over)
         raise DirectoryError(text, server=str(server)) from error
-
-
-def _explain(server: LDAPServer, text: str, *, over: bool) -> str:
-    if over or "timed out" in text:
-        return f"{server} did not answer in time; is it overloaded or a firewall in between?"
-    if "CERTIFICATE_VERIFY_FAILED" in text:
-        reason = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0] or text
-        return (
-            f"{server} has a TLS certificate that cannot be trusted: {reason}; let `ca` name the "
-            "authority that issued it and `url` a host that it is made for"
-        )
-    if "ssl" in text.lower() or "startTLS" in text:
-        return f"TLS with {server} failed: {text}; does that port speak TLS?"
-    if "refused" in text:
-        return f"{server} refused the connection; is the server running, is the port right?"
-    if "invalid server address" in text:
-        return f"{server}: the host name cannot be resolved; check `url` and DNS"
-    return f"the connection to {server} failed: {text}"
 
 
 def _entry(item: Mapping[str, Any]) -> Entry:

@@ -16,36 +16,27 @@ from types import TracebackType
 from typing import Self
 
 import ldap3
-from cryptography import x509
 
+from smimegw.adapters.ldap.attempt import Attempt
 from smimegw.adapters.ldap.client import both_spellings
-from smimegw.adapters.ldap.connection import Attempt, Entry, LDAPConnection, translated
+from smimegw.adapters.ldap.connection import Entry, LDAPConnection, translated
 from smimegw.adapters.ldap.filter import FilterTemplate, escape
-from smimegw.adapters.ldap.ldif import (
-    AddEntry,
-    AttributeChange,
-    Change,
-    ModifyEntry,
-    Operation,
-    write_dn,
-    write_ldif,
+from smimegw.adapters.ldap.ldif import AddEntry, Change, write_ldif
+from smimegw.adapters.ldap.publication import (
+    entry_after,
+    plan_authority,
+    plan_certificate,
+    plan_crl,
+    plan_new_person,
+    plan_withdrawal,
 )
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
-from smimegw.adapters.ldap.values import (
-    UNREADABLE,
-    entry_name,
-    issuer_of_crl,
-    parse_certificates,
-)
+from smimegw.adapters.ldap.values import entry_name, issuer_of_crl
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError, UsageError
 from smimegw.x509.certificate import Certificate
 
 _SECONDS = 15.0  # a person waits; one operation
-_CERTIFICATE = "userCertificate;binary"  # RFC 4523, 2.1: only with the option
-_SMIME_CERTIFICATE = "userSMIMECertificate"  # QUIRK 2026-11 OpenLDAP: only without it
-_CA_CERTIFICATE = "cACertificate;binary"
-_CRL = "certificateRevocationList;binary"
 _OPERATIONS = {
     "add": ldap3.MODIFY_ADD,
     "delete": ldap3.MODIFY_DELETE,
@@ -92,6 +83,7 @@ class LDAPPublisher:
         self._dry_run = dry_run
         self._filter = FilterTemplate(target.person_filter, origin="publish")
         self._connection = _connect(target)
+        self._planned: dict[str, Entry] = {}  # by filter: what a dry run would have left behind
 
     def __enter__(self) -> Self:
         return self
@@ -131,17 +123,13 @@ class LDAPPublisher:
             DirectoryError: The server could not do it, or two entries have this mailbox.
         """
         certificate = Certificate.parse(certificate_der)
-        entry = self._person(mailbox)
-        if entry is None:
-            return self._apply(self._new_person(mailbox, name, certificate, smime_value))
-        changes = _missing_classes(entry, smime=smime_value is not None)
-        if certificate.der not in entry.attributes.get("usercertificate", ()):
-            changes.append(_change("add", _CERTIFICATE, certificate.der))
-        smime_values = entry.attributes.get("usersmimecertificate", ())
-        if smime_value is not None and smime_value not in smime_values:
-            # Replaced as a whole: the attribute has no equality rule to add or delete by.
-            changes.append(_change("replace", _SMIME_CERTIFICATE, *smime_values, smime_value))
-        return self._modify(entry.dn, changes)
+        where, entry = self._person(mailbox)
+        if entry:
+            plan = plan_certificate(entry, certificate, smime_value)
+        else:
+            base = self._target.people_base
+            plan = plan_new_person(mailbox, name, certificate, smime_value, base)
+        return self._apply(where, entry, plan)
 
     def withdraw_certificate(self, mailbox: Mailbox, certificate_der: bytes) -> str:
         """Remove exactly this certificate from the entry of *mailbox*; the entry stays.
@@ -151,17 +139,8 @@ class LDAPPublisher:
         Raises:
             DirectoryError: The server could not do it, or two entries have this mailbox.
         """
-        entry = self._person(mailbox)
-        if entry is None:
-            return ""
-        changes = []
-        if certificate_der in entry.attributes.get("usercertificate", ()):
-            changes.append(_change("delete", _CERTIFICATE, certificate_der))
-        values = entry.attributes.get("usersmimecertificate", ())
-        others = [value for value in values if not _carries(value, certificate_der)]
-        if len(others) != len(values):
-            changes.append(_change("replace", _SMIME_CERTIFICATE, *others))
-        return self._modify(entry.dn, changes)
+        where, entry = self._person(mailbox)
+        return self._apply(where, entry, plan_withdrawal(entry, certificate_der) if entry else None)
 
     def publish_authority(self, certificate_der: bytes) -> str:
         """Add a CA certificate to the CA's entry; make the entry when there is none.
@@ -171,13 +150,9 @@ class LDAPPublisher:
             DirectoryError: The server could not do it.
         """
         certificate = Certificate.parse(certificate_der)
-        name = entry_name(certificate.subject_der)
-        entry = self._authority(name)
-        if entry is None:
-            return self._apply(self._new_authority(name, _CA_CERTIFICATE, certificate.der))
-        if certificate.der in entry.attributes.get("cacertificate", ()):
-            return ""
-        return self._modify(entry.dn, [_change("add", _CA_CERTIFICATE, certificate.der)])
+        where, entry = self._authority(certificate.subject_der)
+        plan = plan_authority(entry, certificate, self._target.authorities_base)
+        return self._apply(where, entry, plan)
 
     def publish_crl(self, crl_der: bytes) -> str:
         """Put a CRL in the place of its issuer's last one; CRLs of other issuers stay.
@@ -186,33 +161,18 @@ class LDAPPublisher:
             UsageError: Not a CRL with a number, or older than the one that is there.
             DirectoryError: The server could not do it.
         """
-        number = _crl_number(crl_der)
         issuer = issuer_of_crl(crl_der)
-        if number is None or issuer is None:
-            raise UsageError("this is not a CRL in DER with a number (RFC 5280, 5.2.3)")
-        name = entry_name(issuer)
-        entry = self._authority(name)
-        if entry is None:
-            return self._apply(self._new_authority(name, _CRL, crl_der))
-        values = entry.attributes.get("certificaterevocationlist", ())
-        if crl_der in values:
-            return ""
-        ours = [value for value in values if issuer_of_crl(value) == issuer]
-        newest = max((_crl_number(value) or 0 for value in ours), default=-1)
-        if newest > number:
-            # RFC 5280, 5.2.3: numbers only grow; going back would bring revoked ones to life.
-            raise UsageError(
-                f"CRL number {number} is older than number {newest}, which is published; "
-                "make a new CRL"
-            )
-        others = [value for value in values if value not in ours]
-        return self._modify(entry.dn, [_change("replace", _CRL, *others, crl_der)])
+        if issuer is None:
+            raise UsageError("this is not a CRL in DER")
+        where, entry = self._authority(issuer)
+        return self._apply(where, entry, plan_crl(entry, crl_der, self._target.authorities_base))
 
     # --- entries ---------------------------------------------------------------------------------
 
-    def _person(self, mailbox: Mailbox) -> Entry | None:
+    def _person(self, mailbox: Mailbox) -> tuple[str, Entry | None]:
         attributes = ("objectClass", *both_spellings(("userCertificate", "userSMIMECertificate")))
-        found = self._search(self._target.people_base, self._filter.write(mailbox), attributes)
+        where = self._filter.write(mailbox)
+        found = self._search(self._target.people_base, where, attributes)
         if len(found) > 1:
             names = "; ".join(entry.dn for entry in found)
             raise DirectoryError(
@@ -220,54 +180,27 @@ class LDAPPublisher:
                 server=str(self._connection.server),
                 retryable=False,
             )
-        return found[0] if found else None
+        return where, found[0] if found else None
 
-    def _authority(self, name: str) -> Entry | None:
+    def _authority(self, name_der: bytes) -> tuple[str, Entry | None]:
         attributes = both_spellings(("cACertificate", "certificateRevocationList"))
-        search_filter = f"(&(objectClass=pkiCA)(cn={escape(name)}))"
-        found = self._search(self._target.authorities_base, search_filter, attributes)
-        return found[0] if found else None
+        where = f"(&(objectClass=pkiCA)(cn={escape(entry_name(name_der))}))"
+        found = self._search(self._target.authorities_base, where, attributes)
+        return where, found[0] if found else None
 
-    def _search(
-        self, base: str, search_filter: str, attributes: tuple[str, ...]
-    ) -> tuple[Entry, ...]:
-        attempt = Attempt(_SECONDS)
-        return self._connection.search(base, search_filter, attributes, attempt, size_limit=20)
-
-    def _new_person(
-        self, mailbox: Mailbox, name: str, certificate: Certificate, smime_value: bytes | None
-    ) -> AddEntry:
-        name = name.strip() or mailbox.address
-        attributes: list[tuple[str, tuple[bytes, ...]]] = [
-            ("objectClass", (b"inetOrgPerson", b"pkiUser")),
-            ("cn", (name.encode(),)),
-            ("sn", (name.split()[-1].encode(),)),
-            ("mail", (mailbox.address.encode(),)),
-            (_CERTIFICATE, (certificate.der,)),
-        ]
-        if smime_value is not None:
-            attributes.append((_SMIME_CERTIFICATE, (smime_value,)))
-        dn = write_dn("mail", mailbox.address, self._target.people_base)
-        return AddEntry(dn=dn, attributes=tuple(attributes))
-
-    def _new_authority(self, name: str, attribute: str, value: bytes) -> AddEntry:
-        classes = (b"organizationalRole", b"pkiCA")
-        return AddEntry(
-            dn=write_dn("cn", name, self._target.authorities_base),
-            attributes=(
-                ("objectClass", classes),
-                ("cn", (name.encode(),)),
-                (attribute, (value,)),
-            ),
-        )
+    def _search(self, base: str, where: str, attributes: tuple[str, ...]) -> tuple[Entry, ...]:
+        if where in self._planned:
+            return (self._planned[where],)
+        return self._connection.search(base, where, attributes, Attempt(_SECONDS), size_limit=20)
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def _modify(self, dn: str, changes: list[AttributeChange]) -> str:
-        return self._apply(ModifyEntry(dn=dn, changes=tuple(changes))) if changes else ""
-
-    def _apply(self, change: Change) -> str:
-        if not self._dry_run:
+    def _apply(self, where: str, entry: Entry | None, change: Change | None) -> str:
+        if change is None:
+            return ""
+        if self._dry_run:
+            self._planned[where] = entry_after(entry, change)
+        else:
             with translated(self._connection, Attempt(_SECONDS)):
                 _send(self._connection.raw, change)
             self._connection.check_result(f"change of {change.dn}")
@@ -302,33 +235,3 @@ def _send(raw: ldap3.Connection, change: Change) -> None:
         for item in change.changes
     }
     raw.modify(change.dn, changes)  # type: ignore[no-untyped-call]
-
-
-def _change(operation: Operation, attribute: str, *values: bytes) -> AttributeChange:
-    return AttributeChange(operation=operation, attribute=attribute, values=values)
-
-
-def _missing_classes(entry: Entry, *, smime: bool) -> list[AttributeChange]:
-    present = {
-        value.decode("ascii", "replace").lower() for value in entry.attributes["objectclass"]
-    }
-    if present & {"inetorgperson", "smimegwmailperson"}:
-        return []
-    if smime:
-        return [_change("add", "objectClass", b"smimegwMailPerson")]
-    return [] if "pkiuser" in present else [_change("add", "objectClass", b"pkiUser")]
-
-
-def _carries(value: bytes, certificate_der: bytes) -> bool:
-    try:
-        return any(item.der == certificate_der for item in parse_certificates(value))
-    except UNREADABLE:
-        return False  # a stranger's value stays
-
-
-def _crl_number(octets: bytes) -> int | None:
-    try:
-        extensions = x509.load_der_x509_crl(octets).extensions
-        return extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (ValueError, x509.ExtensionNotFound):
-        return None
