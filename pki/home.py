@@ -80,6 +80,11 @@ class Home:
         permitted = authority.permitted_domains(self.authority("issuing").certificate)
         if mailbox.domain.startswith("["):
             raise UsageError(f"<{mailbox}> is at an address literal; only domain names are issued.")
+        if " " in mailbox.address:
+            raise UsageError(
+                f"<{mailbox}> holds a space. Readers, the gateway among them, take a certificate "
+                "with one for forged. Give the person an address without."
+            )
         for domains, place in (
             (permitted, "the name constraints of the issuing CA's certificate"),
             (self.settings.domains, f"domains in {self.path / settings.FILE_NAME}"),

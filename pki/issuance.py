@@ -70,22 +70,10 @@ def issue(
         organization=home.settings.organization,
         country=home.settings.country,
     )
-    validity = Validity.starting(
-        now,
-        order.days if order.days is not None else home.settings.mailbox_days,
-        within=issuer.certificate,
-        shorten=order.days is None,
-    )
+    validity = _validity(home, issuer, order, now)
     private, public = _key_pair(order)
     _refuse_compromised(home, public)
-    reservation = Reservation(
-        issuer="issuing",
-        mailbox=order.mailbox,
-        profile=order.profile,
-        name=order.name,
-        key_held=private is not None,
-        renews=order.renews,
-    )
+    reservation = _reservation(order, key_held=private is not None)
 
     def sign(serial: int) -> x509.Certificate:
         return authority.sign_mailbox(
@@ -214,6 +202,23 @@ def certify(
         home.certificate_path(owner), certificate.public_bytes(Encoding.PEM), mode=files.PUBLIC
     )
     return home.register.find(serial_text(serial))
+
+
+def _validity(home: Home, issuer: Issuer, order: Order, now: datetime) -> Validity:
+    by_default = order.days is None
+    days = home.settings.mailbox_days if order.days is None else order.days
+    return Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
+
+
+def _reservation(order: Order, *, key_held: bool) -> Reservation:
+    return Reservation(
+        issuer="issuing",
+        mailbox=order.mailbox,
+        profile=order.profile,
+        name=order.name,
+        key_held=key_held,
+        renews=order.renews,
+    )
 
 
 def _key_pair(order: Order) -> tuple[PrivateKey | None, PublicKey]:

@@ -126,6 +126,12 @@ def test_an_ended_issuer_issues_nothing(ca: Home, now: datetime) -> None:
         issue(ca, ca.authority("issuing").not_after + timedelta(days=1))
 
 
+def test_an_address_with_a_space_is_refused(ca: Home, now: datetime) -> None:
+    """The gateway would take the certificate for forged (F28), so it is not made."""
+    with pytest.raises(UsageError, match="space"):
+        issue(ca, now, '"a b"@corp.example')
+
+
 @pytest.mark.parametrize("name", ["Al\x00ice", "Alice\u202e", "x" * 65, "Alice\nBob"])
 def test_names_that_deceive_or_do_not_fit_are_refused(ca: Home, now: datetime, name: str) -> None:
     """Control and invisible characters make two names look the same."""
