@@ -208,6 +208,7 @@ def _check_identity(
     if originator is None:
         raise VerificationError("fail", "from", "not exactly one From field with one mailbox")
     author = _plain(originator)
+    # RFC 8550, 3: the signer's certificate must hold the From address.
     if matching_mailbox(checked.certificate, author, strict_local_part=strict_local_part) is None:
         raise VerificationError("fail", "from-mismatch", "signed by somebody else than From says")
     if sender is not None and not _plain(sender).same_as(
