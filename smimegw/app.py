@@ -34,6 +34,7 @@ from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
 from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, Clock, Ports
+from smimegw.x509.cache import ValidationCache
 
 
 class SystemClock:
@@ -156,6 +157,7 @@ def pipeline_settings(configuration: Configuration) -> Settings:
             require_revocation=revocation.mode is RevocationMode.REQUIRE,
             crl_grace_seconds=int(revocation.crl_grace.total_seconds()),
         ),
+        judgements=ValidationCache(limits=configuration.limits),
         senders=senders,
         limits=configuration.limits,
     )

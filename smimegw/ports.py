@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from smimegw.addresses import Mailbox
-from smimegw.cms.keys import DecryptionCredential, SigningCredential
 from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.cms.keys import DecryptionCredential, SigningCredential
 from smimegw.mime.entity import Entity
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply

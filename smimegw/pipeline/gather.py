@@ -16,7 +16,7 @@ from smimegw.ports import FoundCertificate, Ports
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.lint import signing_flaw
-from smimegw.x509.path import Purpose, ValidatedCertificate, validate
+from smimegw.x509.path import Purpose, ValidatedCertificate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +63,24 @@ async def recipient_evidence(
     mailbox: Mailbox, ports: Ports, settings: Settings
 ) -> RecipientEvidence:
     """Find and judge the encryption certificates of *mailbox*; never raises for a dependency."""
+    began = ports.clock.now()
+    source, result = ports.directory.name, "error"
     try:
         async with asyncio.timeout(settings.limits.lookup_seconds):
             found = await ports.directory.find(mailbox)
             gathered = await evidence_for([entry.certificate for entry in found], ports, settings)
     except (DirectoryError, TimeoutError) as exc:
-        return RecipientEvidence(mailbox=mailbox, trouble=str(exc) or "no answer in time")
+        trouble = str(exc) or "no answer in time"
+        ports.events.emit(
+            "directory.error", source=source, rcpt=mailbox.address, text=trouble, code="R-06"
+        )
+        return RecipientEvidence(mailbox=mailbox, trouble=trouble)
+    else:
+        stale = any(entry.stale for entry in found)
+        result = "stale" if stale else "found" if found else "absent"
+    finally:
+        seconds = (ports.clock.now() - began).total_seconds()
+        ports.events.emit("directory.lookup", source=source, result=result, seconds=seconds)
     now = ports.clock.now()
     judged = await ports.workers.run(_judge, found, gathered, mailbox, now, settings)
     return RecipientEvidence(mailbox=mailbox, judged=judged)
@@ -84,13 +96,13 @@ def _judge(
     judged = []
     for entry in found:
         try:
-            validated = validate(
+            validated = settings.judgements.validate(
                 entry.certificate,
                 gathered.evidence,
                 purpose=Purpose.ENCRYPTION,
                 mailbox=mailbox,
                 now=now,
-                limits=settings.limits,
+                strict_local_part=settings.compares_local_part(mailbox),
             )
         except CertificateError as exc:
             judged.append(
@@ -167,6 +179,8 @@ async def signing_evidence(mailbox: Mailbox, ports: Ports, settings: Settings) -
         credentials = await ports.keystore.signing_credentials(mailbox)
     except KeystoreError as exc:
         answer = SigningAnswer.LOCKED if exc.locked else SigningAnswer.UNAVAILABLE
+        event, row = ("keystore.locked", "R-13") if exc.locked else ("keystore.error", "R-14")
+        ports.events.emit(event, text=str(exc), code=row)
         return SigningEvidence(answer=answer, detail=str(exc))
     if not credentials:
         return SigningEvidence(answer=SigningAnswer.NONE)
@@ -190,13 +204,12 @@ async def _is_revoked(
     )
     try:
         await ports.workers.run(
-            validate,
+            settings.judgements.validate,
             credential.certificate,
             gathered.evidence,
             purpose=Purpose.SIGNATURE,
             mailbox=None,
             now=now,
-            limits=settings.limits,
         )
     except CertificateError as exc:
         return exc.reason == "revoked"

@@ -113,6 +113,9 @@ def _delivery(
 
 def _log(tx: Transaction, copies: Sequence[Copy], ports: Ports) -> None:
     for copy in copies:
+        for entry in copy.opened.reports:
+            if entry.reason == "limits":
+                ports.events.emit("limit.hit", txn=tx.id, limit="layers", text=entry.detail)
         for recipient in copy.recipients:
             ports.events.emit(
                 "message.opened", txn=tx.id, rcpt=recipient.mailbox.address, **_summary(copy)

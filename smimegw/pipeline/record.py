@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from smimegw.pipeline.deliver import Delivered
+from smimegw.pipeline.gather import RecipientEvidence
 from smimegw.pipeline.protect import label_of
-from smimegw.pipeline.select import chosen
-from smimegw.policy.model import Decision
+from smimegw.pipeline.select import chosen, recipient_facts
+from smimegw.policy.model import CertificateAnswer, Decision
 from smimegw.ports import Ports
 from smimegw.transaction import Delivery, Transaction
 
@@ -19,9 +20,43 @@ if TYPE_CHECKING:
 
 
 def log_decisions(tx: Transaction, decided: Plan, ports: Ports) -> None:
-    """One line per recipient: rule, protection, certificate and its source."""
+    """One line per recipient: rule, protection, certificate and its source; oddities before it."""
+    for evidence in decided.evidence.recipients.values():
+        _log_evidence(tx, evidence, ports)
     for decision in decided.decisions:
         ports.events.emit("recipient.decided", txn=tx.id, **_decision(decision, decided))
+
+
+def _log_evidence(tx: Transaction, evidence: RecipientEvidence, ports: Ports) -> None:
+    rcpt = evidence.mailbox.address
+    for entry in evidence.judged:
+        source = entry.found.source
+        if entry.found.stale:
+            ports.events.emit(
+                "directory.stale",
+                txn=tx.id,
+                source=source,
+                rcpt=rcpt,
+                age=float(entry.found.cached_seconds),
+            )
+        if not entry.validated:
+            ports.events.emit(
+                "certificate.not_usable",
+                txn=tx.id,
+                rcpt=rcpt,
+                cert=entry.found.certificate.fingerprint,
+                source=source,
+                reason=entry.reason,
+            )
+    if recipient_facts(evidence).certificate is CertificateAnswer.AMBIGUOUS:
+        owners = tuple(dict.fromkeys(entry.found.owner for entry in evidence.judged))
+        ports.events.emit(
+            "certificate.ambiguous",
+            txn=tx.id,
+            rcpt=rcpt,
+            source=evidence.judged[0].found.source,
+            owners=owners,
+        )
 
 
 def _decision(decision: Decision, decided: Plan) -> dict[str, object]:

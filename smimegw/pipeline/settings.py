@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from smimegw.addresses import Mailbox
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
 
 
@@ -39,6 +40,7 @@ class Settings:
         strict_local_part: Domains whose local parts are compared exactly.
         keep_original: Attach the original of an opaque-signed message that was unwrapped.
         trust: For certificates.
+        judgements: Remembered judgements of certificates.
         senders: Login to the addresses it may use in From besides its own, all in comparison form.
         limits: All of them.
     """
@@ -49,6 +51,7 @@ class Settings:
     strict_local_part: frozenset[str] = frozenset()
     keep_original: bool = False
     trust: TrustMaterial = field(default_factory=TrustMaterial)
+    judgements: ValidationCache = field(default_factory=ValidationCache, repr=False)
     senders: dict[str, frozenset[str]] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
 
