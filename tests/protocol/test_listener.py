@@ -258,12 +258,14 @@ def test_client_gone_while_the_pipeline_works_ends_the_work() -> None:
     """After the dot, before the canary: nothing is delivered, the client sends it again."""
 
     async def test() -> None:
-        async with place(FakeReception(hold=asyncio.Event())) as here:
+        # Draining would cancel it too, but only much later than this test waits.
+        limits = Limits(drain_seconds=600)
+        async with place(FakeReception(hold=asyncio.Event()), limits) as here:
             client = await here.in_data()
             await client.send(b"Subject: x\r\n\r\nbody\r\n.\r\n")
             await here.reception.finishing.wait()
             await client.close()
-            await here.listener.drain()
+            await asyncio.wait_for(here.listener.drain(), 20)
             assert here.reception.cancelled == 1
             assert len(here.reception.abandoned) == 1
             assert not here.reception.finished

@@ -116,6 +116,19 @@ def test_implicit_tls(contexts: Contexts) -> None:
     run(test())
 
 
+def test_clear_text_where_tls_is_implicit_is_closed(contexts: Contexts) -> None:
+    """No greeting, no reply, and the next client is served."""
+
+    async def test() -> None:
+        async with place(tls=contexts[0], tls_implicit=True) as here:
+            client = await here.connect()
+            await client.send(b"EHLO client.example\r\n")
+            assert b"220" not in await client.rest()
+            await here.greeted(tls=contexts[1])
+
+    run(test())
+
+
 def test_required_tls_refuses_mail_in_clear(contexts: Contexts) -> None:
     """530 5.7.0 for everything but hello, STARTTLS, NOOP and QUIT (RFC 3207, 4)."""
 
