@@ -213,6 +213,13 @@ def test_an_empty_password_is_an_error(slapd: Slapd) -> None:
     assert "password is empty" in text
 
 
+def test_a_password_that_cannot_be_read_is_an_error(slapd: Slapd, tmp_path: Path) -> None:
+    """A credential that vanished stops the mail, not the gateway (R-06)."""
+    missing = tmp_path / "ldap.password"
+    text = error_of(ldap_settings(slapd, password=missing.read_text))
+    assert "ldap.password" in text
+
+
 def test_more_entries_than_allowed_is_an_error() -> None:
     """sizeLimitExceeded leaves open what the others were (cases F09)."""
     with Slapd() as server:

@@ -239,6 +239,20 @@ def test_a_writer_that_waits_too_long_says_so(tmp_path: Path) -> None:
     engine.dispose()
 
 
+def test_a_server_that_hangs_is_an_error(postgres: Postgres) -> None:
+    """No mail waits longer than the deadline (R-06, cases F09)."""
+    engine = open_database(postgres.create_database())
+    engine.dispose()
+    directory = EmbeddedDirectory(engine, deadline_seconds=0.5)
+    postgres.freeze()
+    try:
+        with pytest.raises(DirectoryError, match="did not answer"):
+            asyncio.run(directory.find(BOB))
+    finally:
+        postgres.thaw()
+        asyncio.run(directory.close())
+
+
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     """Never an empty directory where there was one with certificates (R-06)."""
     file = tmp_path / "smimegw.db"

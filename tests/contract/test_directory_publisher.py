@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import functools
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -13,6 +15,7 @@ from cryptography.x509.oid import NameOID
 from smimegw.adapters.ldap.directory import LDAPDirectory
 from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
 from smimegw.addresses import Mailbox
+from smimegw.cms import der
 from smimegw.cms.signed_data import certificates_only
 from smimegw.errors import CertificateError, DirectoryError, UsageError
 from smimegw.x509.certificate import Certificate
@@ -37,7 +40,7 @@ def _issued(number: int) -> Issued:
     return authority().issue("bob@corp.example", key="p256", slot=f"publisher-{number}")
 
 
-def der(number: int = 0) -> bytes:
+def octets(number: int = 0) -> bytes:
     return issued(number).certificate.der
 
 
@@ -48,12 +51,12 @@ def bundle(number: int = 0) -> bytes:
 
 def publish(server: Slapd, number: int = 0, smime_value: bytes | None = None) -> str:
     with LDAPPublisher(publishing_target(server)) as publisher:
-        return publisher.publish_certificate(BOB, "Bob Baker", der(number), smime_value)
+        return publisher.publish_certificate(BOB, "Bob Baker", octets(number), smime_value)
 
 
 def withdraw(server: Slapd, number: int = 0) -> str:
     with LDAPPublisher(publishing_target(server)) as publisher:
-        return publisher.withdraw_certificate(BOB, der(number))
+        return publisher.withdraw_certificate(BOB, octets(number))
 
 
 def find(server: Slapd, mailbox: Mailbox = BOB, **settings: object) -> set[Certificate]:
@@ -80,7 +83,9 @@ def test_a_new_person_gets_an_entry_that_mail_clients_find(slapd: Slapd) -> None
 
 def test_a_person_who_is_there_keeps_what_he_has(slapd: Slapd) -> None:
     """The publisher adds a value and touches nothing else."""
-    slapd.add_person("bob@corp.example", certificates=[der(1)], more={"telephoneNumber": "12 34"})
+    slapd.add_person(
+        "bob@corp.example", certificates=[octets(1)], more={"telephoneNumber": "12 34"}
+    )
     publish(slapd)
     assert find(slapd) == {issued(0).certificate, issued(1).certificate}
     assert "telephoneNumber: 12 34" in slapd.search("(mail=bob@corp.example)")
@@ -122,7 +127,7 @@ def test_a_name_with_special_characters_makes_a_good_entry(slapd: Slapd) -> None
     mailbox = Mailbox.parse('"b,o+b=\\"x\\""@corp.example')
     name = " Böb, #1 <Baker>\\"
     with LDAPPublisher(publishing_target(slapd)) as publisher:
-        publisher.publish_certificate(mailbox, name, der())
+        publisher.publish_certificate(mailbox, name, octets())
     assert find(slapd, mailbox) == {issued().certificate}
 
 
@@ -175,10 +180,22 @@ def test_a_bundle_gives_the_person_not_the_ca(slapd: Slapd) -> None:
     assert find(slapd, attributes=("userSMIMECertificate",)) == {issued().certificate}
 
 
+def test_a_signed_bundle_of_another_program_is_read(slapd: Slapd, tmp_path: Path) -> None:
+    """userSMIMECertificate as RFC 2798, 2.8 wants it: SignedData with a signer, by openssl."""
+    (tmp_path / "bob.pem").write_bytes(issued().pem)
+    (tmp_path / "bob.key").write_bytes(issued().key_pem)
+    command = "openssl cms -sign -binary -nodetach -outform DER -signer bob.pem -inkey bob.key"
+    value = subprocess.run(
+        command.split(), input=b"", cwd=tmp_path, capture_output=True, timeout=30, check=True
+    ).stdout
+    slapd.add_person("bob@corp.example", smime_certificates=[value])
+    assert find(slapd) == {issued().certificate}
+
+
 def test_a_value_that_does_not_parse_is_skipped_and_counted(slapd: Slapd) -> None:
     """One bad value does not hide the good ones (cases F05)."""
     slapd.add_person(
-        "bob@corp.example", certificates=[der()], smime_certificates=[b"\x30\x03\x02\x01\x03"]
+        "bob@corp.example", certificates=[octets()], smime_certificates=[b"\x30\x03\x02\x01\x03"]
     )
 
     async def work() -> tuple[int, int]:
@@ -212,6 +229,19 @@ def test_a_ca_entry_holds_certificate_and_crl(slapd: Slapd) -> None:
         publisher.publish_crl(crl)
     assert authorities(slapd) == ({authority().certificate}, {crl})
     assert slapd.search("(objectClass=pkiCA)", "dn").count("dn:") == 1
+
+
+def test_a_cross_certificate_is_found(slapd: Slapd) -> None:
+    """Both halves of a pair are candidates for a path (RFC 4523, 2.3)."""
+    other = make_ca("Other CA")
+    crossed = make_ca("Publisher CA", parent=other, key=authority().key)
+    pair = der.sequence(der.value(0xA0, crossed.certificate.der))
+    slapd.add(
+        f"dn: cn=Publisher CA,{slapd.authorities_base}\nobjectClass: organizationalRole\n"
+        "objectClass: pkiCA\ncn: Publisher CA\n"
+        f"crossCertificatePair;binary:: {base64.b64encode(pair).decode()}\n"
+    )
+    assert authorities(slapd)[0] == {crossed.certificate}
 
 
 def test_a_new_crl_replaces_the_old_one(slapd: Slapd) -> None:
@@ -251,20 +281,20 @@ def test_the_crl_of_another_ca_with_the_same_common_name_stays(slapd: Slapd) -> 
 def test_a_dry_run_writes_nothing(slapd: Slapd) -> None:
     """The plan is shown, the server untouched."""
     with LDAPPublisher(publishing_target(slapd), dry_run=True) as publisher:
-        assert publisher.publish_certificate(BOB, "Bob Baker", der())
+        assert publisher.publish_certificate(BOB, "Bob Baker", octets())
     assert slapd.search("(mail=bob@corp.example)") == ""
 
 
 def test_the_ldif_of_a_dry_run_does_the_same_with_ldapmodify(slapd: Slapd) -> None:
     """An administrator may carry the plan to another machine (RFC 2849)."""
-    slapd.add_person("carol@corp.example", certificates=[der(1)])
+    slapd.add_person("carol@corp.example", certificates=[octets(1)])
     with LDAPPublisher(publishing_target(slapd), dry_run=True) as publisher:
         carol = Mailbox.parse("carol@corp.example")
         plan = [
-            publisher.publish_certificate(BOB, "Böb Baker ", der(), bundle()),
-            publisher.publish_certificate(carol, "", der(), bundle()),
-            publisher.publish_certificate(BOB, "", der(1)),
-            publisher.withdraw_certificate(BOB, der(1)),
+            publisher.publish_certificate(BOB, "Böb Baker ", octets(), bundle()),
+            publisher.publish_certificate(carol, "", octets(), bundle()),
+            publisher.publish_certificate(BOB, "", octets(1)),
+            publisher.withdraw_certificate(BOB, octets(1)),
             publisher.publish_authority(authority().certificate.der),
             publisher.publish_crl(authority().crl()),
         ]
@@ -299,7 +329,7 @@ def test_the_gateway_may_not_publish(slapd: Slapd) -> None:
     )
     with LDAPPublisher(as_gateway) as publisher:
         with pytest.raises(DirectoryError, match="insufficientAccessRights"):
-            publisher.publish_certificate(BOB, "Bob", der())
+            publisher.publish_certificate(BOB, "Bob", octets())
 
 
 def test_a_server_that_stops_is_an_error(slapd: Slapd) -> None:
@@ -307,13 +337,13 @@ def test_a_server_that_stops_is_an_error(slapd: Slapd) -> None:
     with LDAPPublisher(publishing_target(slapd)) as publisher:
         slapd.stop()
         with pytest.raises(DirectoryError):
-            publisher.publish_certificate(BOB, "Bob", der())
+            publisher.publish_certificate(BOB, "Bob", octets())
 
 
 def test_an_expired_certificate_can_be_withdrawn(slapd: Slapd) -> None:
     """Cleaning up after a renewal."""
     old = authority().issue("bob@corp.example", key="p256", not_after=PAST, slot="publisher-old")
-    slapd.add_person("bob@corp.example", certificates=[old.certificate.der, der()])
+    slapd.add_person("bob@corp.example", certificates=[old.certificate.der, octets()])
     with LDAPPublisher(publishing_target(slapd)) as publisher:
         publisher.withdraw_certificate(BOB, old.certificate.der)
     assert find(slapd) == {issued().certificate}

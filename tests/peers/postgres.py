@@ -98,6 +98,16 @@ class Postgres:
             self._process.wait(timeout=30)
         self._process = None
 
+    def freeze(self) -> None:
+        """Accept connections no more, though the kernel still does."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """End `freeze`."""
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
     def create_database(self) -> str:
         """Make an empty data base and return its URL."""
         name = f"test{next(self._numbers)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -91,8 +92,11 @@ class EmbeddedDirectory:
         )
 
     async def close(self) -> None:
-        """End the threads and close the connections."""
+        """End the threads, waiting a moment for those at work, and close the connections."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        with contextlib.suppress(TimeoutError):
+            ending = asyncio.to_thread(self._threads.shutdown, wait=True)
+            await asyncio.wait_for(ending, self._deadline_seconds)
         self._engine.dispose()
 
     async def _ask(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:

@@ -68,7 +68,14 @@ def _make_engine(location: str | Path) -> sa.Engine:
         return _sqlite(url)
     if url.get_backend_name() == "postgresql":
         # A host that drops packets must not hold a thread for minutes.
-        options = {"connect_timeout": _CONNECT_SECONDS, "options": "-c statement_timeout=5000"}
+        options = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "options": "-c statement_timeout=5000",
+            "tcp_user_timeout": 5000,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+        }
         return sa.create_engine(
             url.set(drivername="postgresql+psycopg"),
             connect_args=options,

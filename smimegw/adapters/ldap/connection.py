@@ -19,7 +19,7 @@ from ldap3.core.exceptions import LDAPExceptionError
 from smimegw.adapters.ldap.attempt import Attempt
 from smimegw.adapters.ldap.faults import FAILURES, advice_for, explain
 from smimegw.adapters.ldap.settings import LDAPServer, LDAPSettings
-from smimegw.errors import DirectoryError
+from smimegw.errors import DirectoryError, SmimegwError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,6 @@ class LDAPConnection:
         except (OSError, ssl.SSLError) as error:
             text = f"cannot read the CA file {settings.ca}: {error}; correct `ca`"
             raise DirectoryError(text, server=str(server), retryable=False) from error
-        password = settings.password() if settings.bind_dn and settings.password else None
-        if settings.bind_dn and not password:
-            # RFC 4513, 5.1.2: a name without password binds nobody and looks like success.
-            text = f"{server}: `bind.dn` is set but its password is empty"
-            raise DirectoryError(text, server=str(server), retryable=False)
         raw = ldap3.Connection(
             ldap3.Server(
                 server.host,
@@ -69,7 +64,7 @@ class LDAPConnection:
                 mode=ldap3.IP_V4_PREFERRED,
             ),
             user=settings.bind_dn or None,
-            password=password,
+            password=_password(settings, server),
             client_strategy=ldap3.SYNC,
             auto_bind=ldap3.AUTO_BIND_NONE,
             auto_referrals=False,
@@ -159,6 +154,21 @@ class LDAPConnection:
             self.raw.bind(read_server_info=False)
         who = f"as {settings.bind_dn}" if settings.bind_dn else "without a name (anonymous)"
         self.check_result(f"bind {who}")
+
+
+def _password(settings: LDAPSettings, server: LDAPServer) -> str | None:
+    if not settings.bind_dn:
+        return None
+    try:
+        password = settings.password() if settings.password else ""
+    except (SmimegwError, OSError) as error:
+        text = f"{server}: the password of `bind` cannot be read: {error}"
+        raise DirectoryError(text, server=str(server)) from error
+    if not password:
+        # RFC 4513, 5.1.2: a name without password binds nobody and looks like success.
+        text = f"{server}: `bind.dn` is set but its password is empty"
+        raise DirectoryError(text, server=str(server), retryable=False)
+    return password
 
 
 class _StrictTLS(ldap3.Tls):
