@@ -17,6 +17,8 @@ from pki.settings import Settings
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue, revoke_and_list
 
+_PROJECT = Path(__file__).resolve().parents[3]
+
 
 def test_a_second_writer_is_turned_away(ca: Home, ca_path: Path, now: datetime) -> None:
     """Two processes must not draw CRL numbers side by side."""
@@ -38,7 +40,7 @@ def test_the_lock_of_a_dead_process_is_free(ca_path: Path, now: datetime) -> Non
         "import os, sys; from datetime import *; from pathlib import Path; from pki import home\n"
         "with home.changing(Path(sys.argv[1]), now=datetime.now(timezone.utc)): os._exit(9)"
     )
-    subprocess.run([sys.executable, "-c", program, ca_path], check=False, timeout=60)
+    subprocess.run([sys.executable, "-c", program, ca_path], check=False, cwd=_PROJECT, timeout=60)
     with home.changing(ca_path, now=now, wait_seconds=0) as opened:
         assert opened.register.certificates()
 
@@ -106,3 +108,19 @@ def test_private_keys_are_for_the_owner_only(ca_path: Path) -> None:
 
 def _plan() -> founding.Founding:
     return founding.Founding(name="Other", settings=Settings(), key_kind=founding.KeyKind.P_256)
+
+
+def test_processes_at_once_issue_one_after_the_other(ca_path: Path, now: datetime) -> None:
+    """Four processes, four certificates, one unbroken chain."""
+    program = (
+        "import sys; from pathlib import Path; from pki import home\n"
+        "from tests.unit.pki.steps import NOW, issue\n"
+        "with home.changing(Path(sys.argv[1]), now=NOW, wait_seconds=60) as ca: issue(ca, NOW)\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", program, ca_path], cwd=_PROJECT) for _ in range(4)
+    ]
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0, 0]
+    with home.reading(ca_path) as looking:
+        looking.register.ledger.verify()
+        assert sum(item.mailbox is not None for item in looking.register.certificates()) == 4

@@ -14,6 +14,7 @@ import pytest
 from pki.errors import LedgerError
 from pki.ledger import Ledger
 
+_PROJECT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
@@ -111,7 +112,7 @@ def test_two_processes_make_one_chain(ledger: Ledger, path: Path) -> None:
         "with Ledger.open(Path(sys.argv[1])) as l:\n"
         "    l.append('crl', at=datetime.now(timezone.utc))\n"
     )
-    subprocess.run([sys.executable, "-c", program, path], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, path], check=True, cwd=_PROJECT, timeout=60)
     assert ledger.append("crl", at=NOW).number == 6
     assert ledger.verify()[0] == 6
 
