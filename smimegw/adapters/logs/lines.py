@@ -23,6 +23,7 @@ Value = str | int | float | bool | tuple[float, ...]
 Values = Mapping[str, Value]
 
 _BARE = re.compile(r'[^\s,"=()\x00-\x1f\x7f]+')
+_LIST_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
 _VALUE_LETTERS = 1000  # a line is for reading; 200 recipients belong into the record
 _SHORT_FINGERPRINT = 12
 # These lines look as in Postfix; every other one starts with its event's name.
@@ -45,7 +46,7 @@ def postfix_lines(kind: EventKind, pid: int, txn: str, values: Values) -> list[s
             known = kind.name in _KNOWN_BY_THEIR_KEYS
             named: Values = values if known else {"event": kind.name, **values}
             bodies = [_pairs(named)]
-    return [prefix + body for body in bodies]
+    return [prefix + (body or f"event={kind.name}") for body in bodies]
 
 
 def json_line(kind: EventKind, pid: int, txn: str, values: Values, at: datetime) -> str:
@@ -122,7 +123,7 @@ def _inside_brackets(text: str) -> str:
 
 def _addresses(text: str) -> str:
     """``<a@b>`` or several with commas; quoted local parts keep their commas."""
-    parts = re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,"]|")+', text) if "," in text else [text]
+    parts = [match[0] for match in _LIST_ITEM.finditer(text)] or [text]
     return _printable(",".join(f"<{_inside_brackets(part)}>" for part in parts))
 
 
