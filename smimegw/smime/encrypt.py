@@ -20,7 +20,9 @@ _TOKEN = object()
 
 
 class Protected:
-    """What may leave for recipients whose policy says *encrypt*; made by `encrypt` alone.
+    """What may leave for recipients whose policy says *encrypt*; proof that it is encrypted.
+
+    Made by `encrypt`, and by `already_protected` for what a client encrypted itself.
 
     Attributes:
         header: The Content-* fields; the outer fields of the message go above them.
@@ -40,7 +42,7 @@ class Protected:
         key_encryptions: tuple[KeyEncryption, ...],
     ) -> None:
         if token is not _TOKEN:
-            raise TypeError("Protected values are made by smime.encrypt.encrypt only")
+            raise TypeError("Protected values are made by smimegw.smime.encrypt only")
         self._octets = octets
         self.recipients = recipients
         self.cipher_label = cipher.label
@@ -107,12 +109,13 @@ def already_protected(
 
     None when some mailbox has no certificate that a RecipientInfo names.
     """
+    wanted = {_mailbox(recipient) for recipient in recipients}
     named = {
         _mailbox(recipient)
         for recipient in recipients
         if any(identifier.matches(recipient.certificate) for identifier in layer.recipient_ids)
     }
-    if not recipients or named != {_mailbox(recipient) for recipient in recipients}:
+    if not wanted or named != wanted:
         return None
     octets = (layer.entity.decoded_body(),)
     return Protected(_TOKEN, octets, tuple(named), layer.enveloped.cipher, ())

@@ -12,13 +12,13 @@ from smimegw.cms.capabilities import OURS
 from smimegw.errors import SignatureError, UnsupportedAlgorithmError
 from smimegw.mime.content_type import parse_disposition
 from smimegw.mime.entity import Entity, split_multipart
-from smimegw.smime.encrypt import Protected, encrypt
-from smimegw.smime.media_types import SignedLayer, layer_of
+from smimegw.smime.encrypt import Protected, already_protected, encrypt
+from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.smime.verify import verify
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose, validate
-from tests.fakes.pki import NOW, make_ca
+from tests.fakes.pki import NOW, Issued, make_ca
 from tests.fakes.smime import (
     ALICE,
     BOB,
@@ -28,6 +28,7 @@ from tests.fakes.smime import (
     TEXT,
     address,
     clear_signed,
+    encrypted,
     recipient,
     signer,
     whole,
@@ -248,3 +249,40 @@ def test_recipient_of_an_unknown_authority_never_gets_here() -> None:
     stranger = make_ca("Nobody's CA").issue("alice@ours.example")
     with pytest.raises(CertificateError):
         recipient(stranger)
+
+
+# --- what the client encrypted itself ----------------------------------------------------------
+
+
+def _own(*to: Issued) -> EncryptedLayer:
+    layer = layer_of(encrypted(TEXT, to))
+    assert isinstance(layer, EncryptedLayer)
+    return layer
+
+
+def test_client_s_own_encryption_is_passed_on_unchanged() -> None:
+    """Not encrypted twice; the CMS octets stay the client's (R-26)."""
+    layer = _own(ALICE, BOB)
+    protected = already_protected(layer, [recipient(BOB)])
+    assert protected is not None
+    assert protected.recipients == (address(BOB),)
+    assert whole(protected).decoded_body() == layer.entity.decoded_body()
+
+
+def test_client_s_encryption_for_somebody_else_does_not_count() -> None:
+    """Every recipient of the copy must be named (R-26)."""
+    assert already_protected(_own(ALICE), [recipient(BOB)]) is None
+    assert already_protected(_own(ALICE), [recipient(ALICE), recipient(BOB)]) is None
+    assert already_protected(_own(ALICE), []) is None
+
+
+def test_one_of_several_certificates_of_a_mailbox_is_enough() -> None:
+    """During a roll-over the client knows perhaps only the older one."""
+    newer = ISSUING.issue("alice@ours.example", slot="newer key")
+    assert already_protected(_own(ALICE), [recipient(ALICE), recipient(newer)]) is not None
+
+
+def test_client_s_encryption_needs_validated_certificates() -> None:
+    """No proof of encryption without proof of whose certificate it is (cases G03)."""
+    with pytest.raises(TypeError):
+        already_protected(_own(ALICE), [ALICE.certificate])  # type: ignore[list-item]
