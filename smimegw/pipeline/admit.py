@@ -6,6 +6,7 @@ Whatever happens, the client gets a reply, and 250 only after the next hop's 250
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime
 
 from smimegw.errors import (
@@ -139,12 +140,22 @@ class Incoming:
             probe = await self._ports.relay.open(self._session.next_hop, login=self._session.login)
         except AuthenticationError:
             return LOGIN_REFUSED
+        self._allow_eight_bits(probe)
         reply = await probe.mail(self._reverse_path)
         if not reply.is_positive:
             await probe.close()
             return mirrored(reply, only_class=False)
         self._probe = probe
         return None
+
+    def _allow_eight_bits(self, probe: RelaySession) -> None:
+        """Announce 8-bit content that may come out of an encrypted message (RFC 6152, 3)."""
+        inbound = direction_of(self._session.role) is Direction.INBOUND
+        if inbound and probe.extensions.eightbitmime:
+            others = tuple(p for p in self._reverse_path.parameters if p[0] != "BODY")
+            self._reverse_path = replace(
+                self._reverse_path, parameters=(*others, ("BODY", "8BITMIME"))
+            )
 
     def _relay_error(self, error: NextHopError) -> None:
         self._ports.events.emit(
