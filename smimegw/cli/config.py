@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from smimegw.app import pipeline_settings
 from smimegw.cli.exits import Exit, Failure, exits
 from smimegw.config.describe import KeyDescription, describe_key, effective_values, sample, show
 from smimegw.config.load import DEFAULT_PATH, load_with_origins
-from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.toml.document import dotted
@@ -65,26 +65,32 @@ def check(file: Path | None, path: Path, as_json: bool) -> Exit:
 
 
 def _problems(path: Path) -> tuple[tuple[Problem, ...], str]:
-    """Problems of the configuration, and of its policies when they can be found."""
+    """Problems of the configuration, of the files it names and of its policies."""
     try:
-        loaded = load_with_origins(path)
+        found = load_with_origins(path).configuration
     except ConfigurationError as error:
         return error.problems, ""
-    found: Configuration = loaded.configuration
+    problems: list[Problem] = []
+    rules = cases = 0
+    try:
+        pipeline_settings(found)  # reads trust material and senders' lists
+    except ConfigurationError as error:
+        problems += error.problems
     try:
         policy = PolicyFolder(found.policies.path).load()
+        rules, cases = len(policy.rules), len(policy.cases)
+        for warning in policy.warnings:
+            click.echo(f"WARN  {warning}", err=True)
     except ConfigurationError as error:
-        return error.problems, ""
-    for warning in policy.warnings:
-        click.echo(f"WARN  {warning}", err=True)
+        problems += error.problems
     parts = (
         _count(len(found.listener), "listener"),
         _count(len(found.next_hop), "next hop"),
         _count(len(found.directories), "directory", "directories"),
-        _count(len(policy.rules), "rule"),
-        f"{_count(len(policy.cases), 'case')} passed",
+        _count(rules, "rule"),
+        f"{_count(cases, 'case')} passed",
     )
-    return (), f"OK    {path}: {', '.join(parts)}"
+    return tuple(problems), f"OK    {path}: {', '.join(parts)}"
 
 
 def _count(number: int, singular: str, plural: str = "") -> str:

@@ -68,9 +68,6 @@ def _listener_faults(
         yield Fault((*path, "auth"), message)
     if listener.senders is not None and listener.role is not ListenerRole.SUBMISSION:
         yield Fault((*path, "senders"), f'only for role "submission", this is "{listener.role}"')
-    if listener.tls is not None and listener.tls.key.kind == "env":
-        message = "a TLS key cannot come from the environment.  Allowed: credential, file"
-        yield Fault((*path, "tls", "key"), message)
 
 
 def _port_faults(configuration: Configuration) -> Iterator[Fault]:

@@ -61,7 +61,7 @@ class ListenerTLS:
     Attributes:
         certificate: PEM file with our certificate and its intermediates.
             Example: "/etc/smimegw/tls.pem"
-        key: The private key, as { credential = … } or { file = … }.
+        key: The private key, as { credential = … }, { file = … } or { env = … }.
             Example: { credential = "tls-key" }
         require: Refuse MAIL before STARTTLS.
         implicit: TLS from the first octet, without STARTTLS.

@@ -74,6 +74,15 @@ def test_check_looks_into_the_policies(main: Path) -> None:
     assert "policies/zz.toml:1" in result.stderr
 
 
+def test_check_reads_the_trust_anchors(main: Path) -> None:
+    """A file that is no certificate would trust nobody."""
+    (main.parent / "root.pem").write_text("not a certificate")
+    main.write_text(_GOOD + '[trust]\nanchors = ["root.pem"]\n')
+    result = _run("config", "check", str(main))
+    assert result.exit_code == 2
+    assert "root.pem" in result.stderr
+
+
 def test_check_in_json(main: Path) -> None:
     """For scripts: place and key apart."""
     main.write_text(_GOOD.replace("[policies]", "[policy]"))

@@ -75,10 +75,10 @@ _MISTAKES = [
     ),
     (
         _RELAY,
-        _RELAY + '\ntls = { certificate = "c", key = { env = "K" } }',
+        _RELAY + '\ntls = { certificate = "c", key = { env = "SMIMEGW_NO_SUCH_KEY" } }',
         7,
         "listener.relay.tls.key",
-        ["Allowed: credential, file"],
+        ["SMIMEGW_NO_SUCH_KEY", "is empty or not set"],
     ),
     (
         _RELAY,
