@@ -353,6 +353,22 @@ def test_extension_that_was_not_offered_is_refused(command: str, reply: str) -> 
     run(test())
 
 
+def test_postmaster_needs_no_domain() -> None:
+    """RCPT TO:<postmaster> is taken in any case (RFC 5321, 4.5.1)."""
+
+    async def test() -> None:
+        async with place() as here:
+            client = await here.greeted()
+            await client.say("MAIL FROM:<>")
+            assert (await client.say("RCPT TO:<PostMaster> NOTIFY=NEVER")).startswith("250")
+            [recipient] = here.reception.begun[0].recipients
+            assert str(recipient.mailbox) == "postmaster@gw.corp.example"
+            assert recipient.parameters == (("NOTIFY", "NEVER"),)
+            assert (await client.say("RCPT TO:<root>")).startswith("501 5.1.3")
+
+    run(test())
+
+
 def test_smtputf8_address_needs_the_parameter() -> None:
     """553 5.6.7 without SMTPUTF8 at MAIL (RFC 6531, 3.4)."""
 

@@ -144,6 +144,12 @@ class Dialogue(Connection):
             self.write(SHUTTING_DOWN)
             self._writer.close()
 
+    def abort(self) -> None:
+        """Break off whatever is under way."""
+        self._writer.transport.abort()
+        if self.task is not None:
+            self.task.cancel()
+
     async def _handle_client(self) -> None:
         """The whole session; called by aiosmtpd as the connection's task."""
         self.peer = plain_address(str((self._writer.get_extra_info("peername") or ("",))[0]))

@@ -105,14 +105,13 @@ class Listener:
             self._server.close()
         for session in tuple(self._sessions):
             session.drain()
-        tasks = [session.task for session in self._sessions if session.task is not None]
+        tasks = {s.task for s in self._sessions if s.task is not None}
         if not tasks:
             return
-        _, late = await asyncio.wait(tasks, timeout=self._limits.drain_seconds)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
+        await asyncio.wait(tasks, timeout=self._limits.drain_seconds)
+        for session in tuple(self._sessions):
+            session.abort()
+        await asyncio.wait(tasks)
 
     def _session(self) -> Session:
         """Make the protocol of one new connection; called by the event loop."""

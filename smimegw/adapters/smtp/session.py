@@ -7,6 +7,7 @@ RFC 2033 for LMTP's one reply per recipient).
 from __future__ import annotations
 
 import asyncio
+import re
 
 from smimegw.adapters.smtp.connection import ClientGoneError
 from smimegw.adapters.smtp.dialogue import Dialogue, Door, EndOfSession, OpenMail, no_argument
@@ -23,6 +24,7 @@ from smimegw.transaction import Outcome, Recipient, ReversePath
 
 _NO_HELLO = (503, "5.5.1", "EHLO first")
 _NO_TRANSACTION = (503, "5.5.1", "MAIL first")
+_BARE_POSTMASTER = re.compile(rb"\ATO: *<postmaster>", re.IGNORECASE)
 _MAIL_WITH_DSN = frozenset({"RET", "ENVID"})  # RFC 3461, 4
 _RCPT_WITH_DSN = frozenset({"NOTIFY", "ORCPT"})
 
@@ -75,7 +77,7 @@ class Session(Dialogue):
         if self._mail is None:
             raise CommandError(*_NO_TRANSACTION)
         self._since_mail = 0
-        parsed = parse_rcpt(argument, self._limits)
+        parsed = parse_rcpt(self._with_domain(argument), self._limits)
         self._refuse_what_was_not_offered(parsed, _RCPT_WITH_DSN)
         mailbox = parsed.mailbox
         assert mailbox is not None  # parse_rcpt refuses the null path
@@ -90,6 +92,11 @@ class Session(Dialogue):
         if reply.is_positive:
             self._mail.accepted += 1
         await self._own_reply(reply)
+
+    def _with_domain(self, argument: bytes) -> bytes:
+        # RFC 5321, 4.5.1: postmaster without a domain must be taken by every server.
+        address = self._settings.postmaster or f"postmaster@{self._settings.hostname}"
+        return _BARE_POSTMASTER.sub(f"TO:<{address}>".encode(), argument, count=1)
 
     def _refuse_what_was_not_offered(self, parsed: PathArgument, dsn: frozenset[str]) -> None:
         names = {name for name, _ in parsed.parameters}

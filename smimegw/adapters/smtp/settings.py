@@ -31,6 +31,8 @@ class ListenerSettings:
         tls_required: Nothing but EHLO, STARTTLS, NOOP and QUIT without TLS (RFC 3207, 4).
         tls_implicit: TLS from the first octet (RFC 8314, 3.3); needs *tls*.
         auth: Offer AUTH, and on `submission` demand it.
+        postmaster: Address that a bare ``RCPT TO:<postmaster>`` means (RFC 5321, 4.5.1); empty for
+            the one at our hostname.
         reuse_port: Let several processes share the port.
     """
 
@@ -47,6 +49,7 @@ class ListenerSettings:
     tls_required: bool = False
     tls_implicit: bool = False
     auth: bool = False
+    postmaster: str = ""
     reuse_port: bool = False
 
     def admits(self, peer: str) -> bool:
