@@ -60,7 +60,8 @@ class PolicyFolder:
     def _files(self) -> list[tuple[str, bytes]]:
         try:
             if self._path.is_dir():
-                paths = sorted(self._path.glob("*.toml"), key=lambda path: path.name)
+                found = (p for p in self._path.glob("*.toml") if not p.name.startswith("."))
+                paths = sorted(found, key=lambda path: path.name)
             else:
                 paths = [self._path]
             files = [(str(path), path.read_bytes()) for path in paths]

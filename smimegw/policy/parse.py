@@ -178,6 +178,9 @@ def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
             if getattr(then, key):
                 message = 'without effect on inbound mail.  Allowed: require = "signed"'
                 yield place.problem(message, "then", key)
+        if then.require is None:
+            words = ", ".join(word.value for word in Requirement)
+            yield place.problem(f"missing.  Allowed: {words}", "then", "require")
     elif then.protect is None:
         words = ", ".join(word.value for word in Protection)
         yield place.problem(f"missing.  Allowed: {words}", "then", "protect")

@@ -97,6 +97,13 @@ def test_drop_in_adds_a_directory(write: Callable[..., Path]) -> None:
     assert [directory.name for directory in load(path).directory] == ["staff", "own"]
 
 
+def test_lock_file_of_an_editor_is_no_drop_in(write: Callable[..., Path]) -> None:
+    """Emacs leaves a dangling link beside the file that it has open."""
+    path = write()
+    (path.parent / "smimegw.toml.d/.#x.toml").symlink_to("somebody@somewhere")
+    assert load(path).gateway.hostname == "gw.corp.example"
+
+
 def test_mistake_in_a_drop_in_names_the_drop_in(write: Callable[..., Path]) -> None:
     """Also when another file holds the rest of that table."""
     path = write(**{"10-x": '\n[log]\nlevel = "loud"\n'})

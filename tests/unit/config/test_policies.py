@@ -36,6 +36,13 @@ def test_files_are_read_in_name_order(tmp_path: Path) -> None:
     assert [rule.name for rule in folder.load().rules] == ["a", "b"]
 
 
+def test_lock_file_of_an_editor_is_no_policy(tmp_path: Path) -> None:
+    """Emacs leaves a dangling link beside the file that it has open."""
+    folder = _folder(tmp_path, a=_GOOD.format(name="a"))
+    (tmp_path / ".#a.toml").symlink_to("somebody@somewhere")
+    assert len(folder.load().rules) == 1
+
+
 @pytest.mark.parametrize(
     "broken",
     ["[[rule", "", _GOOD.format(name="x") + _CASE.replace("PROTECT", "encrypt")],

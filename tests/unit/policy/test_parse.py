@@ -68,6 +68,7 @@ _MISTAKES = [
     ('protect = "sign"', 'protect = "sign", require = "signed"', 10, "then.require",
      ["without effect on outbound"]),
     ('require = "none"', 'require = "opened"', 15, "then.require", ["none, signed, encrypted"]),
+    ('{ require = "none" }', "{ }", 15, "then.require", ["missing", "none, signed, encrypted"]),
     ('require = "none"', 'protect = "sign"', 15, "then.protect", ["inbound"]),
     ('"outbound", recip', '"outward", recip', 4, "when.direction", ["outbound, inbound"]),
     ('["partner.example"]', "[]", 4, "when.recipient_domain", ["never holds"]),
