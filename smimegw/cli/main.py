@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+
 import click
 
 from smimegw import __version__
-from smimegw.cli.config import config
-from smimegw.cli.demo import demo
-from smimegw.cli.directory import directory
-from smimegw.cli.explain import explain
-from smimegw.cli.key import key
-from smimegw.cli.message import message
-from smimegw.cli.policy import policy
-from smimegw.cli.run import run
+
+# Each lives in the module of its name; only the one that is asked for is imported.
+_COMMANDS = ("run", "explain", "config", "policy", "key", "message", "directory", "demo")
+
+
+class _LateGroup(click.Group):
+    """Imports a command when it is named: the gateway's libraries take a second to load."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(
+            importlib.import_module(f"smimegw.cli.{cmd_name}"), cmd_name
+        )
+        return command
 
 
 @click.group(
+    cls=_LateGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Begin with: smimegw demo",
 )
@@ -28,9 +41,6 @@ def main() -> None:
     5 not allowed (locked) · 70 a bug of ours · 130 interrupted
     """
 
-
-for command in (run, explain, config, policy, key, message, directory, demo):
-    main.add_command(command)
 
 if __name__ == "__main__":
     main()
