@@ -530,7 +530,8 @@ def test_idle_client_is_dismissed() -> None:
 
     async def test() -> None:
         async with place(limits=Limits(idle_seconds=0.1, drain_seconds=5)) as here:
-            client = await here.greeted()
+            client = await here.connect()
+            assert (await client.reply()).startswith("220")
             assert (await client.rest()).startswith(b"421 4.4.2")
 
     run(test())
@@ -541,8 +542,9 @@ def test_half_a_command_is_not_waited_for_longer() -> None:
 
     async def test() -> None:
         async with place(limits=Limits(command_seconds=0.1, drain_seconds=5)) as here:
-            client = await here.greeted()
-            await client.send(b"MAIL FR")
+            client = await here.connect()
+            assert (await client.reply()).startswith("220")
+            await client.send(b"EHLO cl")
             assert (await client.rest()).startswith(b"421 4.4.2")
 
     run(test())
