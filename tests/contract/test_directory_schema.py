@@ -240,9 +240,23 @@ def test_the_gateway_cannot_copy_the_directory(server: Slapd) -> None:
     assert "Size limit exceeded" in answer.stderr
 
 
+def test_the_sed_line_of_the_readme_changes_the_suffix(tmp_path: Path) -> None:
+    """Nothing of the sample's suffix is left, and the tree loads."""
+    for path in LDAP_SCHEMA.iterdir():
+        (tmp_path / path.name).write_text(path.read_text())
+    (line,) = re.findall(r"^    (sed .*dc=your.*)$", README, re.MULTILINE)
+    subprocess.run(line, shell=True, cwd=tmp_path, timeout=30, check=True)
+    texts = [path.read_text() for path in tmp_path.glob("*.[lc]*") if path.suffix != ".md"]
+    assert not [text for text in texts if "dc=corp" in text]
+    with Slapd(suffix="dc=your,dc=suffix", configuration="cnconfig", bare=True) as server:
+        server.add((tmp_path / "smimegw.ldif").read_text(), external=True)
+        server.add((tmp_path / "sample.ldif").read_text())
+        assert "mail: alice@corp.example" in server.search("(mail=alice@corp.example)")
+
+
 @pytest.mark.parametrize("suffix", ["dc=b,dc=example", "dc=company"])
 def test_another_suffix_works(suffix: str) -> None:
-    """The one sed line of the README is all it takes."""
+    """The access rules name the suffix, too."""
     with Slapd(suffix=suffix) as server:
         server.add_person("alice@corp.example")
         answer = search_as(

@@ -41,7 +41,6 @@ class Slapd:
         names: What the TLS certificate is for.
         configuration: ``conf`` (slapd.conf) or ``cnconfig`` (cn=config).
         bare: Load nothing of ``ldap-schema/`` and no entries (to try its README).
-        extra: More slapd.conf lines for the data base section (``conf`` only).
     """
 
     admin_password = "admin-secret"
@@ -55,13 +54,11 @@ class Slapd:
         names: tuple[str, ...] = LOOPBACK_NAMES,
         configuration: Literal["conf", "cnconfig"] = "conf",
         bare: bool = False,
-        extra: str = "",
     ) -> None:
         self.suffix = suffix
         self.names = names
         self.configuration = configuration
         self.bare = bare
-        self.extra = extra
         self.ldap_port = 0
         self.ldaps_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,8 +75,7 @@ class Slapd:
             self._start_on_free_ports()
             if self.configuration == "cnconfig" and not self.bare:
                 for name in ("indexes.ldif", "access.ldif"):
-                    external = ["-Q", "-Y", "EXTERNAL", "-H", self.ldapi_url]
-                    self._client("ldapmodify", *external, stdin=self.adapted(name))
+                    self.add(self.adapted(name), external=True)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -187,10 +183,14 @@ class Slapd:
 
     # --- content ---------------------------------------------------------------------------------
 
-    def add(self, ldif: str) -> None:
-        """Run ldapadd (or ldapmodify, for change records) as the administrator."""
+    def add(self, ldif: str, *, external: bool = False) -> None:
+        """Run ldapadd (or ldapmodify, for change records) as the administrator.
+
+        With *external* as the operating system's user over the Unix socket: for cn=config.
+        """
         program = "ldapmodify" if "changetype:" in ldif else "ldapadd"
-        self._client(program, *self._as_admin(), stdin=ldif)
+        who = ["-Q", "-Y", "EXTERNAL", "-H", self.ldapi_url] if external else self._as_admin()
+        self._client(program, *who, stdin=ldif)
 
     def delete(self, dn: str) -> None:
         """Remove one entry as the administrator."""
@@ -325,7 +325,6 @@ class Slapd:
                 "maxsize 268435456",
                 "dbnosync",
                 *[f"include {path}" for path in includes],
-                self.extra,
                 "",
             ]
         )
