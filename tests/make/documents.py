@@ -301,7 +301,7 @@ def command_problem(line: str) -> str:
         known |= {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
         if not isinstance(command, click.Group) or word.startswith("-"):
             break
-        command = command.commands.get(word)
+        command = command.get_command(click.Context(command), word)
         if command is None:
             return f"there is no command {' '.join(words[: position + 1])}"
     assert command is not None
