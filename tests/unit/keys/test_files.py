@@ -316,6 +316,16 @@ def test_removal_is_seen_without_restart(store: FilesKeystore, tmp_path: Path) -
     assert signers(store) == []
 
 
+def test_two_changes_within_one_tick_are_both_seen(store: FilesKeystore, tmp_path: Path) -> None:
+    """Coarse clocks of file systems hide the second change; a young time stamp proves nothing."""
+    tick = (NOW + DAY).timestamp()
+    os.utime(tmp_path, (tick, tick))
+    assert signers(store) == []
+    FilesKeystore(tmp_path, KEK).add(material(ALICE))
+    os.utime(tmp_path, (tick, tick))
+    assert signers(store) == [ALICE.certificate]
+
+
 def test_unchanged_directory_is_not_read_again(store: FilesKeystore, tmp_path: Path) -> None:
     """A look-up costs one stat once the directory has settled."""
     path = the_file(tmp_path, store.add(material(ALICE)))
