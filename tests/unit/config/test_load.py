@@ -123,6 +123,27 @@ def test_origin_of_every_written_key_is_known(write: Callable[..., Path]) -> Non
     assert ("gateway", "strict") not in origins
 
 
+def test_replaced_list_leaves_no_origin_behind(write: Callable[..., Path]) -> None:
+    """What the main file said about it no longer holds."""
+    text = write().read_text().replace('["192.0.2.10"]', '["192.0.2.10", "192.0.2.11"]')
+    path = write(text, **{"10-x": '[listener.relay]\npeers = ["192.0.2.12"]\n'})
+    origins = load_with_origins(path).origins
+    assert origins[("listener", "relay", "peers", 0)].endswith("10-x.toml:2")
+    assert ("listener", "relay", "peers", 1) not in origins
+
+
+def test_replaced_secret_has_one_source(write: Callable[..., Path]) -> None:
+    """A drop-in that moves a secret must not leave two places for it."""
+    bind = (
+        '[[directory]]\nname = "staff"\nbind = { dn = "cn=x", password = { %s = "SMIMEGW_X" } }\n'
+    )
+    path = write(**{"10-x": bind % "env", "20-x": bind % "credential"})
+    (directory,) = load(path, check_files=False).directory
+    assert isinstance(directory, LDAPDirectory)
+    assert directory.bind is not None
+    assert directory.bind.password == Secret("credential", "SMIMEGW_X")
+
+
 def test_secret_shows_its_place_never_itself(tmp_path: Path) -> None:
     """repr and str stand in logs and tracebacks."""
     (tmp_path / "password").write_text("hunter2\n")
