@@ -428,6 +428,24 @@ def test_refused_recipients_are_no_protocol_errors() -> None:
     run(test())
 
 
+def test_rest_of_a_refused_group_is_no_protocol_error() -> None:
+    """MAIL refused, ten RCPT and DATA pipelined behind it: the session is kept (RFC 2920, 3.1)."""
+
+    async def test() -> None:
+        reception = FakeReception(mail=lambda path: Reply(452, "4.3.1", "disk full"))
+        async with place(reception) as here:
+            client = await here.greeted()
+            await client.send(
+                b"MAIL FROM:<a@corp.example>\r\n"
+                + b"RCPT TO:<b@partner.example>\r\n" * 10
+                + b"DATA\r\nRSET\r\n"
+            )
+            codes = [reply[:3] for reply in await client.replies(13)]
+            assert codes == ["452", *["503"] * 11, "250"]
+
+    run(test())
+
+
 def test_commands_without_mail_end_the_session() -> None:
     """A session that never mails is not kept for ever."""
 

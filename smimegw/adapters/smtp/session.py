@@ -22,8 +22,6 @@ from smimegw.smtp.extensions import size_to_offer
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Outcome, Recipient, ReversePath
 
-_NO_HELLO = (503, "5.5.1", "EHLO first")
-_NO_TRANSACTION = (503, "5.5.1", "MAIL first")
 _BARE_POSTMASTER = re.compile(rb"\ATO: *<postmaster>", re.IGNORECASE)
 _MAIL_WITH_DSN = frozenset({"RET", "ENVID"})  # RFC 3461, 4
 _RCPT_WITH_DSN = frozenset({"NOTIFY", "ORCPT"})
@@ -50,13 +48,14 @@ class Session(Dialogue):
             door=door,
             loop=loop,
         )
+        self._mail_refused = False
         self.commands |= {b"MAIL": self._mail_from, b"RCPT": self._rcpt_to, b"DATA": self._data}
 
     # --- the transaction -------------------------------------------------------------------------
 
     async def _mail_from(self, argument: bytes) -> None:
         if not self._client.helo:
-            raise CommandError(*_NO_HELLO)
+            raise CommandError(503, "5.5.1", "EHLO first")
         if self._mail is not None:
             raise CommandError(503, "5.5.1", "a transaction is already open")
         if self._settings.auth and self._client.login is None:
@@ -64,10 +63,12 @@ class Session(Dialogue):
         parsed = parse_mail(argument, self._limits)
         self._refuse_what_was_not_offered(parsed, _MAIL_WITH_DSN)
         if (parsed.size or 0) > size_to_offer(self._client.offered, self._limits):
+            self._mail_refused = True
             await self.reply(TOO_LARGE)  # RFC 1870, 6.1
             return
         path = ReversePath(mailbox=parsed.mailbox, parameters=parsed.parameters)
         reply, incoming = await self._reception.begin(self._info(), path)
+        self._mail_refused = incoming is None
         if incoming is not None:
             self._mail = OpenMail(incoming, smtputf8=parsed.parameter("SMTPUTF8") is not None)
             self._since_mail = 0
@@ -75,7 +76,8 @@ class Session(Dialogue):
 
     async def _rcpt_to(self, argument: bytes) -> None:
         if self._mail is None:
-            raise CommandError(*_NO_TRANSACTION)
+            await self._out_of_order()
+            return
         self._since_mail = 0
         parsed = parse_rcpt(self._with_domain(argument), self._limits)
         self._refuse_what_was_not_offered(parsed, _RCPT_WITH_DSN)
@@ -92,6 +94,13 @@ class Session(Dialogue):
         if reply.is_positive:
             self._mail.accepted += 1
         await self._own_reply(reply)
+
+    async def _out_of_order(self) -> None:
+        error = CommandError(503, "5.5.1", "MAIL first")
+        if not self._mail_refused:
+            raise error
+        # The rest of a pipelined group whose MAIL we refused: not the client's mistake.
+        await self.reply(Reply(error.code, error.enhanced, str(error)))
 
     def _with_domain(self, argument: bytes) -> bytes:
         # RFC 5321, 4.5.1: postmaster without a domain must be taken by every server.
@@ -119,15 +128,18 @@ class Session(Dialogue):
     async def _data(self, argument: bytes) -> None:
         no_argument(argument)
         if self._mail is None:
-            raise CommandError(*_NO_TRANSACTION)
+            await self._out_of_order()
+            return
         if not self._mail.accepted:
-            if self._mail.tried and not self._settings.lmtp:  # RFC 2033, 4.2 wants 503
-                raise CommandError(554, "5.5.1", "no valid recipients")
-            raise CommandError(503, "5.5.1", "RCPT first")
+            if not self._mail.tried:
+                raise CommandError(503, "5.5.1", "RCPT first")
+            code = 503 if self._settings.lmtp else 554  # RFC 2033, 4.2
+            await self.reply(Reply(code, "5.5.1", "no valid recipients"))
+            return
         await self.reply(Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
-        reader = await self._read_content()
+        content = _content(await self._read_content(), self._limits)
         self._finishing_lmtp = self._settings.lmtp
-        outcome = await self._outcome(reader, self._mail)
+        outcome = await self._outcome(content, self._mail)
         accepted, self._mail, self._finishing_lmtp = self._mail.accepted, None, False
         self._client.upstream_id = ""
         await self._tell(outcome, accepted)
@@ -149,19 +161,13 @@ class Session(Dialogue):
         self.give_back(reader.leftover)
         return reader
 
-    async def _outcome(self, reader: ContentReader, mail: OpenMail) -> Outcome:
-        refusal = reader.violation
-        if refusal is None:
-            try:
-                entity = Entity.parse(reader.result(), self._limits)
-            except LimitError:
-                refusal = Reply(552, "5.3.4", "header section too large")
-            else:
-                if self.gone:
-                    raise ClientGoneError
-                return await self._finish(mail.incoming, entity)
-        await mail.incoming.abandon()
-        return Outcome.same_for_all(refusal, mail.accepted)
+    async def _outcome(self, content: Entity | Reply, mail: OpenMail) -> Outcome:
+        if isinstance(content, Reply):
+            await mail.incoming.abandon()
+            return Outcome.same_for_all(content, mail.accepted)
+        if self.gone:
+            raise ClientGoneError
+        return await self._finish(mail.incoming, content)
 
     async def _finish(self, incoming: IncomingTransaction, entity: Entity) -> Outcome:
         """Let the pipeline work; a client that goes away meanwhile ends that."""
@@ -186,3 +192,13 @@ class Session(Dialogue):
             replies = (outcome.reply,) * accepted
         for reply in replies:
             await self.reply(reply)
+
+
+def _content(reader: ContentReader, limits: Limits) -> Entity | Reply:
+    """What was received, or the reply that refuses it; the reader's copy can go then."""
+    if reader.violation is not None:
+        return reader.violation
+    try:
+        return Entity.parse(reader.result(), limits)
+    except LimitError:
+        return Reply(552, "5.3.4", "header section too large")
