@@ -1,0 +1,190 @@
+"""`smimegw explain` and `smimegw directory find` say what the live way would do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from smimegw.adapters.database import publisher
+from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.keys.containers import read_key_material
+from smimegw.adapters.keys.files import FilesKeystore
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.addresses import Mailbox
+from smimegw.cli.main import main
+from tests.fakes.company import POLICY, Company, message
+from tests.fakes.pki import NOW, PAST, Issued, make_ca
+
+ALICE = "alice@ours.example"
+BOB = "bob@partner.example"
+
+CONFIGURATION = """version = 1
+[gateway]
+hostname = "gw.ours.example"
+internal_domains = ["ours.example"]
+state_directory = "{place}"
+[listener.relay]
+address = "127.0.0.1:0"
+peers = ["127.0.0.1"]
+[next_hop.out]
+address = "127.0.0.1:9"
+[trust]
+anchors = ["{place}/ca.pem"]
+[keystore]
+key_encryption_key = {{ file = "{place}/kek" }}
+[policies]
+path = "{place}/policies"
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A state directory with a CA that is trusted, a policy and alice's key."""
+    ca = make_ca("Explain CA")
+    (tmp_path / "ca.pem").write_bytes(ca.pem)
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "p.toml").write_text(POLICY)
+    key = KeyEncryptionKey.generate()
+    (tmp_path / "kek").write_bytes(key.export())
+    (tmp_path / "smimegw.toml").write_text(CONFIGURATION.format(place=tmp_path))
+    engine = open_database(tmp_path / "smimegw.db")
+    publisher.publish_authority(engine, ca.certificate.der, now=NOW)
+    publisher.publish_crl(engine, ca.crl())
+    engine.dispose()
+    keystore = FilesKeystore(tmp_path / "keys", key)
+    keystore.prepare()
+    alice = ca.issue(ALICE)
+    keystore.add(read_key_material(alice.key_pem + alice.pem))
+    return tmp_path
+
+
+@pytest.fixture
+def publish(place: Path) -> Callable[..., Issued]:
+    """Publish a certificate in the embedded directory."""
+
+    def publish(address: str, **options: object) -> Issued:
+        issued = make_ca("Explain CA").issue(address, **options)  # type: ignore[arg-type]
+        engine = open_database(place / "smimegw.db")
+        publisher.publish_certificate(
+            engine, Mailbox.parse(address), issued.certificate.der, now=NOW
+        )
+        engine.dispose()
+        return issued
+
+    return publish
+
+
+def call(place: Path, *arguments: str, stdin: bytes = b"") -> Result:
+    config = ["-c", str(place / "smimegw.toml")]
+    return CliRunner().invoke(main, [*arguments, *config], input=stdin)
+
+
+def explained(place: Path, *to: str) -> tuple[int, dict[str, dict[str, str]]]:
+    options = [part for address in to for part in ("--to", address)]
+    result = call(place, "explain", "--from", ALICE, *options, "--json")
+    values = json.loads(result.stdout)
+    return result.exit_code, {entry["address"]: entry for entry in values["recipients"]}
+
+
+def test_explain_says_what_the_live_way_does(place: Path, publish: Callable[..., Issued]) -> None:
+    """The same decision and the same reply for every recipient."""
+    bob = publish(BOB)
+    publish("eva@partner.example", not_after=PAST)
+    company = Company()
+    company.user(ALICE)
+    company.world.directory.publish(BOB, company.ca.issue(BOB).certificate)
+    company.world.directory.publish(
+        "eva@partner.example",
+        company.ca.issue("eva@partner.example", not_after=PAST).certificate,
+    )
+    people = (BOB, "eva@partner.example", "none@partner.example", "x@else.example")
+    _, rows = explained(place, *people)
+    for address in people:
+        outcome = company.send("relay", [address], message(ALICE, address))
+        said, real = rows[address]["reply"], str(outcome.reply)
+        assert said == real or (said, real[:12]) == ("250 2.0.0 OK", "250 2.0.0 OK")
+    assert rows[BOB]["used"] == [bob.certificate.fingerprint]
+
+
+def test_explain_names_certificates_that_are_not_used_and_why(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """Expired and good: the reader sees both."""
+    old = publish(BOB, not_after=PAST)
+    publish(BOB, key="p256")
+    result = call(place, "explain", "--from", ALICE, "--to", BOB)
+    assert result.exit_code == 0
+    assert old.certificate.fingerprint[:19] in result.stdout
+    assert "not used: expired" in result.stdout
+
+
+def test_explain_exits_1_when_mail_would_be_refused(place: Path) -> None:
+    """A script can ask (exit codes)."""
+    code, rows = explained(place, "none@partner.example")
+    assert code == 1
+    assert rows["none@partner.example"]["refusal"] == "R-01"
+
+
+def test_explain_exits_4_when_the_keystore_is_locked(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """Deferred is neither yes nor no."""
+    publish(BOB)
+    (place / "kek").write_bytes(KeyEncryptionKey.generate().export())
+    assert explained(place, BOB)[0] == 4
+
+
+def test_explain_reads_a_message_from_standard_input(place: Path) -> None:
+    """Recipients and sender come from its own fields."""
+    content = message(ALICE, "x@else.example")
+    result = call(place, "explain", "-", stdin=content)
+    assert "<x@else.example>  ->  NONE" in result.stdout
+
+
+def test_explain_of_inbound_mail_names_its_layers(place: Path) -> None:
+    """Mail from others is explained as inbound."""
+    result = call(place, "explain", "-", stdin=message(BOB, ALICE))
+    assert "Direction  inbound" in result.stdout
+    assert "none: not S/MIME" in result.stdout
+
+
+def test_explain_without_anything_says_what_to_give(place: Path) -> None:
+    """Usage errors exit with 2."""
+    result = call(place, "explain")
+    assert result.exit_code == 2
+    assert "give a message file, or --from ADDRESS and --to ADDRESS" in result.stderr
+
+
+def test_explain_writes_nothing(place: Path, publish: Callable[..., Issued]) -> None:
+    """Nothing is sent, stored or learned."""
+    publish(BOB)
+    explained(place, BOB)
+    assert not (place / "decisions.jsonl").exists()
+
+
+def test_directory_find_judges_every_certificate(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """The same judgement as for mail."""
+    publish(BOB)
+    result = call(place, "directory", "find", BOB, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["answer"] == "usable"
+
+
+def test_directory_find_exits_1_for_nobody(place: Path) -> None:
+    """The answer is no."""
+    assert call(place, "directory", "find", "none@partner.example").exit_code == 1
+
+
+def test_damaged_database_is_named(place: Path) -> None:
+    """The administrator learns which file and what to do."""
+    shutil.copyfile(place / "kek", place / "smimegw.db")
+    result = call(place, "directory", "find", BOB)
+    assert result.exit_code in {2, 4}
+    assert str(place / "smimegw.db") in result.stderr
