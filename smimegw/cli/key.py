@@ -37,6 +37,11 @@ def generate_kek(file: Path) -> None:
 
     Every private key in the keystore is encrypted under it.  Keep a copy in a safe place, apart
     from backups of the keystore: without it no key can ever be opened again.
+
+    \b
+    Examples:
+      smimegw key generate-kek /etc/smimegw/kek
+      smimegw key generate-kek ./kek
     """
     new = KeyEncryptionKey.generate()
     try:
@@ -79,6 +84,11 @@ def import_(
     """Import a private key with its certificates from FILE (PKCS #12 or PEM).
 
     A running gateway uses it at once.
+
+    \b
+    Examples:
+      smimegw key import alice.p12 --password-file pass.txt
+      smimegw key import key.pem --certificate alice.pem --address alice@corp.example
     """
     store = open_keystore(config, keystore_path, kek_file)
     mailboxes = tuple(Mailbox.parse(address) for address in addresses)
@@ -94,7 +104,13 @@ def import_(
 def list_(
     as_json: bool, config: Path | None, keystore_path: Path | None, kek_file: Path | None
 ) -> Exit:
-    """List the keys, newest first."""
+    """List the keys, newest first.
+
+    \b
+    Examples:
+      smimegw key list
+      smimegw key list --json
+    """
     store = open_keystore(config, keystore_path, kek_file)
     for item in store.objects():
         if as_json:
@@ -123,7 +139,13 @@ def show(
     keystore_path: Path | None,
     kek_file: Path | None,
 ) -> Exit:
-    """Show the keys of ADDRESS, or the one whose ID begins like that.  Never shows the key."""
+    """Show the keys of ADDRESS, or the one whose ID begins like that.  Never shows the key.
+
+    \b
+    Examples:
+      smimegw key show alice@corp.example
+      smimegw key show 9f2c01ab77de --json
+    """
     found = _find(open_keystore(config, keystore_path, kek_file).objects(), which)
     for item in found:
         if as_json:
@@ -143,7 +165,13 @@ def show(
 def remove(
     which: str, yes: bool, config: Path | None, keystore_path: Path | None, kek_file: Path | None
 ) -> None:
-    """Delete the key whose ID begins like that; mail encrypted to it stays unreadable."""
+    """Delete the key whose ID begins like that; mail encrypted to it stays unreadable.
+
+    \b
+    Examples:
+      smimegw key remove 9f2c01ab77de
+      smimegw key remove 9f2c01ab77de --yes
+    """
     store = open_keystore(config, keystore_path, kek_file)
     found = [item for item in store.objects() if item.identifier.startswith(which.lower())]
     if len(found) != 1 or len(which) < _SHORT:

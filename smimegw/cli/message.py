@@ -104,7 +104,13 @@ def sign(
     pss: bool,
     output: str,
 ) -> None:
-    """Sign FILE with --key, or with the configured keystore's key of the From address."""
+    """Sign FILE with --key, or with the configured keystore's key of the From address.
+
+    \b
+    Examples:
+      smimegw message sign note.eml --key alice.p12 --password-file pass.txt -o signed.eml
+      smimegw message sign - --from alice@corp.example --opaque
+    """
     content = read_message(file)
     if key_file is not None:
         material = read_key_file(key_file, password_file, certificate)
@@ -158,6 +164,11 @@ def encrypt(
     """Encrypt FILE for the owners of certificates that --trust (or the configuration) vouches for.
 
     Further certificates in a --to-cert file are used to find its path.
+
+    \b
+    Examples:
+      smimegw message encrypt note.eml --to-cert bob.pem --trust ca.pem -o secret.eml
+      smimegw message encrypt - --to-cert bob.pem --to-cert eva.pem --cipher aes-256-gcm --oaep
     """
     content = read_message(file)
     evidence = evidence_of(trust, crl, config)
@@ -199,6 +210,11 @@ def decrypt(
     """Decrypt FILE with --key, or with the configured keystore's keys of --for.
 
     What comes out may be signed; decrypting proves nothing about who wrote it.
+
+    \b
+    Examples:
+      smimegw message decrypt secret.eml --key bob.p12 --password-file pass.txt
+      smimegw message decrypt - --for alice@corp.example -o note.eml
     """
     content = read_message(file)
     layer = _layer(content)
@@ -251,6 +267,11 @@ def verify(
     """Say whether FILE is signed by who it says it is from.
 
     Exit code 0: yes. 1: no. 4: cannot tell now (revocation unknown).
+
+    \b
+    Examples:
+      smimegw message verify signed.eml --trust ca.pem --crl ca.crl
+      smimegw message verify - --json
     """
     report = judge(read_message(file), evidence_of(trust, crl, config))
     if as_json:
@@ -271,6 +292,11 @@ def inspect(file: str, as_json: bool) -> None:
     """Show the S/MIME layers of FILE, their algorithms, recipients and signers.
 
     Needs no key; says nothing about whether a signature is good.
+
+    \b
+    Examples:
+      smimegw message inspect mail.eml
+      smimegw message inspect - --json
     """
     layers = describe(read_message(file))
     for description in layers:
