@@ -24,6 +24,8 @@ from typing import Any, Literal, Self
 from tests.peers.ports import ProcessGroup, free_port, wait_for_greeting, wait_until
 from tests.peers.tls import TLSFiles, make_tls
 
+Filter = tuple[Literal["smtp", "lmtp"], int]
+
 _SYSTEM = Path("/etc/postfix")
 
 
@@ -41,6 +43,7 @@ class Postfix:
         relayhost: Port of a smarthost for every other domain.
         outbound: Port of an SMTP server for each other domain (goes before *relayhost*).
         content_filter: Protocol and port of a filter in front of the queue's delivery.
+        submission_filter: Another one for what comes by `submission_port`.
         sasl_port: Dovecot's authentication service.
         settings: More lines for main.cf.
     """
@@ -52,7 +55,8 @@ class Postfix:
         deliver_to: int | None = None,
         relayhost: int | None = None,
         outbound: Mapping[str, int] | None = None,
-        content_filter: tuple[Literal["smtp", "lmtp"], int] | None = None,
+        content_filter: Filter | None = None,
+        submission_filter: Filter | None = None,
         sasl_port: int | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
@@ -61,6 +65,7 @@ class Postfix:
         self.relayhost = relayhost
         self.outbound = dict(outbound or {})
         self.content_filter = content_filter
+        self.submission_filter = submission_filter
         self.sasl_port = sasl_port
         self.settings = dict(settings or {})
         self.smtp_port = free_port()
@@ -233,11 +238,11 @@ class Postfix:
 
     def _master(self) -> str:
         # An empty line inside an entry would end its options.
-        through = []
-        if self.content_filter is not None:
-            protocol, port = self.content_filter
-            through = [f"-o content_filter=filter-{protocol}:[127.0.0.1]:{port}"]
-        submission = ["-o smtpd_tls_security_level=encrypt", *through]
+        through = _filter_option(self.content_filter)
+        submission = [
+            "-o smtpd_tls_security_level=encrypt",
+            *_filter_option(self.submission_filter or self.content_filter),
+        ]
         if self.sasl_port:
             submission += [
                 "-o smtpd_sasl_auth_enable=yes",
@@ -305,6 +310,10 @@ anvil unix - - n - 1 anvil
 scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
+
+
+def _filter_option(target: Filter | None) -> list[str]:
+    return [f"-o content_filter=filter-{target[0]}:[127.0.0.1]:{target[1]}"] if target else []
 
 
 def _daemons() -> Path:
