@@ -1,4 +1,4 @@
-"""The cache and the chain: when an old answer may be used, and when an error must stay one."""
+"""The cache: when an old answer may be used, and when an error must stay one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ import pytest
 
 from smimegw.adapters.chain.answers import DEFAULT_TIMES, CacheTimes
 from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
-from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError
-from smimegw.ports import FoundCertificate
 from smimegw.x509.certificate import Certificate
+from tests.fakes.directory import BOB, FakeDirectory
 from tests.fakes.pki import make_ca
 
 T = TypeVar("T")
-BOB = Mailbox.parse("bob@corp.example")
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -28,48 +26,6 @@ DAY = 24 * HOUR
 def certificate(number: int = 0) -> Certificate:
     ca = make_ca("Cache CA")
     return ca.issue("bob@corp.example", key="p256", slot=f"cache-{number}").certificate
-
-
-class FakeDirectory:
-    """A directory whose content and troubles a test sets; counts the questions."""
-
-    def __init__(self, *certificates: Certificate, name: str = "fake:one") -> None:
-        self.content: dict[str, tuple[Certificate, ...]] = {BOB.key: certificates}
-        self.down = False
-        self.questions = 0
-        self.flushed: list[Mailbox | None] = []
-        self.gate: asyncio.Event | None = None
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    async def find(self, mailbox: Mailbox) -> tuple[FoundCertificate, ...]:
-        self.questions += 1
-        found = self.content.get(mailbox.key, ())
-        if self.gate:
-            await self.gate.wait()
-        if self.down:
-            raise DirectoryError("down", server=self._name)
-        return tuple(
-            FoundCertificate(certificate=item, source=self._name, owner="o") for item in found
-        )
-
-    async def flush(self, mailbox: Mailbox | None = None) -> None:
-        self.flushed.append(mailbox)
-
-    async def authorities(self, subject_der: bytes) -> tuple[Certificate, ...]:
-        self.questions += 1
-        if self.down:
-            raise DirectoryError("down", server=self._name)
-        return self.content[BOB.key]
-
-    async def crls(self, issuer_der: bytes) -> tuple[bytes, ...]:
-        self.questions += 1
-        if self.down:
-            raise DirectoryError("down", server=self._name)
-        return (self._name.encode(),)
 
 
 class Hands:
@@ -358,66 +314,3 @@ def test_a_crl_is_kept_while_the_directory_is_down() -> None:
     directory.down = True
     hands.at += HOUR
     assert run(lambda: cache.crls(b"issuer")) == (b"fake:one",)
-
-
-# --- the chain -----------------------------------------------------------------------------------
-
-
-def test_the_first_directory_with_a_certificate_decides() -> None:
-    """The order of the configuration is the order of belief (T-30)."""
-    first, second = FakeDirectory(certificate(0)), FakeDirectory(certificate(1))
-    (found,) = run(lambda: ChainDirectory([first, second]).find(BOB))
-    assert found.certificate == certificate(0)
-    assert second.questions == 0
-
-
-def test_the_next_directory_is_asked_when_the_first_has_none() -> None:
-    """Absent in one is not absent in all."""
-    chain = ChainDirectory([FakeDirectory(), FakeDirectory(certificate(1))])
-    (found,) = run(lambda: chain.find(BOB))
-    assert found.certificate == certificate(1)
-
-
-def test_a_first_directory_that_is_down_is_an_error() -> None:
-    """Whom the first would have named is unknown, so a later one may not answer for it (R-06)."""
-    first = FakeDirectory()
-    first.down = True
-    with pytest.raises(DirectoryError):
-        run(lambda: ChainDirectory([first, FakeDirectory(certificate())]).find(BOB))
-
-
-def test_a_later_directory_that_is_down_is_an_error_when_it_is_needed() -> None:
-    """Unknown is never "none" (R-06)."""
-    second = FakeDirectory()
-    second.down = True
-    with pytest.raises(DirectoryError):
-        run(lambda: ChainDirectory([FakeDirectory(), second]).find(BOB))
-
-
-def test_a_later_directory_that_is_down_does_not_matter_when_an_earlier_one_answers() -> None:
-    """It would not have been asked (R-06)."""
-    second = FakeDirectory()
-    second.down = True
-    found = run(lambda: ChainDirectory([FakeDirectory(certificate()), second]).find(BOB))
-    assert len(found) == 1
-
-
-def test_a_flush_reaches_every_directory() -> None:
-    """One command flushes the whole chain."""
-    directories = [FakeDirectory(), FakeDirectory()]
-    run(lambda: ChainDirectory(directories).flush(BOB))
-    assert [directory.flushed for directory in directories] == [[BOB], [BOB]]
-
-
-def test_revocation_lists_of_all_directories_come_together() -> None:
-    """More lists can only make a judgement better: each is verified before use."""
-    chain = ChainAuthorities([FakeDirectory(name="fake:one"), FakeDirectory(name="fake:two")])
-    assert run(lambda: chain.crls(b"issuer")) == (b"fake:one", b"fake:two")
-
-
-def test_revocation_lists_of_one_directory_do_while_the_other_is_down() -> None:
-    """What is there is enough or it is not; the judgement decides."""
-    down = FakeDirectory()
-    down.down = True
-    chain = ChainAuthorities([down, FakeDirectory(name="fake:two")])
-    assert run(lambda: chain.crls(b"issuer")) == (b"fake:two",)

@@ -24,11 +24,11 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import quote
 
+from tests.peers.slapd_configuration import cn_config, slapd_conf
 from tests.peers.tls import LOOPBACK_NAMES, make_tls
 
 PROJECT = Path(__file__).resolve().parents[2]
 LDAP_SCHEMA = PROJECT / "ldap-schema"
-_SYSTEM_SCHEMA = Path("/etc/ldap/schema")
 _SAMPLE_SUFFIX = "dc=corp,dc=example"
 _START_SECONDS = 20.0
 
@@ -265,9 +265,9 @@ class Slapd:
         if self.configuration == "conf":
             for name in ("access.conf", "indexes.conf", "smimegw.schema"):
                 (self.directory / name).write_text(self.adapted(name))
-            (self.directory / "slapd.conf").write_text(self._slapd_conf())
+            (self.directory / "slapd.conf").write_text(slapd_conf(self))
         else:
-            self._load("0", self._cn_config())
+            self._load("0", cn_config(self))
         if not self.bare:
             self._load(None, self._entries())
         if os.geteuid() == 0:
@@ -297,87 +297,6 @@ class Slapd:
             password = locked.get(dn[1], "") if dn else ""
             entries.append(entry.replace("{CRYPT}*", password))
         return "\n\n".join(entries)
-
-    def _slapd_conf(self) -> str:
-        own = self.directory
-        schemas = [_SYSTEM_SCHEMA / f"{n}.schema" for n in ("core", "cosine", "inetorgperson")]
-        includes = [own / "access.conf", own / "indexes.conf"]
-        if self.bare:
-            includes = []
-        else:
-            schemas.append(own / "smimegw.schema")
-        return "\n".join(
-            [
-                *[f"include {path}" for path in schemas],
-                "modulepath /usr/lib/ldap",
-                "moduleload back_mdb",
-                f"pidfile {own}/slapd.pid",
-                f"TLSCACertificateFile {own}/tls/ca.pem",
-                f"TLSCertificateFile {own}/tls/server.pem",
-                f"TLSCertificateKeyFile {own}/tls/server.key",
-                "threads 2",
-                "sockbuf_max_incoming_auth 67108864",  # revocation lists are long
-                "database mdb",
-                f'suffix "{self.suffix}"',
-                f'rootdn "{self.admin_dn}"',
-                f"rootpw {self.admin_password}",
-                f"directory {own}/db",
-                "maxsize 268435456",
-                "dbnosync",
-                *[f"include {path}" for path in includes],
-                "",
-            ]
-        )
-
-    def _cn_config(self) -> str:
-        own = self.directory
-        superuser = (
-            f"gidNumber={os.getegid()}+uidNumber={os.geteuid()},cn=peercred,cn=external,cn=auth"
-        )
-        schemas = "\n".join(
-            f"include: file://{_SYSTEM_SCHEMA}/{n}.ldif"
-            for n in ("core", "cosine", "inetorgperson")
-        )
-        ours = "" if self.bare else self.adapted("smimegw.ldif")
-        return f"""\
-dn: cn=config
-objectClass: olcGlobal
-cn: config
-olcThreads: 2
-olcTLSCACertificateFile: {own}/tls/ca.pem
-olcTLSCertificateFile: {own}/tls/server.pem
-olcTLSCertificateKeyFile: {own}/tls/server.key
-olcSockbufMaxIncomingAuth: 67108864
-
-dn: cn=module,cn=config
-objectClass: olcModuleList
-cn: module
-olcModulePath: /usr/lib/ldap
-olcModuleLoad: back_mdb
-
-dn: cn=schema,cn=config
-objectClass: olcSchemaConfig
-cn: schema
-
-{schemas}
-
-{ours}
-dn: olcDatabase=config,cn=config
-objectClass: olcDatabaseConfig
-olcDatabase: config
-olcAccess: to * by dn.exact={superuser} manage by * none
-
-dn: olcDatabase=mdb,cn=config
-objectClass: olcDatabaseConfig
-objectClass: olcMdbConfig
-olcDatabase: mdb
-olcSuffix: {self.suffix}
-olcRootDN: {self.admin_dn}
-olcRootPW: {self.admin_password}
-olcDbDirectory: {own}/db
-olcDbMaxSize: 268435456
-olcDbNoSync: TRUE
-"""
 
     def _start_on_free_ports(self) -> None:
         for attempt in range(5):
