@@ -234,7 +234,8 @@ class Connection(SMTP):
         streams = cast("Any", self)
         streams._reader._transport = secured
         streams._writer._transport = secured
-        streams._replace_writer(self._writer)
+        streams._transport = secured
+        streams._over_ssl = True
 
 
 def _printable(text: str) -> str:

@@ -77,7 +77,7 @@ class SinkSession:
                 self._recipients.append(text[8:])
             elif verb == "STARTTLS" and self.sink.tls is not None:
                 await self.writer.start_tls(self.sink.tls)
-                # QUIRK 2026-11 CPython before 3.12: the reader keeps the old transport.
+                # QUIRK 2026-11 CPython 3.11-3.13: the reader keeps the old transport.
                 self.reader._transport = self.writer.transport  # type: ignore[attr-defined]
         return bool(reply)
 

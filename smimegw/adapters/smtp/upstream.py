@@ -127,7 +127,7 @@ class Upstream:
             raise NextHopError(
                 f"TLS with next hop {self.server}: {reason}", server=self.server
             ) from exc
-        # QUIRK 2026-11 CPython before 3.12: start_tls leaves the reader with the old transport.
+        # QUIRK 2026-11 CPython 3.11-3.13: start_tls leaves the reader with the old transport.
         self._reader._transport = self._writer.transport  # type: ignore[attr-defined]
         self.client.tls_started()
 
