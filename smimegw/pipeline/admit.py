@@ -208,6 +208,7 @@ class Incoming:
                 tx, self._policy, self._ports, self._settings, probe, self._trace(tx)
             )
         except RecordError as exc:
+            self._ports.events.emit("record.error", txn=self._id, text=str(exc), code="R-20")
             raise Refusal("R-20") from exc
         except DirectoryError as exc:
             raise Refusal("R-06") from exc

@@ -10,7 +10,7 @@ from datetime import datetime
 from smimegw.addresses import Mailbox
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import CertificateError, DirectoryError, KeystoreError
-from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import SigningAnswer
 from smimegw.ports import FoundCertificate, Ports
 from smimegw.x509.certificate import Certificate
@@ -126,7 +126,6 @@ async def evidence_for(
     settings: Settings,
     *,
     intermediates: Sequence[Certificate] = (),
-    crls: Sequence[bytes] = (),
 ) -> GatheredEvidence:
     """Follow the issuers of *certificates* upwards and collect CA certificates and CRLs.
 
@@ -135,7 +134,7 @@ async def evidence_for(
     material = settings.trust
     known = [*material.anchors, *material.intermediates, *intermediates]
     added: list[Certificate] = []
-    lists = [*material.crls, *crls]
+    lists = list(material.crls)
     wanted = {certificate.issuer_der for certificate in certificates}
     asked: set[bytes] = set()
     troubles: list[str] = []
@@ -153,14 +152,36 @@ async def evidence_for(
                 troubles.append(trouble)
             above = [c for c in (*known, *issuers) if c.subject_der == name]
             wanted.update(c.issuer_der for c in above)
-    evidence = Evidence(
+    evidence = _evidence(material, [*intermediates, *added], lists)
+    return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(troubles)))
+
+
+def _evidence(
+    material: TrustMaterial, intermediates: Sequence[Certificate], crls: Sequence[bytes]
+) -> Evidence:
+    return Evidence(
         trust_anchors=material.anchors,
-        intermediates=tuple(dict.fromkeys([*material.intermediates, *intermediates, *added])),
-        crls=tuple(dict.fromkeys(lists)),
+        intermediates=tuple(dict.fromkeys([*material.intermediates, *intermediates])),
+        crls=tuple(dict.fromkeys(crls)),
         require_revocation=material.require_revocation,
         crl_grace_seconds=material.crl_grace_seconds,
     )
-    return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(troubles)))
+
+
+async def signer_evidence(
+    certificates: Sequence[Certificate], ports: Ports, settings: Settings
+) -> GatheredEvidence:
+    """What is known of the issuers of an inbound message's signers; never raises, never hangs."""
+    try:
+        async with asyncio.timeout(settings.limits.lookup_seconds):
+            gathered = await evidence_for(certificates, ports, settings)
+    except TimeoutError:
+        configured = _evidence(settings.trust, (), settings.trust.crls)
+        gathered = GatheredEvidence(evidence=configured, trouble="no answer in time")
+    if gathered.trouble:
+        source = ports.directory.name
+        ports.events.emit("directory.error", source=source, text=gathered.trouble)
+    return gathered
 
 
 async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tuple[bytes, ...], str]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from smimegw.cms.keys import SigningCredential
+from smimegw.errors import LimitError, MIMEError
 from smimegw.mime.build import SignedForm, split_for_protection
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
@@ -91,11 +92,15 @@ def _sign(
     if credential is None:
         raise ValueError("signing was decided without a credential")
     treatment = group.treatment
-    sign = sign_opaque if treatment.form is SignedForm.OPAQUE else sign_clear
     # A scheme is a choice for RSA keys only; others have one of their own.
     is_rsa = isinstance(credential.certificate.public_key, RSAPublicKey)
     scheme = treatment.scheme if is_rsa else None
-    return sign(entity, credential, now=now, digest=treatment.digest, scheme=scheme)
+    if treatment.form is SignedForm.CLEAR:
+        try:
+            return sign_clear(entity, credential, now=now, digest=treatment.digest, scheme=scheme)
+        except (MIMEError, LimitError):
+            pass  # relays would change it, we cannot: it travels wrapped (cases L11)
+    return sign_opaque(entity, credential, now=now, digest=treatment.digest, scheme=scheme)
 
 
 def _outgoing(original: Original) -> HeaderSection:

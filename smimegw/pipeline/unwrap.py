@@ -11,6 +11,7 @@ from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.pipeline import gather
 from smimegw.pipeline.facts import originator, sender
+from smimegw.pipeline.gather import GatheredEvidence
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports
 from smimegw.smime.decrypt import decrypt
@@ -112,7 +113,9 @@ class Peeler:
         author, on_behalf = originator(header), sender(header)
         if header.all("sender") and on_behalf is None:
             author = None  # a malformed Sender leaves open who it is from
-        gathered = await gather.evidence_for(layer.signer_certificates, self._ports, self._settings)
+        gathered = await gather.signer_evidence(
+            layer.signer_certificates, self._ports, self._settings
+        )
         try:
             verified = await self._ports.workers.run(
                 verify,
@@ -126,7 +129,7 @@ class Peeler:
                 and self._settings.compares_local_part(author.mailbox),
             )
         except VerificationError as exc:
-            report = report_unverified(depth, exc)
+            report = report_unverified(depth, _as_known(exc, gathered))
             return report, self._readable(layer, report)
         return report_verified(depth, verified), verified.entity
 
@@ -139,6 +142,13 @@ class Peeler:
             return inner_entity(layer, self._settings.limits)
         except (MIMEError, LimitError):
             return None
+
+
+def _as_known(error: VerificationError, gathered: GatheredEvidence) -> VerificationError:
+    """An issuer that could not be asked for is not an untrusted one (RFC 8601, 2.7.1)."""
+    if gathered.trouble and error.reason == "untrusted-ca":
+        return VerificationError("temperror", "directory", error.detail, labels=error.labels)
+    return error
 
 
 def _stopped(opened: Opened, report: LayerReport) -> Opened:

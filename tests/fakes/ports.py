@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from smimegw.adapters.logs.catalogue import CATALOGUE
 from smimegw.addresses import Mailbox
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import (
@@ -227,6 +228,8 @@ class ListedEvents:
     emitted: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     def emit(self, event: str, *, txn: str = "", **values: object) -> None:
+        unknown = set(values) - set(CATALOGUE[event].keys) - {"error"}
+        assert not unknown, f"{event}: {unknown} not in the catalogue"
         self.emitted.append((event, values))
 
     def named(self, event: str) -> list[dict[str, object]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -188,6 +189,15 @@ def test_unknown_revocation_is_never_shown_as_good(company: Company) -> None:
     company.world.directory.lists.clear()
     arrived = receive(company, signed(message(BOB, ALICE), company.ca.issue(BOB)))
     assert "smime=temperror" in fields(arrived, "authentication-results")[0]
+
+
+def test_unreachable_directory_is_a_temporary_error(company: Company) -> None:
+    """An issuer that cannot be asked for is not an untrusted one (R-46)."""
+    issuing = make_ca("Flow Issuing CA", parent=company.ca)
+    content = signed(message(BOB, ALICE), replace(issuing.issue(BOB), chain=()))
+    company.world.directory.broken = True
+    arrived = receive(company, content)
+    assert 'smime=temperror reason="directory"' in fields(arrived, "authentication-results")[0]
 
 
 @pytest.mark.parametrize(
