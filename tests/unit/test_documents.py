@@ -12,6 +12,7 @@ import click
 import pytest
 
 from smimegw.config.describe import all_keys, sample
+from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from tests.make import documents
 
@@ -20,6 +21,7 @@ COMMANDS = [
     for name, command, context in documents.commands()
     if not isinstance(command, click.Group)
 ]
+GATEWAY = 'version = 1\n[gateway]\nhostname = "gw.a.example"\ninternal_domains = ["a.example"]\n'
 TREE = ("README.md", ".gitignore", "docs", "policies", "ldap-schema")
 
 
@@ -87,6 +89,17 @@ def test_check_ends_with_one_and_names_the_difference(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "README.md: the tree names docker/, which does not exist" in done.stderr
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_placements_are_configurations_that_load(number: int, tmp_path: Path) -> None:
+    """What the guide shows for each placement of the gateway can be pasted."""
+    page = (documents.ROOT / "docs/operation.md").read_text("utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    file = tmp_path / "smimegw.toml"
+    file.write_text(f"{GATEWAY}\n{blocks[number]}")
+    assert set(load(file, check_files=False).next_hop) == {"in", "out"}
 
 
 # --- the checks notice ---------------------------------------------------------------------------
