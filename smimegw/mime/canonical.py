@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from smimegw.errors import LimitError
+from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
 from smimegw.mime.canonical_header import canonical_header
-from smimegw.mime.content_type import ContentType
+from smimegw.mime.content_type import TEXT_PLAIN, ContentType
 from smimegw.mime.entity import Entity, Multipart, read_multipart
 from smimegw.mime.headers import field
 from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
@@ -29,6 +29,9 @@ _SEALED = frozenset(
     }
 )
 _IDENTITY = frozenset({"7bit", "8bit", "binary"})
+# Their bodies begin with a header section of their own (RFC 2046, 5.2.1 and 5.2.3).
+_ENCAPSULATED = frozenset({"message/rfc822", "message/global", "message/external-body"})
+_MESSAGE = ContentType("message", "rfc822")
 _DECLARED_8BIT = re.compile(rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.MULTILINE)
 
 
@@ -43,13 +46,13 @@ def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> En
         limits: Depth and number of parts.
 
     Raises:
-        MIMEError: Something must be changed and the structure is ambiguous, or its transfer
-            encoding is broken or unknown.
+        MIMEError: Something must be changed and the structure is ambiguous, its transfer
+            encoding is broken or unknown, or its type allows none.
         LimitError: Nested deeper than `mime_depth`, or too many parts.
     """
     if is_signable(entity):
         return entity
-    canonical = _canonical(entity, limits, depth=0)
+    canonical = _canonical(entity, limits, depth=0, default=TEXT_PLAIN)
     header = canonical_header(canonical.header)
     return replace(canonical, header=header, separator=b"\r\n")
 
@@ -87,25 +90,31 @@ def _is_clean(octets: bytes) -> bool:
     )
 
 
-def _canonical(entity: Entity, limits: Limits, depth: int) -> Entity:
+def _canonical(entity: Entity, limits: Limits, depth: int, default: ContentType) -> Entity:
+    """Canonical form; *default* is the media type without a Content-Type field."""
     if _needs_nothing(entity.raw):
         return entity
     if depth > limits.mime_depth:
         raise LimitError("mime_depth", f"nested deeper than {limits.mime_depth}")
-    content_type = entity.content_type
+    content_type = entity.content_type if entity.header.all("content-type") else default
     if content_type.media_type in _SEALED:
         return entity
     if content_type.type == "multipart":
         return _multipart(entity, limits, depth)
-    if content_type.media_type == "message/rfc822" and entity.transfer_encoding in _IDENTITY:
-        inner = _canonical(Entity.parse(entity.body, limits), limits, depth + 1)
+    if content_type.media_type in _ENCAPSULATED and entity.transfer_encoding in _IDENTITY:
+        inner = _canonical(Entity.parse(entity.body, limits), limits, depth + 1, TEXT_PLAIN)
         return _with_body(entity, inner.raw, encoding=None)
     return _leaf(entity, content_type)
 
 
 def _multipart(entity: Entity, limits: Limits, depth: int) -> Entity:
     multipart = read_multipart(entity, limits)
-    parts = [_canonical(Entity.parse(part, limits), limits, depth + 1) for part in multipart.parts]
+    # RFC 2046, 5.1.5: in a digest, parts without a type are messages.
+    default = _MESSAGE if entity.content_type.subtype == "digest" else TEXT_PLAIN
+    parts = [
+        _canonical(Entity.parse(part, limits), limits, depth + 1, default)
+        for part in multipart.parts
+    ]
     return _with_body(entity, _join(multipart, parts, entity.content_type.boundary), encoding=None)
 
 
@@ -131,6 +140,9 @@ def _leaf(entity: Entity, content_type: ContentType) -> Entity:
         body = with_crlf(entity.body) if is_text else entity.body
         if _is_clean(body):
             return _with_body(entity, body, "7bit")
+        if content_type.type == "message" and not content_type.subtype.startswith("global"):
+            # RFC 2046, 5.2; RFC 3464, 2.1: readers do not decode them.
+            raise MIMEError(f"{content_type.media_type} cannot be encoded")
         return _encoded(entity, body, as_text=is_text)
     body = with_crlf(entity.body)
     if _is_clean(body):

@@ -13,11 +13,13 @@ from smimegw.cms import signed_data
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, signature_scheme_for
 from smimegw.cms.capabilities import OURS
 from smimegw.cms.keys import SigningCredential
+from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import Fields, boundary, multipart_signed, pkcs7_mime
 from smimegw.mime.canonical import canonical_for_signing
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
+from smimegw.mime.lines import with_crlf
 from smimegw.x509.certificate import Certificate
 
 
@@ -83,11 +85,12 @@ def sign_opaque(
 ) -> Entity:
     """Sign *entity* and wrap it, so that no relay can change it (RFC 8551, 3.5.2).
 
-    Arguments, result and errors are those of `sign_clear`; the result is application/pkcs7-mime.
+    What has no canonical form is signed octet for octet: nothing can change it on the way.
+    Arguments and result are those of `sign_clear`, the errors too, less those about the
+    structure; the result is application/pkcs7-mime.
     """
-    signed = canonical_for_signing(entity, limits)
     octets = signed_data.sign_opaque(
-        signed.raw,
+        _octets(entity, limits),
         digest_algorithm=digest,
         credential=_without_root(credential),
         scheme=scheme or signature_scheme_for(credential.certificate),
@@ -96,6 +99,16 @@ def sign_opaque(
         encryption_certificate=encryption_certificate,
     )
     return _entity(*pkcs7_mime("signed-data", (octets,)))
+
+
+def _octets(entity: Entity, limits: Limits) -> bytes:
+    try:
+        return canonical_for_signing(entity, limits).raw
+    except (MIMEError, LimitError):
+        # An empty line ends the header section even when there is no body.
+        octets = replace(entity, separator=entity.separator or b"\r\n").raw
+        # A bare CR is content: written as a line end it could make a second field.
+        return octets if b"\r" in octets.replace(b"\r\n", b"") else with_crlf(octets)
 
 
 def _without_root(credential: SigningCredential) -> SigningCredential:
