@@ -272,6 +272,7 @@ def listener_settings(
         tls_required=tls.require if tls else False,
         tls_implicit=tls.implicit if tls else False,
         auth=listener.auth is AuthenticationMode.NEXT_HOP,
+        postmaster=f"postmaster@{configuration.gateway.internal_domains[0]}",
     )
 
 

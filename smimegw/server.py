@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from smimegw import __version__
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
-from smimegw.adapters.smtp.listener import Listener
+from smimegw.adapters.smtp.listener import Listener, Occupancy
 from smimegw.app import Assembled, assemble, listener_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
@@ -33,12 +33,14 @@ class Server:
         self._assembled: Assembled = assemble(configuration)
         self._events = self._assembled.events
         self._gateway = Gateway(policy, self._assembled.ports, self._assembled.settings)
+        occupancy = Occupancy(configuration.limits)  # sessions are counted over all listeners
         self._listeners = [
             Listener(
                 listener_settings(name, listener, configuration),
                 self._gateway,
                 configuration.limits,
                 self._events,
+                occupancy,
             )
             for name, listener in configuration.listener.items()
         ]
@@ -58,7 +60,6 @@ class Server:
         """
         began = time.monotonic()
         logging.getLogger().addHandler(LibraryHandler(self._events))
-        logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd would log message lines
         self._events.emit(
             "gateway.started",
             version=__version__,

@@ -7,7 +7,7 @@ Then one dot goes alone, the canary; after its 250 the others follow together.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from smimegw.errors import AddressError, AuthenticationError, MIMEError, NextHopError
@@ -42,10 +42,20 @@ class Delivered:
     server: str
 
 
+Report = Callable[[tuple[Delivered, ...]], None]
+
+
 async def all_or_nothing(
-    tx: Transaction, deliveries: Sequence[Delivery], probe: RelaySession, ports: Ports
+    tx: Transaction,
+    deliveries: Sequence[Delivery],
+    probe: RelaySession,
+    ports: Ports,
+    report: Report,
 ) -> tuple[Delivered, ...]:
     """Deliver every copy, or none as far as the protocol allows it.
+
+    Cancelled before the first dot (the client is gone), nothing is delivered; cancelled later,
+    the commit still runs to its end and is reported.
 
     Args:
         tx: For its session.
@@ -53,6 +63,7 @@ async def all_or_nothing(
         probe: The open transaction in which the recipients were accepted; a single copy for
             exactly these recipients is sent in it.
         ports: To open further connections.
+        report: Called with what became of everybody, in every case.
     """
     own = len(deliveries) == 1 and deliveries[0].recipients == tx.envelope.recipients
     if not own:
@@ -68,9 +79,11 @@ async def all_or_nothing(
         prepared = [task.result() for task in running]
         failed = next((entry for entry in prepared if isinstance(entry, Reply)), None)
         if failed is not None:
-            return tuple(e for d in deliveries for e in _same(d, _own_words(failed), failed))
+            fates = tuple(e for d in deliveries for e in _same(d, _own_words(failed), failed))
+            report(fates)
+            return fates
         sessions = [entry for entry in prepared if not isinstance(entry, Reply)]
-        return await _commit(deliveries, sessions)
+        return await _to_the_end(_commit_reported(deliveries, sessions, report))
     finally:
         await asyncio.shield(_close(held))
 
@@ -108,6 +121,28 @@ async def _prepare(
         return UNSENDABLE
     except NextHopError:
         return UNREACHABLE if session is None else BROKEN_OFF
+
+
+async def _to_the_end(work: Coroutine[None, None, tuple[Delivered, ...]]) -> tuple[Delivered, ...]:
+    """Await *work*; a cancellation meanwhile takes effect only after it."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as exc:
+            cancelled = exc
+    if cancelled is not None:
+        raise cancelled
+    return task.result()
+
+
+async def _commit_reported(
+    deliveries: Sequence[Delivery], sessions: Sequence[RelaySession], report: Report
+) -> tuple[Delivered, ...]:
+    delivered = await _commit(deliveries, sessions)
+    report(delivered)
+    return delivered
 
 
 async def _commit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from smimegw.errors import KeystoreError
 from smimegw.mime.headers import HeaderField, HeaderSection, field
@@ -55,8 +56,8 @@ async def handle_inbound(
     _log(tx, copies, ports)
     await ports.records.write(_record(tx, copies, len(stripped.removed), ports))
     sealed_at = ports.clock.now()
-    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports)
-    log_deliveries(tx, decided_at, sealed_at, delivered, ports)
+    report = partial(log_deliveries, tx, decided_at, sealed_at, ports=ports)
+    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, report)
     return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MIMEError, VerificationError
@@ -134,8 +135,8 @@ async def handle_outbound(
     _fits(deliveries, probe)
     await record.write(tx, decided, deliveries, ports)
     sealed_at = ports.clock.now()
-    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports)
-    record.log_deliveries(tx, decided.decided_at, sealed_at, delivered, ports)
+    report = partial(record.log_deliveries, tx, decided.decided_at, sealed_at, ports=ports)
+    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, report)
     outcome = deliver.outcome_of(tx.id, delivered, [recipient for recipient, _ in remaining])
     return _merged(tx, outcome, refused)
 

@@ -110,11 +110,7 @@ def test_locked_keystore_says_so(make: Make) -> None:
     assert caught.value.locked
 
 
-def test_newest_signing_credential_comes_first(make: Make, request: pytest.FixtureRequest) -> None:
+def test_newest_signing_credential_comes_first(make: Make) -> None:
     """The certificate with the latest notBefore signs."""
     store = make(OLD, NEW)
-    if isinstance(store, MemoryKeystore):
-        # Strict: reports itself as soon as the fake keeps the promise, then this goes.
-        reason = "MemoryKeystore answers in the order of `held`, not newest first"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     assert _signers(store) == [NEW.certificate, OLD.certificate]

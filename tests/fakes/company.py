@@ -117,17 +117,20 @@ class Company:
         user: str = "",
     ) -> Outcome:
         """Push one message through the gateway; refused recipients make the Outcome theirs."""
-        return asyncio.run(self._send(role, recipients, content, reverse_path, protocol, user))
+        return asyncio.run(
+            self.begin_and_finish(role, recipients, content, reverse_path, protocol, user)
+        )
 
-    async def _send(
+    async def begin_and_finish(
         self,
         role: str,
         recipients: Sequence[str],
         content: bytes,
-        reverse_path: str | None,
-        protocol: str,
-        user: str,
+        reverse_path: str | None = "alice@ours.example",
+        protocol: str = "ESMTP",
+        user: str = "",
     ) -> Outcome:
+        """What `send` does, inside a running loop."""
         session = SessionInfo(
             listener=role,
             role=ListenerRole(role),

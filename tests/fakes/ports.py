@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,11 +85,13 @@ class MemoryKeystore:
             raise KeystoreError("no key-encryption key", locked=True)
 
     def _of(self, mailbox: Mailbox) -> list[Issued]:
-        return [
+        """Newest first."""
+        held = [
             item
             for item in self.held
             if any(owned.same_as(mailbox) for owned in item.certificate.mailboxes)
         ]
+        return sorted(held, key=lambda item: item.certificate.not_before, reverse=True)
 
     async def signing_credentials(self, mailbox: Mailbox) -> tuple[SigningCredential, ...]:
         self._answer()
@@ -132,6 +135,10 @@ class MemoryRelay:
     arrived: list[Arrived] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
     open_sessions: int = 0
+    pause_before_data: asyncio.Event | None = None
+    pause_before_dot: asyncio.Event | None = None
+    reached_data: asyncio.Event = field(default_factory=asyncio.Event)
+    reached_dot: asyncio.Event = field(default_factory=asyncio.Event)
 
     def next(self, step: str) -> Reply | None:
         self.steps.append(step)
@@ -183,6 +190,9 @@ class MemoryRelaySession:
         return reply
 
     async def prepare(self, content: Iterable[bytes]) -> Reply | None:
+        self.relay.reached_data.set()
+        if self.relay.pause_before_data is not None:
+            await self.relay.pause_before_data.wait()
         reply = self.relay.next("data")
         if reply is None:
             b"".join(stuffed(content))  # refuses bare CR, LF and NUL as the real relay does
@@ -191,6 +201,9 @@ class MemoryRelaySession:
 
     async def commit(self) -> tuple[Reply, ...]:
         assert self.held is not None, "a dot without content"
+        self.relay.reached_dot.set()
+        if self.relay.pause_before_dot is not None:
+            await self.relay.pause_before_dot.wait()
         count = len(self.recipients) if self.relay.lmtp else 1
         replies = []
         for index in range(count):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 
 import pytest
@@ -405,3 +406,47 @@ def test_header_of_the_decision_is_recorded_without_content(company: Company) ->
     written = str(company.world.records.written) + str(company.world.events.emitted)
     assert "must encrypt" in written
     assert "topsecret" not in written
+
+
+def test_client_gone_between_two_dots_does_not_stop_the_second(company: Company) -> None:
+    """A commit that has begun runs to its end and is logged for everybody."""
+    company.partner(BOB)
+    recipients = [BOB, "plain@else.example"]
+    relay = company.world.relay
+
+    async def scenario() -> None:
+        sending = asyncio.create_task(
+            company.begin_and_finish("relay", recipients, message(ALICE, ", ".join(recipients)))
+        )
+        relay.pause_before_dot = asyncio.Event()
+        await relay.reached_dot.wait()
+        sending.cancel()
+        await asyncio.sleep(0)
+        relay.pause_before_dot.set()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    asyncio.run(scenario())
+    assert len(company.arrived) == 2
+    assert len(company.world.events.named("recipient.delivered")) == 2
+    assert relay.open_sessions == 0
+
+
+def test_client_gone_before_the_first_dot_delivers_nothing(company: Company) -> None:
+    """Nothing delivered, nothing kept."""
+    relay = company.world.relay
+
+    async def scenario() -> None:
+        relay.pause_before_data = asyncio.Event()
+        content = message(ALICE, "x@else.example")
+        sending = asyncio.create_task(
+            company.begin_and_finish("relay", ["x@else.example"], content)
+        )
+        await relay.reached_data.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    asyncio.run(scenario())
+    assert company.arrived == []
+    assert relay.open_sessions == 0
