@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import smtplib
 import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,8 @@ class Company:
         self.domain = domain
         self.user = f"{user}@{domain}"
         self.placement: Placement = "front"
+        self.embedded = False
+        """Look people up in the gateway's own database instead of LDAP."""
         self.limits: dict[str, int] = {}
         self.partner: Company | None = None
         self.submission_port = free_port()
@@ -118,6 +121,11 @@ class Company:
         """End Postfix and the gateway; mailboxes, directory and keys stay."""
         self._running.close()
 
+    @property
+    def database(self) -> Path:
+        """The gateway's own database."""
+        return self.directory / "state" / "smimegw.db"
+
     # --- what people do --------------------------------------------------------------------------
 
     def submit(self, recipient: str, octets: bytes) -> None:
@@ -127,6 +135,15 @@ class Company:
             smtplib.SMTPResponseException: Refused.
         """
         mail.send(**self._way_out(recipient, octets))
+
+    def try_to_submit(self, recipient: str, octets: bytes) -> str:
+        """The same; returns code and text of the refusal, or nothing when it was accepted."""
+        try:
+            self.submit(recipient, octets)
+        except smtplib.SMTPResponseException as refused:
+            text = refused.smtp_error
+            return f"{refused.smtp_code} {text.decode() if isinstance(text, bytes) else text}"
+        return ""
 
     def submit_refused(self, recipient: str, octets: bytes) -> tuple[int, str]:
         """The same, expecting to be refused; returns code and text."""
@@ -142,14 +159,15 @@ class Company:
         """The authority of the TLS certificate there."""
         return self.tls.ca if self.placement == "front" else self.postfix.ca
 
-    def _way_out(
-        self, sender: str, recipient: str, octets: bytes
-    ) -> tuple[int, str, list[str], bytes]:
-        return self.front_port, sender or self.user, [recipient], octets
-
-    def _login(self, sender: str) -> dict[str, Any]:
-        login = (sender or self.user, self.dovecot.password)
-        return {"login": login, "ca": self.front_ca}
+    def _way_out(self, recipient: str, octets: bytes) -> dict[str, Any]:
+        return {
+            "port": self.front_port,
+            "sender": self.user,
+            "recipients": [recipient],
+            "octets": octets,
+            "login": (self.user, self.dovecot.password),
+            "ca": self.front_ca,
+        }
 
     def count(self, user: str = "") -> int:
         """How many messages *user* has."""
@@ -200,7 +218,9 @@ class Company:
             internal=self.postfix.internal_port,
             limits=limits,
         )
-        text += listeners + "".join(self._directory_of(company) for company in companies)
+        text += listeners
+        if not self.embedded:
+            text += "".join(self._directory_of(company) for company in companies)
         (self.directory / "smimegw.toml").write_text(text)
 
     def _in_front(self) -> str:

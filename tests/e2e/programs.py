@@ -128,4 +128,5 @@ class GatewayProcess:
 
     def _read(self, process: subprocess.Popen[bytes], lines: list[str]) -> None:
         assert process.stderr
-        lines.extend(line.decode("utf-8", "replace").rstrip() for line in process.stderr)
+        for line in process.stderr:
+            lines.append(line.decode("utf-8", "replace").rstrip())  # noqa: PERF401 – seen at once

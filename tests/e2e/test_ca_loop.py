@@ -1,0 +1,131 @@
+"""From the CA through the directory to the next mail: new, renewed and revoked certificates."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.database.publisher import publish_certificate
+from smimegw.addresses import Mailbox
+from tests.e2e import mail
+from tests.e2e.company import Company, place
+from tests.interop.openssl import openssl
+from tests.peers.ports import wait_until
+
+
+@pytest.fixture(scope="module", params=["ldap", "embedded"], autouse=True)
+def placed(request: pytest.FixtureRequest, companies: tuple[Company, Company]) -> Iterator[None]:
+    """A's gateway looks people up in slapd, then in its own database."""
+    companies[0].embedded = request.param == "embedded"
+    place(companies, "front")
+    yield
+    companies[0].embedded = False
+
+
+@pytest.fixture
+def user(request: pytest.FixtureRequest) -> str:
+    """Somebody new at B for each test and each kind of directory."""
+    name = "".join(letter for letter in request.node.name if letter.isalnum())
+    return f"{name[-40:]}@b.example"
+
+
+def publish(a: Company, b: Company) -> None:
+    """B's authority tells the world, where A's gateway looks."""
+    if a.embedded:
+        b.authority.publish_embedded(a.database)
+    else:
+        b.authority.publish(b.slapd)
+
+
+def wait_for_answer(a: Company, user: str, expected: str) -> str:
+    """Submit until the reply holds *expected*, nothing for acceptance; the cache keeps 1 s."""
+    replies = [""]
+
+    def answered() -> bool:
+        replies.append(a.try_to_submit(user, mail.plain(a.user, user)))
+        return expected in replies[-1] if expected else not replies[-1]
+
+    wait_until(answered, f"{expected or 'acceptance'} instead of {replies}", seconds=30)
+    return replies[-1]
+
+
+def opens(message: bytes, b: Company, container: Path) -> bool:
+    """Whether openssl decrypts *message* with the key in *container*."""
+    try:
+        openssl("cms", "-decrypt", "-recip", b.authority.pem(container), stdin=message)
+    except AssertionError:
+        return False
+    return True
+
+
+def test_a_new_user_gets_encrypted_mail(a: Company, b: Company, user: str) -> None:
+    """Refused before; issued and published, the next mail is encrypted to the user."""
+    assert "(R-01)" in a.try_to_submit(user, mail.plain(a.user, user))
+    container = b.authority.issue(user)
+    b.import_key(container)
+    publish(a, b)
+    passed = len(b.wire.messages)
+    wait_for_answer(a, user, "")
+    wire = b.wire.wait_for(passed + 1)[-1]
+    assert opens(wire, b, container)
+    assert not opens(wire, b, b.container)
+    assert "signed=pass; encrypted=yes; integrity=signed" in b.fetch(1, user).decode()
+
+
+def test_a_renewed_certificate_is_used_beside_the_old_one(
+    a: Company, b: Company, user: str
+) -> None:
+    """During roll-over both keys open the mail, and a gateway with either key reads it (R-09)."""
+    old = b.authority.issue(user)
+    publish(a, b)
+    wait_for_answer(a, user, "")
+    new = b.authority.renew(user)
+    assert b.authority.serial(new) != b.authority.serial(old)
+    publish(a, b)
+    b.import_key(new)
+    wait_until(lambda: sent(a, b, user, new), "a mail that the new key opens", seconds=30)
+    assert opens(b.wire.messages[-1], b, old)
+    wait_until(
+        lambda: any(b"encrypted=yes" in message for message in b.dovecot.messages(user)),
+        "a mail that B's gateway opened with the new key",
+    )
+
+
+def sent(a: Company, b: Company, user: str, container: Path) -> bool:
+    """Send a mail; whether it is one that the key in *container* opens."""
+    passed = len(b.wire.messages)
+    assert a.try_to_submit(user, mail.plain(a.user, user)) == ""
+    return opens(b.wire.wait_for(passed + 1)[-1], b, container)
+
+
+def test_a_revoked_certificate_is_not_used(a: Company, b: Company, user: str) -> None:
+    """Withdrawn it is unknown (R-01); put back by somebody it is refused by the CRL (R-04)."""
+    container = b.authority.issue(user)
+    publish(a, b)
+    wait_for_answer(a, user, "")
+    b.authority.revoke(container)
+    publish(a, b)
+    assert wait_for_answer(a, user, "(R-01)").startswith("550 5.7.5")
+    put_back(a, b, user, b.authority.der(container))
+    passed = len(b.wire.octets)
+    assert wait_for_answer(a, user, "(R-04)").startswith("550 5.7.5")
+    assert len(b.wire.octets) == passed
+
+
+def put_back(a: Company, b: Company, user: str, certificate: bytes) -> None:
+    """What an administrator does who restores a backup of the directory."""
+    if a.embedded:
+        engine = open_database(a.database)
+        publish_certificate(engine, Mailbox.parse(user), certificate, now=datetime.now(UTC))
+        engine.dispose()
+        return
+    dn = f"mail={user},{b.slapd.people_base}"
+    b.slapd.add(
+        f"dn: {dn}\nchangetype: modify\nadd: userCertificate;binary\n"
+        f"userCertificate;binary:: {base64.b64encode(certificate).decode()}\n"
+    )
