@@ -55,11 +55,13 @@ $(BIN)/python:
 	@sh tests/make/venv.sh $(PYTHON) $(VENV)
 
 $(VENV)/runtime: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing smimegw into $(VENV) (once, a minute or two)"
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps -e .
 	@touch $@
 
 $(VENV)/dev: requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "installing smimegw and its development tools into $(VENV) (once, a minute or two)"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@ $(VENV)/runtime

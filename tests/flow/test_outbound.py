@@ -17,8 +17,8 @@ from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, ReversePath
-from tests.fakes.company import Company, message
-from tests.fakes.pki import PAST, Issued
+from tests.fakes.company import POLICY, Company, message
+from tests.fakes.pki import PAST, Issued, smtp_utf8
 from tests.flow.canary import is_readable
 
 ALICE = "alice@ours.example"
@@ -450,3 +450,25 @@ def test_client_gone_before_the_first_dot_delivers_nothing(company: Company) -> 
     asyncio.run(scenario())
     assert company.arrived == []
     assert relay.open_sessions == 0
+
+
+def test_internationalised_address_is_encrypted_to(company: Company) -> None:
+    """A non-ASCII local part is matched through SmtpUTF8Mailbox (RFC 9598, RFC 6531)."""
+    address = "büro@partner.example"
+    issued = company.ca.issue(None, san=[smtp_utf8(address)])
+    company.world.directory.publish(address, issued.certificate)
+    content = message(ALICE, address, subject="Grüße")
+    assert company.send("relay", [address], content).reply.code == 250
+    opened(company.arrived[0], issued)
+    header = Entity.parse(company.arrived[0]).header
+    assert [entry.body for entry in header.all("subject")] == ["Grüße".encode()]
+
+
+def test_domain_in_national_letters_matches_its_ascii_form() -> None:
+    """U-label in RCPT, A-label in the certificate (F26)."""
+    company = Company(policy=POLICY.replace('"partner.example"', '"bücher.example"'))
+    company.user(ALICE)
+    bob = company.partner("bob@xn--bcher-kva.example")
+    address = "bob@bücher.example"
+    assert company.send("relay", [address], message(ALICE, address)).reply.code == 250
+    opened(company.arrived[0], bob)
