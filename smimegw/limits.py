@@ -63,8 +63,6 @@ class Limits:
 
     # deadlines
     lookup_seconds: float = 8.0  # directory and revocation together
-    outbound_reply_seconds: float = 60.0
-    inbound_reply_seconds: float = 90.0
     drain_seconds: float = 60.0
     connect_seconds: float = 10.0  # to a next hop, TLS handshake included
     next_hop_seconds: float = 45.0  # one reply; below outbound_reply_seconds, so that it is told

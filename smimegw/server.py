@@ -12,7 +12,7 @@ from smimegw import __version__
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
 from smimegw.adapters.smtp.listener import Listener, Occupancy
-from smimegw.app import Assembled, assemble, listener_settings
+from smimegw.app import Assembled, assemble, listener_settings, pipeline_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, KeystoreError, Problem
@@ -115,8 +115,15 @@ class Server:
         self._stop.set()
 
     def reload(self) -> None:
-        """Read the policy again; a broken edit keeps the old one and says so (R-15)."""
-        policy, problems = self._policies.reload()
+        """Read policy, trust material and senders again; a broken edit keeps the old (R-15)."""
+        problems: tuple[Problem, ...] = ()
+        settings = self._gateway.settings
+        try:
+            settings = pipeline_settings(self._configuration)
+        except ConfigurationError as exc:
+            problems = exc.problems
+        policy, policy_problems = self._policies.reload()
+        problems += policy_problems
         if problems:
             self._events.emit(
                 "policy.reload_failed",
@@ -125,7 +132,7 @@ class Server:
                 code="R-15",
             )
             return
-        self._gateway.policy = policy
+        self._gateway.policy, self._gateway.settings = policy, settings
         self._events.emit(
             "policy.reloaded",
             digest=policy.digest[:12],

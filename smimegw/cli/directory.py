@@ -40,7 +40,7 @@ def find(address: str, path: Path, as_json: bool) -> Exit:
       smimegw directory find bob@partner.example --json
     """
     mailbox = Mailbox.parse(address)
-    evidence = asyncio.run(_find(mailbox, load(path)))
+    evidence = asyncio.run(_find(mailbox, load(path, check_files=False)))
     facts = recipient_facts(evidence)
     if as_json:
         click.echo(json.dumps(_values(evidence)))

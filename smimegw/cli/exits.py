@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 from typing import ParamSpec
 
 import click
@@ -22,6 +24,8 @@ class Exit(IntEnum):
     USAGE = 2  # usage or configuration
     CANNOT_TELL = 4  # try again later
     NOT_ALLOWED = 5  # locked
+    BUG = 70  # ours
+    INTERRUPTED = 130  # nothing half-done is left
 
 
 class Failure(click.ClickException):
@@ -49,9 +53,22 @@ def exits(command: Callable[P, Exit | None]) -> Callable[P, None]:
         except OSError as exc:
             place = f"{exc.filename}: " if exc.filename else ""
             raise Failure(f"{place}{exc.strerror or exc}", Exit.USAGE) from exc
+        except KeyboardInterrupt:
+            raise Failure("interrupted", Exit.INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as exc:
+            raise Failure(_bug(exc), Exit.BUG) from exc
         click.get_current_context().exit(int(code or Exit.YES))
 
     return run
+
+
+def _bug(exc: Exception) -> str:
+    """Class and place, no values: an unexpected exception may hold anything."""
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"this is a bug of ours: {type(exc).__name__} at {place}. Please report this line"
 
 
 def _code_of(exc: SmimegwError) -> Exit:

@@ -74,7 +74,7 @@ def explain(
       smimegw explain --from alice@corp.example --to bob@partner.example
       smimegw explain note.eml --policy ./draft --json
     """
-    configuration = load(path)
+    configuration = load(path, check_files=False)
     policy = PolicyFolder(folder or configuration.policies.path).load()
     content = _content(file, sender, to, subject, header)
     recipients = _recipients(content, to)

@@ -48,12 +48,13 @@ class Gateway:
 
     Attributes:
         policy: Exchanged as a whole on reload; None refuses mail (R-16).
+        settings: The same; transactions that have begun keep what they began with.
     """
 
     def __init__(self, policy: Policy | None, ports: Ports, settings: Settings) -> None:
         self.policy = policy
+        self.settings = settings
         self._ports = ports
-        self._settings = settings
         self._offers: dict[str, tuple[datetime, Extensions]] = {}
 
     async def authenticate(self, session: SessionInfo, user: str, password: str) -> Reply:
@@ -87,7 +88,7 @@ class Gateway:
         """Answer MAIL; the next hop is asked when the first recipient comes."""
         if self.policy is None:
             return reply_for("R-16"), None
-        return _ACCEPTED, Incoming(session, reverse_path, self.policy, self._ports, self._settings)
+        return _ACCEPTED, Incoming(session, reverse_path, self.policy, self._ports, self.settings)
 
 
 class Incoming:
@@ -220,7 +221,7 @@ class Incoming:
             id=self._id,
             session=self._session,
             envelope=Envelope(reverse_path=self._reverse_path, recipients=tuple(self._recipients)),
-            content=content,
+            content=content.without_envelope_line(),
             started_at=self._started_at,
             received_at=self._ports.clock.now(),
         )

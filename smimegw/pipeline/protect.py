@@ -60,10 +60,11 @@ def seal(
         proof = _own_protection(original.own_encryption, group)
         if proof is not None or not group.protection.encrypts:
             return _delivery(original, group, header, (original.content.body,), proof)
-    outer, inner = split_for_protection(header)
-    entity = Entity(inner, original.content.body)
     signs = group.protection.signs and not original.own_signature
     signs = signs and original.own_encryption is None
+    if not signs and not group.protection.encrypts:
+        return _delivery(original, group, header, (original.content.body,), None)
+    outer, entity = _outer_and_inner(header, original.content)
     if signs:
         entity = _sign(entity, group, credential, now)
     if group.protection.encrypts:
@@ -75,9 +76,17 @@ def seal(
         )
         fields = _joined(outer, protected.header)
         return _delivery(original, group, fields, protected.pieces(), protected)
-    if signs:
-        return _delivery(original, group, _joined(outer, entity.header), (entity.body,), None)
-    return _delivery(original, group, header, (original.content.body,), None)
+    return _delivery(original, group, _joined(outer, entity.header), (entity.body,), None)
+
+
+def _outer_and_inner(header: HeaderSection, content: Entity) -> tuple[HeaderSection, Entity]:
+    """The fields that stay readable, and what is protected."""
+    # A body whose empty line was forgotten must not stay outside as part of the header section.
+    whole = Entity(header, content.body, content.separator).ended_at_first_non_field()
+    outer, inner = split_for_protection(whole.header)
+    if not outer.all("from"):
+        raise MIMEError("a line before the From field is no header field")
+    return outer, Entity(inner, whole.body)
 
 
 def _own_protection(layer: EncryptedLayer, group: Group) -> Protected | None:
@@ -109,8 +118,13 @@ def _outgoing(original: Original) -> HeaderSection:
     if any(entry.lower_name in dropped for entry in header):
         header = header.without(lambda entry: entry.lower_name in dropped)
     if original.subject is not None and header.all("subject"):
-        header = header.replace(encode_text_field("Subject", original.subject))
+        header = header.replace(encode_text_field("Subject", _one_line(original.subject)))
     return header
+
+
+def _one_line(text: str) -> str:
+    """*text* without tabs of folding and without what an encoded word may hide."""
+    return "".join(c if c.isprintable() else " " for c in text).strip()
 
 
 def _joined(outer: Iterable[HeaderField], added: HeaderSection) -> HeaderSection:

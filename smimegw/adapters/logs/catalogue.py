@@ -60,7 +60,6 @@ _KINDS = (
     _kind("gateway.stopped", "gateway", Level.INFO, "reason"),
     _kind("internal.error", "gateway", Level.ERROR, "error text at code"),
     _kind("library.warning", "gateway", Level.WARNING, "logger level"),
-    _kind("config.warning", "gateway", Level.WARNING, "text"),
     _kind("policy.reloaded", "gateway", Level.INFO, "digest rules cases"),
     _kind("policy.reload_failed", "gateway", Level.ERROR, "problems text code"),
     # sessions
