@@ -21,7 +21,7 @@ from smimegw.server import Server
 @click.option("--check", is_flag=True, help="Load and open everything, then stop.")
 @exits
 def run(path: Path, check: bool) -> Exit:
-    """Start the gateway in the foreground; SIGHUP reloads the policy, SIGTERM drains.
+    """Start the gateway in the foreground; SIGHUP reloads policy and trust, SIGTERM drains.
 
     \b
     Examples:
