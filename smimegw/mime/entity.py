@@ -60,6 +60,29 @@ class Entity:
             self, header=header, separator=b"\r\n" if needs_separator else self.separator
         )
 
+    def without_envelope_line(self) -> Entity:
+        """Without the "From " line of a mailbox file, which is no field (RFC 4155, Appendix A).
+
+        Under a field of ours the next server would take it for the beginning of the body.
+        """
+        first, *others = self.header.fields or (None,)
+        if first is None or first.name or not first.raw.startswith((b"From ", b">From ")):
+            return self
+        return replace(self, header=HeaderSection(tuple(others)))
+
+    def ended_at_first_non_field(self) -> Entity:
+        """The same octets; the body begins at the first line that is no header field, if any.
+
+        Mail servers read a forgotten empty line in this way; what stands behind is content.
+        """
+        fields = self.header.fields
+        number = next((n for n, entry in enumerate(fields) if not entry.name), None)
+        if number is None:
+            return self
+        rest = HeaderSection(fields[number:]).raw
+        header = HeaderSection(fields[:number])
+        return Entity(header, rest + self.separator + self.body, separator=b"")
+
     @property
     def content_type(self) -> ContentType:
         """The media type; ``text/plain; charset=us-ascii`` without a field (RFC 2045, 5.2).

@@ -8,6 +8,7 @@ content type says.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from smimegw.cms.content_info import content_type_of
@@ -19,10 +20,12 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import SignedForm
 from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.entity import Entity, read_multipart
+from smimegw.mime.headers import HeaderSection
 from smimegw.x509.certificate import Certificate
 
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 _MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines empty it
 _SUFFIXES = (".p7m", ".p7s", ".p7c")  # RFC 8551, 3.2.1 and 3.9
 
 
@@ -79,6 +82,19 @@ def layer_of(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Layer | None:
         CMSError: The CMS octets are malformed.
         LimitError: A limit was passed.
     """
+    layer = _read_layer(entity, limits)
+    if layer is not None:
+        _refuse_two_readings(entity.header)
+    return layer
+
+
+def _refuse_two_readings(header: HeaderSection) -> None:
+    """Where readers may see the end of the header section too early, they show other content."""
+    if any(not entry.name for entry in header) or _BLANK_LINE.search(header.raw):
+        raise MIMEError("a line in the header section is no field: readers see another content")
+
+
+def _read_layer(entity: Entity, limits: Limits) -> Layer | None:
     content_type = entity.content_type
     if content_type.media_type == "multipart/signed":
         return _clear_signed(entity, content_type, limits)

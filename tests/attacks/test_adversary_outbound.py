@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 
 from smimegw.mime.entity import Entity
-from tests.fakes.company import Company
+from tests.fakes.company import POLICY, Company
 from tests.fakes.pki import Issued
 from tests.interop.openssl import Files, openssl
 
 ALICE = "alice@ours.example"
 SIGNED, ENCRYPTED = "x@signed.example", "bob@partner.example"
 UMLAUT = "ä".encode()
+
+TRIGGER = """
+[[rule]]
+name = "trigger"
+why = "test"
+when = { direction = "outbound", subject_word = ["[secret]"] }
+then = { protect = "sign" }
+"""
 
 
 @pytest.fixture
@@ -149,3 +157,58 @@ def test_delivery_status_is_not_encoded(company: Company, tmp_path: Path) -> Non
     status = b"Reporting-MTA: dns; x \r\n\r\nFinal-Recipient: rfc822; a@b.example\r\n"
     rest = b"Content-Type: message/delivery-status\r\n\r\n" + status
     assert verified(send(company, rest), company, tmp_path).endswith(status)
+
+
+def test_body_without_empty_line_before_it_does_not_leave_in_clear(
+    company: Company, bob: Issued
+) -> None:
+    """The first line that is no field begins the body, as mail servers read it (T-23)."""
+    head = b"From: alice@ours.example\r\nTo: bob@partner.example\r\nSubject: s\r\n"
+    company.send("relay", (ENCRYPTED,), head + b"Dear Bob,\r\nthe secret\r\n\r\nfollows\r\n")
+    (arrived,) = company.arrived
+    assert b"secret" not in arrived
+    assert b"Dear Bob" not in arrived
+
+
+def test_body_without_empty_line_before_it_is_signed_whole(
+    company: Company, tmp_path: Path
+) -> None:
+    """The same for signatures: they cover what recipients see."""
+    signed = verified(send(company, b"Dear Bob,\r\nyes\r\n\r\nA.\r\n"), company, tmp_path)
+    assert signed == b"\r\nDear Bob,\r\nyes\r\n\r\nA.\r\n"
+
+
+def test_mail_whose_from_follows_a_line_that_is_no_field_is_refused(
+    company: Company, bob: Issued
+) -> None:
+    """Nobody could say from whom the protected copy is, were the header section to end there."""
+    content = b" junk\r\nFrom: alice@ours.example\r\nTo: bob@partner.example\r\n\r\nx\r\n"
+    outcome = company.send("relay", (ENCRYPTED,), content)
+    assert (outcome.reply.code, outcome.reply.enhanced) == (550, "5.6.0")
+
+
+def test_envelope_line_of_a_mailbox_file_is_dropped(company: Company) -> None:
+    """RFC 4155: under our Received field it would end the header section for the next server."""
+    content = b"From alice Mon Nov 23 12:00:00 2026\r\nFrom: alice@ours.example\r\n\r\nx\r\n"
+    company.send("relay", ("x@clear.example",), content)
+    (arrived,) = company.arrived
+    assert all(entry.name for entry in Entity.parse(arrived).header)
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        b"[secret]\r\n\tfolded with\ttabs",
+        b"=?utf-8?Q?=5Bsecret=5D=0D=0AX-Injected:_yes?=",
+        b"=?utf-8?Q?=5Bsecret=5D=00=07x?=",
+    ],
+)
+def test_subject_with_tabs_or_hidden_controls_loses_its_trigger_only(subject: bytes) -> None:
+    """What was readable is sent readable, on one line and as one field (G18)."""
+    company = Company(policy=TRIGGER + POLICY)
+    company.user(ALICE)
+    header = Entity.parse(send(company, b"\r\nx\r\n", subject=subject)).header
+    (field,) = header.all("subject")
+    assert b"secret" not in field.body
+    assert not header.all("x-injected")
+    assert b"\r" not in field.raw.removesuffix(b"\r\n")
