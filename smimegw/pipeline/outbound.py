@@ -130,7 +130,7 @@ async def handle_outbound(
     remaining = [(r, d) for r, d in pairs if not d.refusal]
     if refused and not (tx.session.is_lmtp and remaining):
         await record.write(tx, decided, (), ports)
-        return _refused(tx, decided, refused)
+        return _refused(tx, refused)
     deliveries = await _seal(tx, policy, decided, remaining, ports, settings, trace)
     _fits(deliveries, probe)
     await record.write(tx, decided, deliveries, ports)
@@ -141,14 +141,12 @@ async def handle_outbound(
     return _merged(tx, outcome, refused)
 
 
-def _refused(tx: Transaction, decided: Plan, refused: dict[str, Reply]) -> Outcome:
+def _refused(tx: Transaction, refused: dict[str, Reply]) -> Outcome:
     """Nothing is sent: refused for good wins over deferred, the client need not come again."""
-    rows = [decision for decision in decided.decisions if decision.refusal]
-    replies = [refused[decision.recipient.key] for decision in rows]
+    replies = list(refused.values())
     worst = next((reply for reply in replies if reply.is_permanent), replies[0])
-    held_back = Reply(worst.code, worst.enhanced, worst.text)
     per_recipient = tuple(
-        refused.get(recipient.mailbox.key, held_back) for recipient in tx.envelope.recipients
+        refused.get(recipient.mailbox.key, worst) for recipient in tx.envelope.recipients
     )
     return Outcome(reply=worst, per_recipient=per_recipient)
 
