@@ -40,9 +40,9 @@ start() {
         --pidfile "$directory/docker.pid" --bridge=none --iptables=false --ip6tables=false \
         --ip-forward=false --ip-masq=false >"$directory/dockerd.log" 2>&1 </dev/null &
     pid=$!
+    echo "$pid $(began "$pid")" >"$directory/engine"
     # An engine that ends early is not waited for.
     wait_for 300 sh -c "docker version || ! kill -0 $pid" || :
-    echo "$pid $(began "$pid")" >"$directory/engine"
     docker version >/dev/null 2>&1 || { tail -n 20 "$directory/dockerd.log" >&2; say "did not start"; exit 1; }
 }
 
