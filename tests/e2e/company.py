@@ -169,13 +169,21 @@ class Company:
             "ca": self.front_ca,
         }
 
-    def count(self, user: str = "") -> int:
-        """How many messages *user* has."""
-        return mail.count(self.dovecot, user or self.user)
+    def number(self, octets: bytes, user: str = "", *, as_text: bool = False) -> int:
+        """Which of *user*'s messages is *octets* (see `mail.numbers`), as soon as it is there."""
+        found: list[int] = []
 
-    def fetch(self, number: int, user: str = "") -> bytes:
-        """Message *number* of *user* by IMAP, as soon as it is there."""
-        wait_until(lambda: self.count(user) >= number, f"message {number} for {user}", seconds=60)
+        def there() -> bool:
+            found[:] = mail.numbers(self.dovecot, user or self.user, octets, as_text=as_text)
+            return bool(found)
+
+        wait_until(there, f"the message for {user or self.user}", seconds=60)
+        [number] = found
+        return number
+
+    def fetch(self, octets: bytes, user: str = "", *, as_text: bool = False) -> bytes:
+        """The same message by IMAP."""
+        number = self.number(octets, user, as_text=as_text)
         return mail.by_imap(self.dovecot, user or self.user, number)
 
     # --- what the administrator does -------------------------------------------------------------

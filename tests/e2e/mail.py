@@ -112,11 +112,21 @@ def refusal(
 # --- fetching ------------------------------------------------------------------------------------
 
 
-def count(server: Dovecot, user: str) -> int:
-    """How many messages *user* has."""
-    with imaplib.IMAP4("127.0.0.1", server.imap_port, timeout=20) as client:
+def numbers(server: Dovecot, user: str, octets: bytes, *, as_text: bool = False) -> list[int]:
+    """Which of *user*'s messages are *octets*, by their Message-ID.
+
+    Args:
+        server: Where.
+        user: Whose.
+        octets: As they were sent.
+        as_text: Look for messages that speak of it, as bounces do.
+    """
+    wanted = f'"{message_id(octets)}"'
+    criteria = ["TEXT", wanted] if as_text else ["HEADER", "Message-ID", wanted]
+    with imaplib.IMAP4("127.0.0.1", server.imap_port, timeout=60) as client:
         client.login(user, server.password)
-        return int(client.select("INBOX", readonly=True)[1][0] or b"0")
+        client.select("INBOX", readonly=True)
+        return [int(number) for number in client.search(None, *criteria)[1][0].split()]
 
 
 def by_imap(server: Dovecot, user: str, number: int) -> bytes:
@@ -145,6 +155,11 @@ def header(octets: bytes, name: str) -> list[str]:
     return [
         str(value) for value in message_from_bytes(octets, policy=policy.default).get_all(name, [])
     ]
+
+
+def message_id(octets: bytes) -> str:
+    """What tells this message from all others."""
+    return header(octets[:4096], "Message-ID")[0].strip("<>")
 
 
 def subject(octets: bytes) -> str:

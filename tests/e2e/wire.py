@@ -8,9 +8,11 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from tests.e2e.mail import message_id
 from tests.peers.ports import free_port, wait_until
 
 _CHUNK = 65536
+_DATA = b"\r\nDATA\r\n"
 
 
 class Wire:
@@ -51,25 +53,23 @@ class Wire:
                     end.shutdown(socket.SHUT_RDWR)
                 end.close()
 
-    @property
-    def octets(self) -> bytes:
-        """Everything that clients sent, of all connections."""
+    def saw(self, octets: bytes) -> bool:
+        """Whether anything of the message *octets* passed, be it a header field."""
+        mark = message_id(octets).encode()
         with self._lock:
-            return b"".join(bytes(stream) for stream in self._streams)
+            return any(mark in stream for stream in self._streams)
 
-    @property
-    def messages(self) -> list[bytes]:
-        """The content of every message that was sent completely, dots unstuffed."""
+    def copies(self, octets: bytes) -> list[bytes]:
+        """The content that passed for the message *octets*, as often as it passed completely."""
+        mark = message_id(octets).encode()
         with self._lock:
-            streams = [bytes(stream) for stream in self._streams]
-        return [message for stream in streams for message in _contents(stream)]
+            return [copy for stream in self._streams for copy in _copies(stream, mark)]
 
-    def wait_for(self, count: int, *, seconds: float = 60.0) -> list[bytes]:
-        """Return the messages as soon as there are *count*."""
-        wait_until(
-            lambda: len(self.messages) >= count, f"{count} messages on the wire", seconds=seconds
-        )
-        return self.messages
+    def wait_for(self, octets: bytes, *, seconds: float = 60.0) -> bytes:
+        """Return what passed for the message *octets*, as soon as it has."""
+        wait_until(lambda: bool(self.copies(octets)), "the message on the wire", seconds=seconds)
+        [copy] = self.copies(octets)
+        return copy
 
     def _accept(self) -> None:
         while not self._ended.is_set():
@@ -103,13 +103,14 @@ class Wire:
             sink.shutdown(socket.SHUT_WR)
 
 
-def _contents(stream: bytes) -> list[bytes]:
+def _copies(stream: bytearray, mark: bytes) -> list[bytes]:
     found = []
-    _, data, rest = stream.partition(b"\r\nDATA\r\n")
-    while data:
-        content, dot, after = rest.partition(b"\r\n.\r\n")
-        if not dot:
+    at = stream.find(mark)
+    while at >= 0:
+        begin = stream.rfind(_DATA, 0, at) + len(_DATA)
+        end = stream.find(b"\r\n.\r\n", at)
+        if end < 0:
             break
-        found.append((content + b"\r\n").replace(b"\r\n..", b"\r\n."))
-        _, data, rest = (b"\r\n" + after).partition(b"\r\nDATA\r\n")
+        found.append(bytes(stream[begin : end + 2]).replace(b"\r\n..", b"\r\n."))
+        at = stream.find(mark, end)
     return found
