@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -10,7 +11,7 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, CertificateError
@@ -30,6 +31,8 @@ PARSE_ERRORS = (
 """What `cryptography` raises for malformed certificates and lists, some of it only when asked."""
 
 _SUBJECT_TEXT_LETTERS = 200
+_PLACES = 4  # where revocation is asked: real certificates name one or two
+_URL_OCTETS = 1024
 
 
 @dataclass(frozen=True, repr=False)
@@ -170,6 +173,43 @@ class Certificate:
         except (ValueError, UnsupportedAlgorithm) as exc:
             raise CertificateError("weak-key", "a key that is broken or of unknown kind") from exc
 
+    @cached_property
+    def crl_points(self) -> tuple[tuple[str, ...], ...]:
+        """URLs of each CRL distribution point, then of each freshest one (RFC 5280, 4.2.1.13).
+
+        The URLs of one point lead to the same list.  Points for some reasons only are left out:
+        their lists cannot prove "good".
+        """
+        points: list[x509.DistributionPoint] = []
+        for kind in (x509.CRLDistributionPoints, x509.FreshestCRL):
+            try:
+                points += self.parsed.extensions.get_extension_for_class(kind).value
+            except x509.ExtensionNotFound:
+                continue
+        places = [_urls(point.full_name or ()) for point in points if not point.reasons]
+        return tuple(dict.fromkeys(place for place in places if place))[:_PLACES]
+
+    @cached_property
+    def crl_issuers(self) -> frozenset[bytes]:
+        """Names, DER, of those who sign indirect lists about it (RFC 5280, 4.2.1.13)."""
+        try:
+            points = self.parsed.extensions.get_extension_for_class(x509.CRLDistributionPoints)
+        except x509.ExtensionNotFound:
+            return frozenset()
+        names = [name for point in points.value for name in point.crl_issuer or ()]
+        found = [n.value.public_bytes() for n in names if isinstance(n, x509.DirectoryName)]
+        return frozenset(found[:_PLACES])
+
+    @cached_property
+    def ocsp_urls(self) -> tuple[str, ...]:
+        """Where its OCSP responders are, in the issuer's order (RFC 5280, 4.2.2.1)."""
+        try:
+            access = self.parsed.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
+        except x509.ExtensionNotFound:
+            return ()
+        responders = AuthorityInformationAccessOID.OCSP
+        return _urls(e.access_location for e in access.value if e.access_method == responders)
+
     @property
     def not_before(self) -> datetime:
         """Start of validity, UTC, aware."""
@@ -179,6 +219,21 @@ class Certificate:
     def not_after(self) -> datetime:
         """End of validity, UTC, aware."""
         return self.parsed.not_valid_after_utc
+
+
+def _urls(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
+    # Whoever made the certificate chose them, so only plain ones, and not many.
+    urls = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
+    clean = [
+        url
+        for url in urls
+        if url.lower().startswith(("http://", "https://"))
+        and len(url) <= _URL_OCTETS
+        and url.isascii()
+        and url.isprintable()
+        and " " not in url
+    ]
+    return tuple(dict.fromkeys(clean))[:_PLACES]
 
 
 def _alternative_mailboxes(names: x509.SubjectAlternativeName) -> list[Mailbox]:

@@ -15,6 +15,7 @@ class Evidence:
         trust_anchors: Certificates that the administrator trusts for e-mail.
         intermediates: Candidates from the message, the directory and the configuration, untrusted.
         crls: DER CertificateLists, untrusted until their signature is checked.
+        ocsp_responses: DER OCSPResponses, untrusted in the same way.
         require_revocation: Unknown status makes a path unusable (``revocation.mode = "require"``).
         crl_grace_seconds: How long after nextUpdate a CRL still counts (R-05).
     """
@@ -22,5 +23,6 @@ class Evidence:
     trust_anchors: tuple[Certificate, ...]
     intermediates: tuple[Certificate, ...] = ()
     crls: tuple[bytes, ...] = ()
+    ocsp_responses: tuple[bytes, ...] = ()
     require_revocation: bool = True
     crl_grace_seconds: int = 72 * 3600

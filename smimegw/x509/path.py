@@ -1,7 +1,7 @@
 """Judges a certificate and gives proof: the one place that makes a `ValidatedCertificate`.
 
-`search` proposes paths, `judge` applies RFC 5280, 6.1 to each, `revocation` reads the lists at
-hand; the first path that passes all three is the answer.
+`search` proposes paths, `judge` applies RFC 5280, 6.1 to each, `revocation` reads the lists and
+responses at hand; the first path that passes all three is the answer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from smimegw.addresses import Mailbox
@@ -44,7 +44,8 @@ class ValidatedCertificate:
         mailbox: The address in the certificate that matched; None when none was asked for.
         revocation: GOOD, or UNKNOWN where the evidence did not demand more; never REVOKED.
         valid_until: When this judgement ends at the latest.
-        evidence: What the revocation status rests on, for people: ``crl 2026-11-23T02:00Z``.
+        evidence: What the revocation status rests on, for people: ``crl 2026-11-23T02:00Z``
+            or ``ocsp`` with such a time.
     """
 
     certificate: Certificate
@@ -93,7 +94,7 @@ def validate(
         purpose=purpose,
         mailbox=matched,
         revocation=_weakest(results),
-        valid_until=_valid_until(path, results, evidence),
+        valid_until=_valid_until(path, results),
         evidence=_describe(results),
         proof=_PROOF,
     )
@@ -137,9 +138,7 @@ def _revocation(
     # RFC 5280, 6.1: of every certificate but the anchor, whose issuer is the administrator.
     results = []
     for certificate, issuer in itertools.pairwise(path):
-        result = revocation.status(
-            certificate, issuer, evidence.crls, now, evidence.crl_grace_seconds, limits=limits
-        )
+        result = _status(certificate, issuer, evidence, now, limits)
         if result.status is RevocationStatus.REVOKED:
             error = _EndEntityRevokedError if certificate is path[0] else CertificateError
             raise error("revoked", certificate.subject_text)
@@ -152,21 +151,33 @@ def _revocation(
     return tuple(results)
 
 
+def _status(
+    certificate: Certificate,
+    issuer: Certificate,
+    evidence: Evidence,
+    now: datetime,
+    limits: Limits,
+) -> RevocationResult:
+    return revocation.status(
+        certificate,
+        issuer,
+        evidence.crls,
+        now,
+        evidence.crl_grace_seconds,
+        ocsp_responses=evidence.ocsp_responses,
+        authorities=evidence.intermediates,
+        limits=limits,
+    )
+
+
 def _weakest(results: Sequence[RevocationResult]) -> RevocationStatus:
     good = all(result.status is RevocationStatus.GOOD for result in results)
     return RevocationStatus.GOOD if good else RevocationStatus.UNKNOWN
 
 
-def _valid_until(
-    path: Sequence[Certificate], results: Sequence[RevocationResult], evidence: Evidence
-) -> datetime:
+def _valid_until(path: Sequence[Certificate], results: Sequence[RevocationResult]) -> datetime:
     ends = [certificate.not_after for certificate in path]
-    grace = timedelta(seconds=evidence.crl_grace_seconds)
-    ends.extend(
-        result.next_update + grace
-        for result in results
-        if result.status is RevocationStatus.GOOD and result.next_update is not None
-    )
+    ends.extend(result.valid_until for result in results if result.valid_until is not None)
     return min(ends)
 
 
@@ -175,5 +186,5 @@ def _describe(results: Sequence[RevocationResult]) -> str:
         return "pinned"
     if results[0].status is not RevocationStatus.GOOD or results[0].this_update is None:
         return "no crl"
-    note = f"crl {results[0].this_update:%Y-%m-%dT%H:%MZ}"
+    note = f"{results[0].method.value} {results[0].this_update:%Y-%m-%dT%H:%MZ}"
     return note + " overdue" if any(result.in_grace for result in results) else note

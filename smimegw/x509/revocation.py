@@ -1,63 +1,65 @@
-"""Reads from complete CRLs whether one certificate is revoked (RFC 5280, 5 and 6.3).
+"""Reads from CRLs and OCSP responses whether one certificate is revoked (RFC 5280, 5 and 6.3).
 
 Three answers: good, revoked, unknown.  A list that is not certain to speak about the certificate –
-another issuer, a bad signature, a delta, an indirect list, an extension we do not know – says
-nothing.  A list past its time no longer proves "good", but what it calls revoked stays revoked.
+another issuer, a bad signature, another scope, an extension we do not know – says nothing.  A list
+past its time no longer proves "good", but what it calls revoked stays revoked.  Of several sources
+one "revoked" is enough, then one "good".
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, MIB, Limits
+from smimegw.x509 import lint, ocsp
 from smimegw.x509.certificate import PARSE_ERRORS, Certificate
+from smimegw.x509.crl_scope import (
+    indirect_entry,
+    scope_of,
+    speaks_about,
+    speaks_indirectly_about,
+)
+from smimegw.x509.issuer import is_issued_by
+from smimegw.x509.status import RevocationMethod, RevocationResult, RevocationStatus
+
+__all__ = ["RevocationMethod", "RevocationResult", "RevocationStatus", "crl_next_update", "status"]
 
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _KNOWN_WHEN_CRITICAL = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier)
 
 
-class RevocationStatus(StrEnum):
-    """What we know; UNKNOWN is neither of the others."""
-
-    GOOD = "good"
-    REVOKED = "revoked"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevocationResult:
-    """The status of one certificate and where it comes from.
-
-    Attributes:
-        status: Good, revoked or unknown.
-        reason: For revoked the CRLReason or "", for unknown why, one phrase.
-        this_update: When the list used was made; None without one.
-        next_update: When its successor was due.
-        in_grace: The list is past *next_update*, but within the configured grace (R-05).
-    """
-
-    status: RevocationStatus
-    reason: str = ""
-    this_update: datetime | None = None
-    next_update: datetime | None = None
-    in_grace: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _List:
+    """A CRL that could be used; *base_number* is set for a delta (RFC 5280, 5.2.4)."""
+
     parsed: x509.CertificateRevocationList
     this_update: datetime
     next_update: datetime
-    number: int
+    number: int | None
+    base_number: int | None
     issuer_der: bytes
+
+    @property
+    def age(self) -> tuple[datetime, int]:
+        """For choosing the newest."""
+        return self.this_update, self.number or 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    certificate: Certificate
+    issuer: Certificate
+    now: datetime
+    grace_seconds: int
+    authorities: Sequence[Certificate]
+    limits: Limits
 
 
 def status(
@@ -67,60 +69,188 @@ def status(
     now: datetime,
     grace_seconds: int,
     *,
+    ocsp_responses: Iterable[bytes] = (),
+    authorities: Sequence[Certificate] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> RevocationResult:
-    """Return what the newest applicable list in *crls* says about *certificate*.
+    """Return what the newest applicable list and the newest response say about *certificate*.
 
     Args:
         certificate: Whose status is wanted.
-        issuer: The certificate that issued it; lists signed by any other key do not count.
+        issuer: The certificate that issued it; lists signed by any other key do not count, except
+            indirect ones to which the certificate refers.
         crls: DER CertificateLists, untrusted.
         now: The time of judgement.
         grace_seconds: How long after nextUpdate a list still proves "good" (R-05).
+        ocsp_responses: DER OCSPResponses, untrusted.
+        authorities: Certificates among which the issuer of an indirect list may be.
         limits: Longer lists than *crl_octets* are not looked at.
     """
-    usable = []
-    for der in crls:
-        crl = _usable(der, certificate, issuer, now) if len(der) <= limits.crl_octets else None
-        if crl:
-            usable.append(crl)
-    if not usable:
-        return RevocationResult(status=RevocationStatus.UNKNOWN, reason="no usable CRL")
-    newest = max(usable, key=lambda crl: (crl.this_update, crl.number))
+    question = _Question(
+        certificate=certificate,
+        issuer=issuer,
+        now=now,
+        grace_seconds=grace_seconds,
+        authorities=authorities,
+        limits=limits,
+    )
+    held = tuple(der for der in crls if len(der) <= limits.crl_octets)
+    lists = [crl for der in held if (crl := _usable(der, question, held))]
+    listed = _listed(lists, question)
+    responses = tuple(ocsp_responses)
+    if not responses:
+        return listed
+
+    def of_responder(responder: Certificate) -> RevocationStatus:
+        return status(responder, issuer, held, now, grace_seconds, limits=limits).status
+
+    answered = ocsp.status(
+        certificate, issuer, responses, now, revocation_of=of_responder, limits=limits
+    )
+    return min(listed, answered, key=_rank)
+
+
+def _rank(result: RevocationResult) -> tuple[int, bool, float]:
+    order = (RevocationStatus.REVOKED, RevocationStatus.GOOD, RevocationStatus.UNKNOWN)
+    age = result.this_update.timestamp() if result.this_update else 0.0
+    return order.index(result.status), result.in_grace, -age
+
+
+def crl_next_update(der: bytes, issuer: Certificate) -> datetime | None:
+    """The nextUpdate of a list that *issuer* signed; None when it did not, or nobody could use it.
+
+    For whoever fetches lists and wants to know what he got.
+    """
+    crl = _read(der)
+    if crl is None or crl.issuer_der != issuer.subject_der or not _is_signed_by(der, issuer):
+        return None
+    return crl.next_update
+
+
+def _listed(lists: Sequence[_List], question: _Question) -> RevocationResult:
+    """What complete lists say, brought up to date by the newest delta (RFC 5280, 6.3.3)."""
+    complete = max(
+        (crl for crl in lists if crl.base_number is None), key=lambda crl: crl.age, default=None
+    )
+    delta = max(
+        (crl for crl in lists if _is_newer_delta(crl, complete)),
+        key=lambda crl: crl.age,
+        default=None,
+    )
     try:
-        entry = newest.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+        entry = _entry(complete, question.certificate)
+        change = _entry(delta, question.certificate)
     except PARSE_ERRORS:
         return RevocationResult(status=RevocationStatus.UNKNOWN, reason="CRL malformed")
-    if entry is not None:
-        verdict, reason = RevocationStatus.REVOKED, _entry_reason(entry)
-    elif now > newest.next_update + timedelta(seconds=grace_seconds):
+    used = [crl for crl in (complete, delta) if crl is not None]
+    if change is not None and not _lifts(change):
+        return _result(RevocationStatus.REVOKED, _entry_reason(change), used, question)
+    fits = complete is not None and delta is not None and _applies(delta, complete)
+    if entry is not None and not (fits and change is not None and _is_hold(entry)):
+        return _result(RevocationStatus.REVOKED, _entry_reason(entry), used[:1], question)
+    if complete is None:
+        return RevocationResult(status=RevocationStatus.UNKNOWN, reason="no usable CRL")
+    return _result(RevocationStatus.GOOD, "", used if fits else [complete], question)
+
+
+def _result(
+    verdict: RevocationStatus, reason: str, used: Sequence[_List], question: _Question
+) -> RevocationResult:
+    # Of a complete list and its delta each alone proves "good" until its own end.
+    next_update = max(crl.next_update for crl in used)
+    end = next_update + timedelta(seconds=question.grace_seconds)
+    if verdict is RevocationStatus.GOOD and question.now > end:
         verdict, reason = RevocationStatus.UNKNOWN, "CRL out of date"
-    else:
-        verdict, reason = RevocationStatus.GOOD, ""
+    good = verdict is RevocationStatus.GOOD
     return RevocationResult(
         status=verdict,
         reason=reason,
-        this_update=newest.this_update,
-        next_update=newest.next_update,
-        in_grace=verdict is RevocationStatus.GOOD and now > newest.next_update,
+        method=RevocationMethod.CRL,
+        this_update=max(crl.this_update for crl in used),
+        next_update=next_update,
+        in_grace=good and question.now > next_update,
+        valid_until=end if good else None,
     )
 
 
-def _usable(
-    der: bytes, certificate: Certificate, issuer: Certificate, now: datetime
-) -> _List | None:
-    crl = _read(der)
-    if (
-        crl is None
-        or crl.this_update > now
-        or crl.issuer_der != issuer.subject_der
-        or issuer.subject_der != certificate.issuer_der
-        or (issuer.key_usage is not None and not issuer.key_usage.crl_sign)
-        or not _speaks_about(crl.parsed, certificate)
-        or not _is_signed_by(der, issuer)
-    ):
+# --- complete and delta --------------------------------------------------------------------------
+
+
+def _is_newer_delta(crl: _List, complete: _List | None) -> bool:
+    if crl.base_number is None:
+        return False
+    return complete is None or (crl.number or 0) > (complete.number or 0)
+
+
+def _applies(delta: _List, complete: _List) -> bool:
+    # RFC 5280, 5.2.4 (b) and (c): same scope, and the complete list is not older than the base.
+    return (
+        delta.base_number is not None
+        and complete.number is not None
+        and complete.number >= delta.base_number
+        and delta.issuer_der == complete.issuer_der
+        and scope_of(delta.parsed) == scope_of(complete.parsed)
+    )
+
+
+def _entry(crl: _List | None, certificate: Certificate) -> x509.RevokedCertificate | None:
+    if crl is None:
         return None
-    return crl
+    scope = scope_of(crl.parsed)
+    if scope is not None and scope.indirect_crl:
+        return indirect_entry(crl.parsed, certificate)
+    return crl.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+
+
+def _lifts(entry: x509.RevokedCertificate) -> bool:
+    return _entry_reason(entry) == x509.ReasonFlags.remove_from_crl.value
+
+
+def _is_hold(entry: x509.RevokedCertificate) -> bool:
+    # Only a hold can be lifted (RFC 5280, 5.3.1).
+    return _entry_reason(entry) == x509.ReasonFlags.certificate_hold.value
+
+
+# --- which lists count ---------------------------------------------------------------------------
+
+
+def _usable(der: bytes, question: _Question, crls: Sequence[bytes]) -> _List | None:
+    crl = _read(der)
+    certificate, issuer = question.certificate, question.issuer
+    if crl is None or crl.this_update > question.now:
+        return None
+    if issuer.subject_der != certificate.issuer_der:
+        return None
+    if crl.issuer_der == issuer.subject_der and speaks_about(crl.parsed, certificate):
+        signs = issuer.key_usage is None or issuer.key_usage.crl_sign
+        return crl if signs and _is_signed_by(der, issuer) else None
+    if not speaks_indirectly_about(crl.parsed, certificate):
+        return None
+    for signer in (issuer, *question.authorities):
+        if signer.subject_der == crl.issuer_der and _may_list(signer, question, crls):
+            return crl if _is_signed_by(der, signer) else None
+    return None
+
+
+def _may_list(signer: Certificate, question: _Question, crls: Sequence[bytes]) -> bool:
+    """Whether *signer* may sign an indirect list about certificates of the question's issuer.
+
+    RFC 5280, 6.3.3 (f) wants a path of the list's issuer to the same anchor.  We accept the
+    shortest one only: issued by that same CA, which says by its own list that it still holds.
+    """
+    now, issuer, limits = question.now, question.issuer, question.limits
+    if signer == issuer:
+        return issuer.key_usage is None or issuer.key_usage.crl_sign
+    return (
+        signer.key_usage is not None
+        and signer.key_usage.crl_sign
+        and not lint.validity_flaw(signer, now)
+        and not lint.key_flaw(signer, limits=limits)
+        and not lint.weak_hash_flaw(signer)
+        and is_issued_by(signer, issuer, limits)
+        and status(signer, issuer, crls, now, question.grace_seconds, limits=limits).status
+        is RevocationStatus.GOOD
+    )
 
 
 def _read(der: bytes) -> _List | None:
@@ -128,8 +258,8 @@ def _read(der: bytes) -> _List | None:
 
 
 def _parse(der: bytes) -> _List | None:
-    # None for what we can never use: malformed, without nextUpdate (RFC 5280, 5.1.2.5), a delta,
-    # a weak signature, critical extensions beyond the known ones.
+    # None for what we can never use: malformed, without nextUpdate (RFC 5280, 5.1.2.5), a weak
+    # signature, critical extensions beyond the known ones.
     try:
         parsed = x509.load_der_x509_crl(der)
         extensions = parsed.extensions
@@ -138,17 +268,18 @@ def _parse(der: bytes) -> _List | None:
         weak = isinstance(parsed.signature_hash_algorithm, _WEAK_HASHES)
     except PARSE_ERRORS:
         return None
-    number = 0
+    number = base_number = None
     for extension in extensions:
         if isinstance(extension.value, x509.DeltaCRLIndicator):
-            return None
-        if isinstance(extension.value, x509.CRLNumber):
+            base_number = extension.value.crl_number
+        elif isinstance(extension.value, x509.CRLNumber):
             number = extension.value.crl_number
         elif extension.critical and not isinstance(extension.value, _KNOWN_WHEN_CRITICAL):
             return None
     if next_update is None or weak:
         return None
-    return _List(parsed, parsed.last_update_utc, next_update, number, issuer_der)
+    this_update = parsed.last_update_utc
+    return _List(parsed, this_update, next_update, number, base_number, issuer_der)
 
 
 def _is_signed_by(der: bytes, issuer: Certificate) -> bool:
@@ -170,33 +301,9 @@ _remembered = functools.lru_cache(maxsize=8)(_parse)
 _remembered_check = functools.lru_cache(maxsize=16)(_check)
 
 
-def _speaks_about(crl: x509.CertificateRevocationList, certificate: Certificate) -> bool:
-    # RFC 5280, 5.2.5 and 6.3.3 (b) (2): the list's scope has to include the certificate.
-    try:
-        scope = crl.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
-    except x509.ExtensionNotFound:
-        return True
-    if scope.indirect_crl or scope.only_contains_attribute_certs or scope.only_some_reasons:
-        return False
-    if scope.only_contains_user_certs and certificate.is_ca:
-        return False
-    if scope.only_contains_ca_certs and not certificate.is_ca:
-        return False
-    if scope.relative_name is not None:
-        return False
-    if scope.full_name is None:
-        return True
-    try:
-        points = certificate.parsed.extensions.get_extension_for_class(x509.CRLDistributionPoints)
-    except x509.ExtensionNotFound:
-        return False
-    names = {name for point in points.value for name in point.full_name or ()}
-    return not names.isdisjoint(scope.full_name)
-
-
 def _entry_reason(entry: x509.RevokedCertificate) -> str:
-    # Every entry means revoked: certificateHold, unknown reasons, and also removeFromCRL, which
-    # has no meaning in a complete list (RFC 5280, 5.3.1).
+    # Every entry of a complete list means revoked: certificateHold, unknown reasons, and also
+    # removeFromCRL, which has a meaning in a delta only (RFC 5280, 5.3.1).
     try:
         return str(entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value)
     except (*PARSE_ERRORS, x509.ExtensionNotFound):

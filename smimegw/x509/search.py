@@ -11,13 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
-
 from smimegw.errors import CertificateError
 from smimegw.limits import Limits
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
+from smimegw.x509.issuer import is_issued_by as _is_issued_by
 
 
 class PathSearch:
@@ -86,14 +84,3 @@ class PathSearch:
             )
 
         return sorted(self._by_subject.get(certificate.issuer_der, ()), key=unlikeliness)
-
-
-def _is_issued_by(certificate: Certificate, issuer: Certificate, limits: Limits) -> bool:
-    try:
-        key = issuer.public_key
-        if isinstance(key, rsa.RSAPublicKey) and key.key_size > limits.rsa_bits_max:
-            return False  # a check with such a key takes seconds
-        certificate.parsed.verify_directly_issued_by(issuer.parsed)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, CertificateError):
-        return False
-    return True
