@@ -56,7 +56,11 @@ from smimegw.x509.path import Purpose, validate
 F = TypeVar("F", bound=Callable[..., object])
 _PATH = click.Path(path_type=Path)
 _CIPHERS = [cipher.label for cipher in ContentCipher]
-_DIGESTS = [digest.value for digest in DigestAlgorithm if not digest.is_weak]
+_DIGESTS = [
+    digest.value
+    for digest in DigestAlgorithm
+    if SignatureScheme.RSA_PKCS1V15.goes_with(digest) and not digest.is_weak
+]
 
 
 @click.group()

@@ -32,6 +32,12 @@ _ECDSA_SIGNATURES = {
     "1.2.840.10045.4.3.3": DigestAlgorithm.SHA384,
     "1.2.840.10045.4.3.4": DigestAlgorithm.SHA512,
 }
+_EDWARDS_SIGNATURES = {
+    "1.3.101.112": SignatureScheme.ED25519,
+    "1.3.101.113": SignatureScheme.ED448,
+}
+_SHAKE256 = "2.16.840.1.101.3.4.2.12"  # without a length: 512 bits (RFC 8702, 3.1)
+_SHAKE256_BITS = 512
 _STANDARD_DH = {  # dhSinglePass-stdDH (RFC 5753, 7.1.4)
     "1.3.133.16.840.63.0.2": KeyEncryption.ECDH_SHA1KDF,
     "1.3.132.1.11.1": KeyEncryption.ECDH_SHA256KDF,
@@ -119,27 +125,46 @@ def write(oid: str, *parameters: bytes) -> bytes:
 
 
 def read_digest(element: Element) -> DigestAlgorithm:
-    """Read a DigestAlgorithmIdentifier (RFC 5754, 2: parameters absent or NULL)."""
+    """Read a DigestAlgorithmIdentifier (RFC 5754, 2: parameters absent or NULL).
+
+    Raises:
+        UnsupportedAlgorithmError: Another digest, or SHAKE256 with another length than 512.
+        CMSError: Malformed.
+    """
     identifier = read(element)
+    if identifier.oid == DigestAlgorithm.SHAKE256.oid:
+        length = identifier.parameters
+        if length is None or length.tag != asn1.INTEGER or length.integer() != _SHAKE256_BITS:
+            raise UnsupportedAlgorithmError("SHAKE256 without a length of 512 bits")
+        return DigestAlgorithm.SHAKE256
     if not identifier.has_null_or_no_parameters:
         raise CMSError("digest algorithm with parameters")
+    if identifier.oid == _SHAKE256:
+        return DigestAlgorithm.SHAKE256
     return DigestAlgorithm.from_oid(identifier.oid)
 
 
 def write_digest(digest: DigestAlgorithm) -> bytes:
-    """Write a DigestAlgorithmIdentifier, parameters absent (RFC 5754, 2)."""
+    """Write a DigestAlgorithmIdentifier, parameters absent (RFC 5754, 2; RFC 8419, 3.1)."""
+    if digest is DigestAlgorithm.SHAKE256:
+        return write(digest.oid, der.integer(_SHAKE256_BITS))
     return write(digest.oid)
 
 
 def read_signature(element: Element) -> SignatureAlgorithm:
-    """Read a SignatureAlgorithmIdentifier (RFC 5754, 3; RFC 4056, 3).
+    """Read a SignatureAlgorithmIdentifier (RFC 5754, 3; RFC 4056, 3; RFC 8419, 2.2).
 
     Raises:
+        CMSError: Malformed, or parameters where there must be none.
         UnsupportedAlgorithmError: Another algorithm, or PSS with contradictory parameters.
     """
     identifier = read(element)
     if identifier.oid == RSASSA_PSS:
         return _read_pss(identifier)
+    if scheme := _EDWARDS_SIGNATURES.get(identifier.oid):
+        if identifier.parameters is not None:
+            raise CMSError("EdDSA with parameters")
+        return SignatureAlgorithm(scheme=scheme, digest=None)
     if not identifier.has_null_or_no_parameters:
         raise CMSError("signature algorithm with unexpected parameters")
     if identifier.oid == RSA_ENCRYPTION:
@@ -157,6 +182,8 @@ def write_signature(scheme: SignatureScheme, digest: DigestAlgorithm) -> bytes:
         return write(RSA_ENCRYPTION, der.NULL)  # what every reader knows (RFC 5754, 3.2)
     if scheme is SignatureScheme.ECDSA:
         return write(next(oid for oid, known in _ECDSA_SIGNATURES.items() if known is digest))
+    if scheme.is_pure:
+        return write(next(oid for oid, known in _EDWARDS_SIGNATURES.items() if known is scheme))
     hash_identifier = write(digest.oid, der.NULL)  # RFC 4055, 2.1: NULL must be present
     salt = der.explicit(2, der.integer(digest.primitive().digest_size))
     return write(
@@ -277,6 +304,8 @@ def _read_hash_and_mask(reader: Reader) -> tuple[DigestAlgorithm, DigestAlgorith
         if mask.oid != MGF1 or mask.parameters is None:
             raise UnsupportedAlgorithmError("mask generation function is not MGF1")
         mgf_digest = read_digest(mask.parameters)
+    if DigestAlgorithm.SHAKE256 in (digest, mgf_digest):
+        raise UnsupportedAlgorithmError("RSA with SHAKE256 is not supported")
     return digest, mgf_digest
 
 

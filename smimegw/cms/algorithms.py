@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from smimegw.errors import CertificateError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
@@ -15,16 +15,22 @@ CURVES: tuple[type[ec.EllipticCurve], ...] = (ec.SECP256R1, ec.SECP384R1, ec.SEC
 _RSA_EXPONENT_MIN = 65537  # FIPS 186-5, 5.1; smaller ones make forgeries and broadcasts easier
 _RSA_EXPONENT_BITS = 256
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+PublicKey = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+)
 
 
 class DigestAlgorithm(Enum):
-    """A message digest (RFC 5754, 2); SHA-1 is read only and never a strong one."""
+    """A message digest (RFC 5754, 2); SHA-1 is read only and never a strong one.
+
+    SHAKE256 with 512 bits is there for Ed448 alone (RFC 8419, 3.1).
+    """
 
     SHA1 = "sha1"
     SHA256 = "sha256"
     SHA384 = "sha384"
     SHA512 = "sha512"
+    SHAKE256 = "shake256"
 
     @property
     def oid(self) -> str:
@@ -33,8 +39,10 @@ class DigestAlgorithm(Enum):
 
     @property
     def micalg(self) -> str:
-        """The name in the micalg parameter (RFC 8551, 3.5.3.2)."""
-        return "sha-" + self.value.removeprefix("sha")
+        """The name in the micalg parameter (RFC 8551, 3.5.3.2; RFC 8692 for SHAKE256)."""
+        if self is DigestAlgorithm.SHAKE256:
+            return str(self.value)
+        return "sha-" + str(self.value).removeprefix("sha")
 
     @property
     def is_weak(self) -> bool:
@@ -63,12 +71,14 @@ _DIGEST_OIDS = {
     DigestAlgorithm.SHA256: "2.16.840.1.101.3.4.2.1",
     DigestAlgorithm.SHA384: "2.16.840.1.101.3.4.2.2",
     DigestAlgorithm.SHA512: "2.16.840.1.101.3.4.2.3",
+    DigestAlgorithm.SHAKE256: "2.16.840.1.101.3.4.2.18",  # id-shake256-len
 }
 _PRIMITIVES: dict[DigestAlgorithm, hashes.HashAlgorithm] = {
     DigestAlgorithm.SHA1: hashes.SHA1(),  # noqa: S303 – reading only
     DigestAlgorithm.SHA256: hashes.SHA256(),
     DigestAlgorithm.SHA384: hashes.SHA384(),
     DigestAlgorithm.SHA512: hashes.SHA512(),
+    DigestAlgorithm.SHAKE256: hashes.SHAKE256(64),
 }
 
 
@@ -78,6 +88,28 @@ class SignatureScheme(Enum):
     RSA_PKCS1V15 = "rsa-pkcs1v15"
     RSA_PSS = "rsa-pss"
     ECDSA = "ecdsa"
+    ED25519 = "ed25519"
+    ED448 = "ed448"
+
+    @property
+    def is_pure(self) -> bool:
+        """The key signs the octets themselves, not a digest of them (PureEdDSA, RFC 8419)."""
+        return self in _PURE_DIGESTS
+
+    @property
+    def fixed_digest(self) -> DigestAlgorithm | None:
+        """The one digest that goes with it in signed attributes; None when there is a choice."""
+        return _PURE_DIGESTS.get(self)
+
+    def goes_with(self, digest: DigestAlgorithm) -> bool:
+        """Whether a signature may be read with *digest*; SHAKE256 is for EdDSA alone."""
+        return self.is_pure or digest is not DigestAlgorithm.SHAKE256
+
+
+_PURE_DIGESTS = {
+    SignatureScheme.ED25519: DigestAlgorithm.SHA512,
+    SignatureScheme.ED448: DigestAlgorithm.SHAKE256,
+}
 
 
 class ContentCipher(Enum):
@@ -192,6 +224,8 @@ def public_key_of(certificate: Certificate, limits: Limits = DEFAULT_LIMITS) -> 
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
         return key
+    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+        return key
     raise UnsupportedAlgorithmError("the certificate's kind of public key is not supported")
 
 
@@ -201,9 +235,20 @@ def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
     Raises:
         UnsupportedAlgorithmError: The key is none we use.
     """
-    if isinstance(public_key_of(certificate), rsa.RSAPublicKey):
-        return SignatureScheme.RSA_PKCS1V15
-    return SignatureScheme.ECDSA
+    match public_key_of(certificate):
+        case rsa.RSAPublicKey():
+            return SignatureScheme.RSA_PKCS1V15
+        case ed25519.Ed25519PublicKey():
+            return SignatureScheme.ED25519
+        case ed448.Ed448PublicKey():
+            return SignatureScheme.ED448
+        case _:
+            return SignatureScheme.ECDSA
+
+
+def digest_for(scheme: SignatureScheme, wanted: DigestAlgorithm) -> DigestAlgorithm:
+    """Return the digest that goes with *scheme*: *wanted* where there is a choice."""
+    return scheme.fixed_digest or wanted
 
 
 def key_encryption_for(certificate: Certificate, oaep: bool = False) -> KeyEncryption:
@@ -215,6 +260,8 @@ def key_encryption_for(certificate: Certificate, oaep: bool = False) -> KeyEncry
     key = public_key_of(certificate)
     if isinstance(key, rsa.RSAPublicKey):
         return KeyEncryption.RSA_OAEP_SHA256 if oaep else KeyEncryption.RSA_PKCS1V15
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise UnsupportedAlgorithmError("the certificate's key can only sign")
     # RFC 5753, 8: a derivation hash as strong as the curve
     if key.curve.key_size > 384:
         return KeyEncryption.ECDH_SHA512KDF

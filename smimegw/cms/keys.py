@@ -7,14 +7,19 @@ from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
 from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
 from smimegw.errors import DecryptionError, UnsupportedAlgorithmError
 from smimegw.x509.certificate import Certificate
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
 
 
 class SigningKey(Protocol):
@@ -22,6 +27,8 @@ class SigningKey(Protocol):
 
     def sign(self, data: bytes, scheme: SignatureScheme, digest: DigestAlgorithm) -> bytes:
         """Hash *data* with *digest* and sign; ECDSA as DER, the PSS salt as long as the digest.
+
+        EdDSA signs *data* itself; *digest* is then what the signed attributes were made with.
 
         Raises:
             UnsupportedAlgorithmError: The key cannot do *scheme*.
@@ -67,6 +74,10 @@ class SoftwareSigningKey:
             return key.sign(data, pss_padding(primitive, primitive.digest_size), primitive)
         if isinstance(key, ec.EllipticCurvePrivateKey) and scheme is SignatureScheme.ECDSA:
             return key.sign(data, ec.ECDSA(primitive))
+        if isinstance(key, ed25519.Ed25519PrivateKey) and scheme is SignatureScheme.ED25519:
+            return key.sign(data)
+        if isinstance(key, ed448.Ed448PrivateKey) and scheme is SignatureScheme.ED448:
+            return key.sign(data)
         raise UnsupportedAlgorithmError(f"the signing key cannot sign with {scheme.value}")
 
 

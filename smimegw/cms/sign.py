@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from smimegw.cms import algorithm_identifiers, asn1, der
-from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
+from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, digest_for
 from smimegw.cms.attributes import write_signed_attributes
 from smimegw.cms.capabilities import Capabilities
 from smimegw.cms.content_info import DATA, SIGNED_DATA, content_info_header, write_content_info
@@ -125,6 +125,11 @@ def _signer_info(
 ) -> bytes:
     if digest_algorithm.is_weak or len(digest) != digest_algorithm.primitive().digest_size:
         raise UnsupportedAlgorithmError(f"{digest_algorithm.value} digest that cannot be signed")
+    fits = scheme.goes_with(digest_algorithm)
+    if not fits or digest_for(scheme, digest_algorithm) is not digest_algorithm:
+        raise UnsupportedAlgorithmError(
+            f"{scheme.value} does not sign a {digest_algorithm.value} digest"
+        )
     attributes = write_signed_attributes(
         content_type=DATA,
         message_digest=digest,

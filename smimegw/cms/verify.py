@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from smimegw.cms.algorithm_identifiers import SignatureAlgorithm
@@ -79,20 +79,24 @@ def verify_signer_info(
         CMSError: The signed attributes are malformed, or there is no content at all.
     """
     digest_algorithm, algorithm = _algorithms(signer_info)
+    if content is not None and algorithm.scheme.is_pure:
+        content = tuple(content)  # may be needed twice
     digest, head = _content_digest(signed_data, content, digest_algorithm)
     attributes = None
-    signed_digest = digest
+    signed = digest
     if signer_info.signed_attributes is not None:
         attributes = read_signed_attributes(signer_info.signed_attributes)
         _compare(attributes, signed_data.content_type, digest)
-        signed_digest = digest_of(digest_algorithm, (signer_info.signed_attributes,))
+        signed = _signed_value(algorithm.scheme, digest_algorithm, signer_info.signed_attributes)
     elif signed_data.content_type != DATA or looks_like_signed_attributes(head):
         # RFC 5652, 5.3: other content types need signed attributes
         raise SignatureError("attributes", "signed attributes are missing")
+    elif algorithm.scheme.is_pure:
+        signed = b"".join((signed_data.encapsulated or b"",) if content is None else content)
     certificate = _signer(
         _candidates(signed_data, signer_info, extra_certificates, attributes),
         signer_info.signature,
-        signed_digest,
+        signed,
         (digest_algorithm, algorithm),
     )
     return _checked(certificate, digest_algorithm, algorithm.scheme, attributes)
@@ -140,11 +144,15 @@ def verify_own_signature(
     )
     key = public_key_of(certificate)
     try:
-        _verify(
-            key, signature, digest_of(digest_algorithm, (signed,)), (digest_algorithm, algorithm)
-        )
+        value = _signed_value(scheme, digest_algorithm, signed)
+        _verify(key, signature, value, (digest_algorithm, algorithm))
     except (InvalidSignature, ValueError):
         raise SignatureError("signature", "the signing key is not the certificate's") from None
+
+
+def _signed_value(scheme: SignatureScheme, digest: DigestAlgorithm, octets: bytes) -> bytes:
+    """What the key operation takes: the octets themselves, or their digest."""
+    return octets if scheme.is_pure else digest_of(digest, (octets,))
 
 
 def _algorithms(signer_info: SignerInfo) -> tuple[DigestAlgorithm, SignatureAlgorithm]:
@@ -153,6 +161,8 @@ def _algorithms(signer_info: SignerInfo) -> tuple[DigestAlgorithm, SignatureAlgo
         raise UnsupportedAlgorithmError(signer_info.unsupported)
     if algorithm.digest not in (None, digest):
         raise SignatureError("algorithm", "digest and signature algorithm contradict each other")
+    if not algorithm.scheme.goes_with(digest):
+        raise SignatureError("algorithm", "the digest is none of this signature algorithm")
     return digest, algorithm
 
 
@@ -212,7 +222,7 @@ def _candidates(
 def _signer(
     candidates: list[Certificate],
     signature: bytes,
-    digest: bytes,
+    signed: bytes,
     algorithms: tuple[DigestAlgorithm, SignatureAlgorithm],
 ) -> Certificate:
     unusable = ""
@@ -223,7 +233,7 @@ def _signer(
             unusable = str(exc)
             continue
         try:
-            _verify(key, signature, digest, algorithms)
+            _verify(key, signature, signed, algorithms)
         except InvalidSignature:
             continue
         except (ValueError, UnsupportedAlgorithm) as exc:
@@ -238,17 +248,22 @@ def _signer(
 def _verify(
     key: PublicKey,
     signature: bytes,
-    digest: bytes,
+    signed: bytes,
     algorithms: tuple[DigestAlgorithm, SignatureAlgorithm],
 ) -> None:
     digest_algorithm, algorithm = algorithms
     primitive = digest_algorithm.primitive()
     prehashed = Prehashed(primitive)
-    if isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PKCS1V15:
-        key.verify(signature, digest, padding.PKCS1v15(), prehashed)
-    elif isinstance(key, rsa.RSAPublicKey) and algorithm.scheme is SignatureScheme.RSA_PSS:
-        key.verify(signature, digest, pss_padding(primitive, algorithm.salt_octets), prehashed)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and algorithm.scheme is SignatureScheme.ECDSA:
-        key.verify(signature, digest, ec.ECDSA(prehashed))
+    scheme = algorithm.scheme
+    if isinstance(key, rsa.RSAPublicKey) and scheme is SignatureScheme.RSA_PKCS1V15:
+        key.verify(signature, signed, padding.PKCS1v15(), prehashed)
+    elif isinstance(key, rsa.RSAPublicKey) and scheme is SignatureScheme.RSA_PSS:
+        key.verify(signature, signed, pss_padding(primitive, algorithm.salt_octets), prehashed)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and scheme is SignatureScheme.ECDSA:
+        key.verify(signature, signed, ec.ECDSA(prehashed))
+    elif (isinstance(key, ed25519.Ed25519PublicKey) and scheme is SignatureScheme.ED25519) or (
+        isinstance(key, ed448.Ed448PublicKey) and scheme is SignatureScheme.ED448
+    ):
+        key.verify(signature, signed)
     else:
         raise ValueError("the certificate's key is not of the kind the signature names")

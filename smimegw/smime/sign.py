@@ -10,7 +10,12 @@ from datetime import datetime
 from cryptography.hazmat.primitives import hashes
 
 from smimegw.cms import signed_data
-from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, signature_scheme_for
+from smimegw.cms.algorithms import (
+    DigestAlgorithm,
+    SignatureScheme,
+    digest_for,
+    signature_scheme_for,
+)
 from smimegw.cms.capabilities import OURS
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import LimitError, MIMEError
@@ -40,7 +45,7 @@ def sign_clear(
         entity: Only the inner fields (Content-*) and the body; brought into canonical form here.
         credential: Whose signature it becomes.
         now: Becomes the signing time.
-        digest: For content and signature.
+        digest: For content and signature; EdDSA has its own.
         scheme: The one every reader knows for that key, unless given.
         encryption_certificate: Which certificate answers should be encrypted to, when it is not
             the signing one.
@@ -58,6 +63,8 @@ def sign_clear(
         KeystoreError: The key cannot be used now.
     """
     signed = canonical_for_signing(entity, limits)
+    scheme = scheme or signature_scheme_for(credential.certificate)
+    digest = digest_for(scheme, digest)
     state = hashes.Hash(digest.primitive())
     for piece in signed.pieces():
         state.update(piece)
@@ -65,7 +72,7 @@ def sign_clear(
         state.finalize(),
         digest_algorithm=digest,
         credential=_without_root(credential),
-        scheme=scheme or signature_scheme_for(credential.certificate),
+        scheme=scheme,
         signing_time=now,
         capabilities=OURS,
         encryption_certificate=encryption_certificate,
@@ -89,11 +96,12 @@ def sign_opaque(
     Arguments and result are those of `sign_clear`, the errors too, less those about the
     structure; the result is application/pkcs7-mime.
     """
+    scheme = scheme or signature_scheme_for(credential.certificate)
     octets = signed_data.sign_opaque(
         _octets(entity, limits),
-        digest_algorithm=digest,
+        digest_algorithm=digest_for(scheme, digest),
         credential=_without_root(credential),
-        scheme=scheme or signature_scheme_for(credential.certificate),
+        scheme=scheme,
         signing_time=now,
         capabilities=OURS,
         encryption_certificate=encryption_certificate,

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, x448, x25519
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -37,7 +37,14 @@ EMAIL_PROTECTION = ExtendedKeyUsageOID.EMAIL_PROTECTION
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 ANY_PURPOSE = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | x25519.X25519PrivateKey
+    | x448.X448PrivateKey
+)
 
 _CURVES: dict[str, ec.EllipticCurve] = {
     "p256": ec.SECP256R1(),
@@ -46,6 +53,14 @@ _CURVES: dict[str, ec.EllipticCurve] = {
     "p224": ec.SECP224R1(),
     "secp256k1": ec.SECP256K1(),
     "brainpool256": ec.BrainpoolP256R1(),
+    "brainpool384": ec.BrainpoolP384R1(),
+    "brainpool512": ec.BrainpoolP512R1(),
+}
+_OTHER_KINDS = {
+    "ed25519": ed25519.Ed25519PrivateKey,
+    "ed448": ed448.Ed448PrivateKey,
+    "x25519": x25519.X25519PrivateKey,
+    "x448": x448.X448PrivateKey,
 }
 _USAGES = {
     "sign": {"digital_signature", "content_commitment"},
@@ -57,12 +72,12 @@ _USAGES = {
 
 @functools.cache
 def private_key(kind: str, slot: str = "") -> PrivateKey:
-    """A key of *kind* (``rsa``, ``rsa3072``, ``p256``, ``p384``, ``p521``, ``ed25519`` …).
+    """A key of *kind* (``rsa``, ``rsa3072``, ``p256``, ``brainpool256``, ``ed448``, ``x25519`` …).
 
     The same *kind* and *slot* give the same key for the life of the process.
     """
-    if kind == "ed25519":
-        return ed25519.Ed25519PrivateKey.generate()
+    if kind in _OTHER_KINDS:
+        return _OTHER_KINDS[kind].generate()
     if kind.startswith("rsa"):
         return rsa.generate_private_key(public_exponent=65537, key_size=int(kind[3:] or 2048))
     return ec.generate_private_key(_CURVES[kind])
@@ -342,4 +357,5 @@ def _serial_number(item: Issued | Certificate | int) -> int:
 
 
 def _hash_for(key: PrivateKey) -> hashes.HashAlgorithm | None:
-    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    edwards = isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return None if edwards else hashes.SHA256()

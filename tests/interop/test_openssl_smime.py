@@ -105,7 +105,9 @@ def test_openssl_verifies_our_mail(desk: Desk, sign: object, name: str) -> None:
     same_for_readers(outer.raw + content, MAILS[name])
 
 
-@pytest.mark.parametrize("digest", [d for d in DigestAlgorithm if not d.is_weak])
+@pytest.mark.parametrize(
+    "digest", [d for d in DigestAlgorithm if d.name in {"SHA256", "SHA384", "SHA512"}]
+)
 @pytest.mark.parametrize(
     ("issued", "scheme"),
     [(ALICE, None), (ALICE, SignatureScheme.RSA_PSS), (BOB, None)],

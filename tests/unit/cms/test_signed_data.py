@@ -311,10 +311,10 @@ def test_kind_of_signature_must_fit_the_certificate() -> None:
 
 
 def test_unknown_signature_algorithm_is_unsupported_when_it_is_checked() -> None:
-    """Reading the others of the message goes on (RFC 8419: EdDSA is not one of ours yet)."""
-    octets = _signed(_essential(), algorithm=algorithm_identifiers.write("1.3.101.112"))
+    """Reading the others of the message goes on (RFC 3370, 3.1: DSA is none of ours)."""
+    octets = _signed(_essential(), algorithm=algorithm_identifiers.write("1.2.840.10040.4.3"))
     assert parse_signed_data(octets).signer_infos[0].signature_algorithm is None
-    with pytest.raises(UnsupportedAlgorithmError, match=r"1\.3\.101\.112"):
+    with pytest.raises(UnsupportedAlgorithmError, match=r"1\.2\.840\.10040\.4\.3"):
         _check(octets)
 
 

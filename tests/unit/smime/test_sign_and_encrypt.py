@@ -56,7 +56,9 @@ def _filename(entity: Entity) -> str | None:
 # --- signing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("digest", [d for d in DigestAlgorithm if not d.is_weak])
+@pytest.mark.parametrize(
+    "digest", [DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512]
+)
 def test_clear_form_is_what_every_client_knows(digest: DigestAlgorithm) -> None:
     """multipart/signed with protocol, the digest's micalg and smime.p7s (RFC 8551, 3.5.3)."""
     signed = sign_clear(TEXT, signer(ALICE), now=NOW, digest=digest)
