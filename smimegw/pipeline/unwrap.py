@@ -9,6 +9,7 @@ from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, VerificationError
 from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
+from smimegw.mime.sendable import sendable
 from smimegw.pipeline import gather
 from smimegw.pipeline.facts import originator, sender
 from smimegw.pipeline.gather import GatheredEvidence
@@ -131,7 +132,7 @@ class Peeler:
         except VerificationError as exc:
             report = report_unverified(depth, _as_known(exc, gathered))
             return report, self._readable(layer, report)
-        return report_verified(depth, verified), verified.entity
+        return report_verified(depth, verified), sendable(verified.entity)
 
     def _readable(self, layer: SignedLayer, report: LayerReport) -> Entity | None:
         """What is inside a signature that did not pass; None where the original must stay."""
@@ -139,7 +140,7 @@ class Peeler:
         if report.result in {"fail", "permerror", "none"} or report.reason == "signers":
             return None
         try:
-            return inner_entity(layer, self._settings.limits)
+            return sendable(inner_entity(layer, self._settings.limits))
         except (MIMEError, LimitError):
             return None
 

@@ -12,8 +12,8 @@ from smimegw.cms.keys import DecryptionCredential
 from smimegw.errors import DecryptionError, MessageError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.entity import Entity
-from smimegw.mime.lines import has_crlf_only, with_crlf
-from smimegw.smime.media_types import EncryptedLayer
+from smimegw.mime.sendable import sendable
+from smimegw.smime.media_types import MIME_TYPES, EncryptedLayer, layer_of
 
 # What a CBC block that somebody shifted or cut decrypts to is noise, and noise soon holds one of
 # these; text does not (tab, form feed, and the shifts of ISO 2022 are left out).
@@ -85,17 +85,17 @@ def _opened(
 
 def _entity(plaintext: bytes, cipher: ContentCipher, limits: Limits) -> Entity | None:
     """The entity that *plaintext* is; None when it is not one that may be passed on."""
-    # RFC 8551, 3.1.1: the content is canonical, CRLF.  Tools on Unix forget it; without any CR
-    # there is only one way to read the lines.
-    octets = with_crlf(plaintext) if b"\r" not in plaintext else plaintext
-    entity = Entity.parse(octets, limits)
-    _ = (entity.content_type, entity.transfer_encoding)  # refused when doubled or malformed
+    inner = Entity.parse(plaintext, limits)
+    is_cms = inner.content_type.media_type in MIME_TYPES  # refused when doubled or malformed
+    _ = inner.transfer_encoding
+    entity = sendable(inner)
     well_formed = (
-        has_crlf_only(octets)
-        and b"\0" not in octets
+        entity is not None
         and bool(entity.header.fields or entity.separator)
         and not any(entry.flaw for entry in entity.header)
         and _HEADER_CONTROL.search(entity.header.raw) is None
-        and (cipher.authenticated or _CONTROL.search(entity.body) is None)
+        and (cipher.authenticated or is_cms or _CONTROL.search(inner.body) is None)
     )
+    if well_formed and is_cms and entity is not None:
+        layer_of(entity, limits)  # noise in the place of a nested layer is a failure, too
     return entity if well_formed else None

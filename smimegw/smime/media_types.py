@@ -24,7 +24,7 @@ from smimegw.mime.headers import HeaderSection
 from smimegw.x509.certificate import Certificate
 
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
-_MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines empty it
 _SUFFIXES = (".p7m", ".p7s", ".p7c")  # RFC 8551, 3.2.1 and 3.9
 
@@ -98,7 +98,7 @@ def _read_layer(entity: Entity, limits: Limits) -> Layer | None:
     content_type = entity.content_type
     if content_type.media_type == "multipart/signed":
         return _clear_signed(entity, content_type, limits)
-    if content_type.media_type in _MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
+    if content_type.media_type in MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
         entity, content_type
     ):
         return _cms_layer(entity, limits)

@@ -392,7 +392,8 @@ def test_cbc_gadget_does_not_come_out() -> None:
     octets = bytearray(encrypted(long).decoded_body())
     layer = _cbc_layer(bytes(octets))
     blocks = b"".join(layer.enveloped.encrypted_content)
-    gadget = blocks[:64] + (blocks[64:96] * 16) + blocks[64 + 32 * 16 :]
+    shuffled = b"".join(blocks[at : at + 16] for at in range(64 + 31 * 16, 63, -16))
+    gadget = blocks[:64] + shuffled + blocks[64 + 32 * 16 :]
     assert len(gadget) == len(blocks)
     with pytest.raises(DecryptionError):
         decrypt(_cbc_layer(bytes(octets).replace(blocks, gadget)), [reader(ALICE)])
