@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from smimegw.errors import AddressError, AuthenticationError, MIMEError, NextHopError
 from smimegw.pipeline.replies import mirrored
@@ -42,7 +43,8 @@ class Delivered:
     server: str
 
 
-Report = Callable[[tuple[Delivered, ...]], None]
+_Fates = tuple[Delivered, ...]
+Report = Callable[[_Fates], None]
 
 
 async def all_or_nothing(
@@ -83,7 +85,7 @@ async def all_or_nothing(
             report(fates)
             return fates
         sessions = [entry for entry in prepared if not isinstance(entry, Reply)]
-        return await _to_the_end(_commit_reported(deliveries, sessions, report))
+        return await _to_the_end(partial(_commit_reported, deliveries, sessions, report))
     finally:
         await asyncio.shield(_close(held))
 
@@ -123,9 +125,9 @@ async def _prepare(
         return UNREACHABLE if session is None else BROKEN_OFF
 
 
-async def _to_the_end(work: Coroutine[None, None, tuple[Delivered, ...]]) -> tuple[Delivered, ...]:
-    """Await *work*; a cancellation meanwhile takes effect only after it."""
-    task = asyncio.create_task(work)
+async def _to_the_end(work: Callable[[], Coroutine[None, None, _Fates]]) -> _Fates:
+    """Do *work*; a cancellation meanwhile takes effect only after it."""
+    task = asyncio.create_task(work())
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

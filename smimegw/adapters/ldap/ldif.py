@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-_SAFE = re.compile(r"[\x01-\x09\x0b\x0c\x0e-\x1f!-9;=-\x7f][\x01-\x09\x0b\x0c\x0e-\x7f]*")
+# RFC 2849 allows control characters in plain values, but some readers end a line at them.
+_SAFE = re.compile(r"[!-9;=-~][ -~]*")
 _LINE = 76
 
 Operation = Literal["add", "delete", "replace"]

@@ -37,6 +37,7 @@ def read_values(text: str) -> list[tuple[str, bytes]]:
 @example(b"two\nlines")
 @example(b"carriage\rreturn")
 @example(b"zero\0")
+@example(b"a reader of lines ends one here: \x0b")
 def test_every_value_survives(value: bytes) -> None:
     """Whatever an attribute holds is read back octet by octet (RFC 2849, note 4)."""
     entry = AddEntry(dn="cn=x", attributes=(("description", (value,)),))
