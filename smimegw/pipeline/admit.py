@@ -250,6 +250,8 @@ class Incoming:
                 "size": tx.size,
                 "nrcpt": len(tx.envelope.recipients),
                 "direction": direction_of(self._session.role).value,
+                "client": self._session.peer,
+                "upstream_id": self._session.upstream_id,
             },
         )
 
