@@ -15,7 +15,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
 from smimegw.mime.canonical_header import canonical_header
 from smimegw.mime.content_type import TEXT_PLAIN, ContentType
-from smimegw.mime.entity import Entity, Multipart, read_multipart
+from smimegw.mime.entity import IDENTITY, Entity, Multipart, read_multipart
 from smimegw.mime.headers import field
 from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
 from smimegw.mime.quoted_printable import encode_quoted_printable
@@ -28,7 +28,6 @@ _SEALED = frozenset(
         "application/x-pkcs7-mime",
     }
 )
-_IDENTITY = frozenset({"7bit", "8bit", "binary"})
 # Their bodies begin with a header section of their own (RFC 2046, 5.2.1 and 5.2.3).
 _ENCAPSULATED = frozenset({"message/rfc822", "message/global", "message/external-body"})
 _MESSAGE = ContentType("message", "rfc822")
@@ -101,7 +100,7 @@ def _canonical(entity: Entity, limits: Limits, depth: int, default: ContentType)
         return entity
     if content_type.type == "multipart":
         return _multipart(entity, limits, depth)
-    if content_type.media_type in _ENCAPSULATED and entity.transfer_encoding in _IDENTITY:
+    if content_type.media_type in _ENCAPSULATED and entity.transfer_encoding in IDENTITY:
         inner = _canonical(Entity.parse(entity.body, limits), limits, depth + 1, TEXT_PLAIN)
         return _with_body(entity, inner.raw, encoding=None)
     return _leaf(entity, content_type)
@@ -136,7 +135,7 @@ def _join(multipart: Multipart, parts: list[Entity], boundary: bytes) -> bytes:
 def _leaf(entity: Entity, content_type: ContentType) -> Entity:
     encoding = entity.transfer_encoding
     is_text = content_type.type in {"text", "message"} and b"\0" not in entity.body
-    if encoding in _IDENTITY:
+    if encoding in IDENTITY:
         body = with_crlf(entity.body) if is_text else entity.body
         if _is_clean(body):
             return _with_body(entity, body, "7bit")

@@ -15,7 +15,7 @@ from smimegw.mime.quoted_printable import decode_quoted_printable
 
 # Transport padding and the line end; possessive, so that long padding is looked at once.
 _AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r?\n|\Z)")
-_IDENTITY = frozenset({"7bit", "8bit", "binary"})
+IDENTITY = frozenset({"7bit", "8bit", "binary"})  # transfer encodings that change nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Entity:
             MIMEError: Broken base64, or an encoding that RFC 2045 does not know.
         """
         encoding = self.transfer_encoding
-        if encoding in _IDENTITY:
+        if encoding in IDENTITY:
             return self.body
         if encoding == "base64":
             return base64.decode(self.body)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, VerificationError
@@ -17,10 +17,13 @@ from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports
 from smimegw.smime.decrypt import decrypt
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
+from smimegw.smime.partial import has_signed_part
 from smimegw.smime.report import (
+    LayerKind,
     LayerReport,
     report_closed,
     report_opened,
+    report_partial,
     report_unreadable,
     report_unverified,
     report_verified,
@@ -65,7 +68,7 @@ class Peeler:
         for depth in range(self._settings.limits.layers + 1):
             layer = await self._layer(entity)
             if layer is None:
-                return opened
+                return await self._with_partial(opened, entity, depth)
             if depth == self._settings.limits.layers:
                 layer = LimitError("layers", "more layers than are opened")
             if isinstance(layer, MessageError):
@@ -91,6 +94,14 @@ class Peeler:
             else:
                 self._layers[entity] = found
         return self._layers[entity]
+
+    async def _with_partial(self, opened: Opened, entity: Entity, depth: int) -> Opened:
+        """Say so when only parts of what nobody signed as a whole are signed (cases I09)."""
+        if any(entry.kind is not LayerKind.ENCRYPTION for entry in opened.reports):
+            return opened
+        if not await self._ports.workers.run(has_signed_part, entity, self._settings.limits):
+            return opened
+        return replace(opened, reports=(*opened.reports, report_partial(depth)))
 
     async def _decrypt(
         self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox]

@@ -19,7 +19,7 @@ from smimegw.errors import MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import SignedForm
 from smimegw.mime.content_type import ContentType, parse_disposition
-from smimegw.mime.entity import Entity, read_multipart
+from smimegw.mime.entity import IDENTITY, Entity, read_multipart
 from smimegw.mime.headers import HeaderSection
 from smimegw.x509.certificate import Certificate
 
@@ -109,6 +109,8 @@ def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> 
     protocol = content_type.parameter("protocol")
     if protocol is not None and protocol.lower() not in _SIGNATURE_TYPES:
         return None  # OpenPGP, for instance
+    if entity.transfer_encoding not in IDENTITY:
+        raise MIMEError("multipart/signed with a transfer encoding (RFC 2045, 6.4)")
     multipart = read_multipart(entity, limits)
     parts = multipart.parts
     signature = Entity.parse(parts[-1], limits)

@@ -12,6 +12,7 @@ from smimegw.errors import (
     LimitError,
     MessageError,
     NoMatchingKeyError,
+    UnsupportedAlgorithmError,
     VerificationError,
 )
 from smimegw.smime.decrypt import OpenedContent
@@ -112,6 +113,15 @@ def report_unreadable(layer: int, error: MessageError) -> LayerReport:
             reason = "limits"
         case DecryptionError() | NoMatchingKeyError() | VerificationError():
             raise TypeError("this error has a report of its own") from error
+        case UnsupportedAlgorithmError():
+            # Only the content cipher is asked for while reading: it is encrypted, not malformed.
+            return LayerReport(
+                layer=layer,
+                kind=LayerKind.ENCRYPTION,
+                result="not-decrypted",
+                reason="failed",
+                detail=str(error),
+            )
         case CMSError():
             reason = "cms"
         case _:
@@ -123,6 +133,11 @@ def report_unreadable(layer: int, error: MessageError) -> LayerReport:
         reason=reason,
         detail=str(error),
     )
+
+
+def report_partial(layer: int) -> LayerReport:
+    """Report signed parts in a frame that nobody signed (cases I09)."""
+    return LayerReport(layer=layer, kind=LayerKind.SIGNATURE, result="neutral", reason="partial")
 
 
 def _signature(

@@ -169,3 +169,60 @@ def test_envelope_line_of_a_mailbox_file_does_not_hide_the_signature(
     arrived = receive(company, line + HEAD + peer.clear_signed(TEXT))
     assert status(arrived).startswith("signed=pass")
     assert all(entry.name for entry in arrived.header)
+
+
+@pytest.mark.parametrize("encoding", [b"base64", b"quoted-printable", b"x-gzip", b""])
+def test_multipart_signed_with_a_transfer_encoding_does_not_pass(
+    encoding: bytes, company: Company, peer: Peer
+) -> None:
+    """Who decodes it sees something else than who does not (RFC 2045, 6.4; R-51)."""
+    field = b"Content-Transfer-Encoding: " + encoding + b"\r\n"
+    arrived = receive(company, HEAD + field + peer.clear_signed(TEXT))
+    assert status(arrived).startswith("signed=permerror")
+
+
+@pytest.mark.parametrize(
+    "parameter", [b'boundary*0="B"', b"boundary*=us-ascii''B", b'boundary*0=""; boundary*1="B"']
+)
+def test_boundary_in_the_form_of_rfc_2231_does_not_pass(
+    parameter: bytes, company: Company, peer: Peer
+) -> None:
+    """Readers without RFC 2231 see no parts at all, but what stands before them (I26)."""
+    content = peer.clear_signed(TEXT).replace(b"boundary=B", parameter)
+    arrived = receive(company, HEAD + content)
+    assert status(arrived).startswith("signed=permerror")
+
+
+@pytest.mark.parametrize("cipher", ["-des3", "-camellia128"])
+def test_unknown_cipher_is_told_as_encrypted(cipher: str, company: Company, peer: Peer) -> None:
+    """It is not malformed, and it is not clear either (R-48)."""
+    content = p7m(peer.encrypted(TEXT, cipher))
+    arrived = receive(company, HEAD + content)
+    assert status(arrived) == "signed=none; encrypted=not-decrypted; integrity=none"
+    assert arrived.body == Entity.parse(content).body
+
+
+@pytest.mark.parametrize("inside_encryption", [False, True])
+def test_footer_of_a_mailing_list_leaves_a_partial_signature(
+    inside_encryption: bool, company: Company, peer: Peer
+) -> None:
+    """What the list added is not signed: neither pass nor none (I09)."""
+    framed = (
+        b"Content-Type: multipart/mixed; boundary=L\r\n\r\n--L\r\n"
+        + peer.clear_signed(TEXT)
+        + b"\r\n--L\r\nContent-Type: text/plain\r\n\r\nlist footer\r\n--L--\r\n"
+    )
+    arrived = receive(
+        company, HEAD + (p7m(peer.encrypted(framed)) if inside_encryption else framed)
+    )
+    (results,) = arrived.header.all("authentication-results")
+    assert b'smime=neutral reason="partial"' in results.body
+
+
+def test_forwarded_signed_message_is_content(company: Company, peer: Peer) -> None:
+    """A message inside says nothing about the one around it (L07)."""
+    framed = (
+        b"Content-Type: multipart/mixed; boundary=L\r\n\r\n--L\r\n"
+        b"Content-Type: message/rfc822\r\n\r\n" + HEAD + peer.clear_signed(TEXT) + b"\r\n--L--\r\n"
+    )
+    assert status(receive(company, HEAD + framed)).startswith("signed=none")
