@@ -43,6 +43,16 @@ _STANDARD_DH = {  # dhSinglePass-stdDH (RFC 5753, 7.1.4)
     "1.3.132.1.11.1": KeyEncryption.ECDH_SHA256KDF,
     "1.3.132.1.11.2": KeyEncryption.ECDH_SHA384KDF,
     "1.3.132.1.11.3": KeyEncryption.ECDH_SHA512KDF,
+    # dhSinglePass-stdDH-hkdf (RFC 8418, 2.2)
+    "1.2.840.113549.1.9.16.3.19": KeyEncryption.ECDH_HKDF_SHA256,
+    "1.2.840.113549.1.9.16.3.20": KeyEncryption.ECDH_HKDF_SHA384,
+    "1.2.840.113549.1.9.16.3.21": KeyEncryption.ECDH_HKDF_SHA512,
+}
+_COFACTOR_DH = {  # dhSinglePass-cofactorDH; the same secret on curves of cofactor 1
+    "1.3.133.16.840.63.0.3": KeyEncryption.ECDH_SHA1KDF,
+    "1.3.132.1.14.1": KeyEncryption.ECDH_SHA256KDF,
+    "1.3.132.1.14.2": KeyEncryption.ECDH_SHA384KDF,
+    "1.3.132.1.14.3": KeyEncryption.ECDH_SHA512KDF,
 }
 _OAEP_BY_DIGEST = {
     DigestAlgorithm.SHA1: KeyEncryption.RSA_OAEP_SHA1,
@@ -99,11 +109,15 @@ class KeyTransport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyAgreement:
-    """How ECDH wraps a content key; *wrap_identifier* is the DER that enters the derivation."""
+    """How ECDH wraps a content key; *wrap_identifier* is the DER that enters the derivation.
+
+    *cofactor* marks the cofactor form, which X25519 and X448 do not have (RFC 8418, 3).
+    """
 
     key_encryption: KeyEncryption
     wrap: KeyWrap
     wrap_identifier: bytes
+    cofactor: bool = False
 
 
 def read(element: Element) -> AlgorithmIdentifier:
@@ -259,13 +273,14 @@ def write_key_transport(key_encryption: KeyEncryption) -> bytes:
 
 
 def read_key_agreement(element: Element) -> KeyAgreement:
-    """Read the key-encryption algorithm of a KeyAgreeRecipientInfo (RFC 5753, 7.1.4).
+    """Read the key-encryption algorithm of a KeyAgreeRecipientInfo (RFC 5753, 7.1.4; RFC 8418).
 
     Raises:
-        UnsupportedAlgorithmError: Not standard ECDH with an X9.63 derivation and AES key wrap.
+        UnsupportedAlgorithmError: Not ECDH with one ephemeral key and AES key wrap.
     """
     identifier = read(element)
-    key_encryption = _STANDARD_DH.get(identifier.oid)
+    cofactor = identifier.oid in _COFACTOR_DH
+    key_encryption = (_COFACTOR_DH if cofactor else _STANDARD_DH).get(identifier.oid)
     if key_encryption is None or identifier.parameters is None:
         raise UnsupportedAlgorithmError(f"key agreement {identifier.oid} is not supported")
     wrap_oid = read(identifier.parameters).oid
@@ -275,6 +290,7 @@ def read_key_agreement(element: Element) -> KeyAgreement:
                 key_encryption=key_encryption,
                 wrap=wrap,
                 wrap_identifier=identifier.parameters.encoded,
+                cofactor=cofactor,
             )
     raise UnsupportedAlgorithmError(f"key wrap {wrap_oid} is not supported")
 

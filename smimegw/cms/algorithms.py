@@ -5,18 +5,36 @@ from __future__ import annotations
 from enum import Enum
 
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
 from smimegw.errors import CertificateError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
 
-CURVES: tuple[type[ec.EllipticCurve], ...] = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+CURVES: tuple[type[ec.EllipticCurve], ...] = (  # all of cofactor 1
+    ec.SECP256R1,
+    ec.SECP384R1,
+    ec.SECP521R1,
+    ec.BrainpoolP256R1,
+    ec.BrainpoolP384R1,
+    ec.BrainpoolP512R1,
+)
 _RSA_EXPONENT_MIN = 65537  # FIPS 186-5, 5.1; smaller ones make forgeries and broadcasts easier
 _RSA_EXPONENT_BITS = 256
 
 PublicKey = (
-    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+    rsa.RSAPublicKey
+    | ec.EllipticCurvePublicKey
+    | ed25519.Ed25519PublicKey
+    | ed448.Ed448PublicKey
+    | x25519.X25519PublicKey
+    | x448.X448PublicKey
+)
+_OTHER_KINDS = (
+    ed25519.Ed25519PublicKey,
+    ed448.Ed448PublicKey,
+    x25519.X25519PublicKey,
+    x448.X448PublicKey,
 )
 
 
@@ -185,6 +203,9 @@ class KeyEncryption(Enum):
     ECDH_SHA256KDF = "ecdh-sha256kdf"
     ECDH_SHA384KDF = "ecdh-sha384kdf"
     ECDH_SHA512KDF = "ecdh-sha512kdf"
+    ECDH_HKDF_SHA256 = "ecdh-hkdf-sha256"
+    ECDH_HKDF_SHA384 = "ecdh-hkdf-sha384"
+    ECDH_HKDF_SHA512 = "ecdh-hkdf-sha512"
 
     @property
     def label(self) -> str:
@@ -195,6 +216,11 @@ class KeyEncryption(Enum):
     def is_agreement(self) -> bool:
         """The key is agreed (ECDH), not transported (RSA)."""
         return self.value.startswith("ecdh")
+
+    @property
+    def is_hkdf(self) -> bool:
+        """The key is derived with HKDF (RFC 8418, 2.2), not with X9.63."""
+        return "-hkdf-" in self.value
 
     @property
     def digest(self) -> DigestAlgorithm | None:
@@ -224,7 +250,7 @@ def public_key_of(certificate: Certificate, limits: Limits = DEFAULT_LIMITS) -> 
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
         return key
-    if isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey):
+    if isinstance(key, _OTHER_KINDS):
         return key
     raise UnsupportedAlgorithmError("the certificate's kind of public key is not supported")
 
@@ -242,8 +268,10 @@ def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
             return SignatureScheme.ED25519
         case ed448.Ed448PublicKey():
             return SignatureScheme.ED448
-        case _:
+        case ec.EllipticCurvePublicKey():
             return SignatureScheme.ECDSA
+        case _:
+            raise UnsupportedAlgorithmError("the certificate's key cannot sign")
 
 
 def digest_for(scheme: SignatureScheme, wanted: DigestAlgorithm) -> DigestAlgorithm:
@@ -260,6 +288,10 @@ def key_encryption_for(certificate: Certificate, oaep: bool = False) -> KeyEncry
     key = public_key_of(certificate)
     if isinstance(key, rsa.RSAPublicKey):
         return KeyEncryption.RSA_OAEP_SHA256 if oaep else KeyEncryption.RSA_PKCS1V15
+    if isinstance(key, x25519.X25519PublicKey):
+        return KeyEncryption.ECDH_HKDF_SHA256  # RFC 8551, 2.3
+    if isinstance(key, x448.X448PublicKey):
+        return KeyEncryption.ECDH_HKDF_SHA512
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise UnsupportedAlgorithmError("the certificate's key can only sign")
     # RFC 5753, 8: a derivation hash as strong as the curve

@@ -1,4 +1,4 @@
-"""KeyAgreeRecipientInfo with standard ECDH, X9.63 derivation and AES key wrap (RFC 5753)."""
+"""KeyAgreeRecipientInfo: ECDH, a derivation, and AES key wrap (RFC 5753, RFC 8418)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithm_identifiers import KeyAgreement
@@ -24,7 +24,8 @@ from smimegw.cms.identifiers import (
     issuer_and_serial_number,
     read_issuer_and_serial_number,
 )
-from smimegw.cms.keys import DecryptionCredential
+from smimegw.cms.keys import AgreementKey, DecryptionCredential
+from smimegw.cms.originator_key import agree, read_originator_key
 from smimegw.errors import (
     CertificateError,
     CMSError,
@@ -32,14 +33,6 @@ from smimegw.errors import (
     UnsupportedAlgorithmError,
 )
 from smimegw.x509.certificate import Certificate
-
-_EC_PUBLIC_KEY = "1.2.840.10045.2.1"
-_CURVE_OIDS = {
-    "secp256r1": "1.2.840.10045.3.1.7",
-    "secp384r1": "1.3.132.0.34",
-    "secp521r1": "1.3.132.0.35",
-}
-_ORIGINATOR_KEY = 0xA1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +54,12 @@ class KeyAgreeRecipientInfo:
         """
         try:
             own = credential.certificate.public_key
-            if not isinstance(own, ec.EllipticCurvePublicKey):
+            if not isinstance(own, AgreementKey):
                 raise DecryptionError
             agreement = algorithm_identifiers.read_key_agreement(self.algorithm)
-            peer = _read_originator_key(self.originator, own.curve)
+            if agreement.cofactor and not isinstance(own, ec.EllipticCurvePublicKey):
+                raise DecryptionError  # RFC 8418, 3: there is no such form
+            peer = read_originator_key(self.originator, own)
         except (CMSError, CertificateError, ValueError, UnsupportedAlgorithm):
             raise DecryptionError from None
         secret = credential.key.exchange(peer)
@@ -122,12 +117,12 @@ def write_key_agree(
     """Wrap *content_key* for *certificate* with a new ephemeral key.
 
     Raises:
-        UnsupportedAlgorithmError: The certificate's key is not on one of our curves.
+        UnsupportedAlgorithmError: The certificate's key is none to agree with.
     """
     key = public_key_of(certificate)
-    if not isinstance(key, ec.EllipticCurvePublicKey):
+    if not isinstance(key, AgreementKey):
         raise UnsupportedAlgorithmError(
-            f"{key_encryption.label} needs an elliptic-curve key, the certificate's is another"
+            f"{key_encryption.label} needs a key for agreement, the certificate's is another"
         )
     wrap = next(wrap for wrap in KeyWrap if wrap.key_octets == len(content_key))
     agreement = KeyAgreement(
@@ -135,13 +130,8 @@ def write_key_agree(
         wrap=wrap,
         wrap_identifier=algorithm_identifiers.write(wrap.oid),  # parameters absent (RFC 3565)
     )
-    ephemeral = ec.generate_private_key(key.curve)
-    secret = ephemeral.exchange(ec.ECDH(), key)
+    originator_key, secret = agree(key)
     encrypted_key = aes_key_wrap(_key_encryption_key(secret, agreement, None), content_key)
-    point = ephemeral.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    originator_key = der.value(
-        _ORIGINATOR_KEY, algorithm_identifiers.write(_EC_PUBLIC_KEY), der.bit_string(point)
-    )
     return der.explicit(
         1,
         der.integer(3),
@@ -168,22 +158,6 @@ def _read_identifier(element: Element) -> CertificateIdentifier:
     return CertificateIdentifier(key_identifier=element.children().read(asn1.OCTET_STRING).octets())
 
 
-def _read_originator_key(originator: Element, curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
-    if originator.tag != _ORIGINATOR_KEY:
-        raise UnsupportedAlgorithmError("static-static key agreement is not supported")
-    algorithm_element, point = originator.elements(asn1.SEQUENCE, asn1.BIT_STRING)
-    algorithm = algorithm_identifiers.read(algorithm_element)
-    if algorithm.oid != _EC_PUBLIC_KEY:
-        raise UnsupportedAlgorithmError("the originator's key is not an elliptic-curve key")
-    named = None if algorithm.has_null_or_no_parameters else algorithm.parameters
-    # RFC 5480, 2.1.1: named curves only, and the recipient's
-    if named is not None and (
-        named.tag != asn1.OBJECT_IDENTIFIER or named.oid() != _CURVE_OIDS.get(curve.name)
-    ):
-        raise UnsupportedAlgorithmError("the originator's key is on another curve")
-    return ec.EllipticCurvePublicKey.from_encoded_point(curve, point.bits())
-
-
 def _key_encryption_key(
     secret: bytes, agreement: KeyAgreement, user_keying_material: bytes | None
 ) -> bytes:
@@ -196,5 +170,9 @@ def _key_encryption_key(
     shared_info = der.sequence(  # ECC-CMS-SharedInfo (RFC 5753, 7.2)
         agreement.wrap_identifier, material, der.explicit(2, der.octet_string(key_bits))
     )
-    derivation = X963KDF(algorithm=digest.primitive(), length=octets, sharedinfo=shared_info)
-    return derivation.derive(secret)
+    if agreement.key_encryption.is_hkdf:
+        # RFC 8418, 2.2: the keying material is the salt, too
+        hkdf = HKDF(digest.primitive(), octets, user_keying_material or None, shared_info)
+        return hkdf.derive(secret)
+    x963 = X963KDF(algorithm=digest.primitive(), length=octets, sharedinfo=shared_info)
+    return x963.derive(secret)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, x448, x25519
 
 from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
@@ -19,7 +19,11 @@ PrivateKey = (
     | ec.EllipticCurvePrivateKey
     | ed25519.Ed25519PrivateKey
     | ed448.Ed448PrivateKey
+    | x25519.X25519PrivateKey
+    | x448.X448PrivateKey
 )
+AgreementKey = ec.EllipticCurvePublicKey | x25519.X25519PublicKey | x448.X448PublicKey
+"""A public key that a secret can be agreed with."""
 
 
 class SigningKey(Protocol):
@@ -49,7 +53,7 @@ class DecryptionKey(Protocol):
         """
         ...
 
-    def exchange(self, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
+    def exchange(self, peer_public_key: AgreementKey) -> bytes:
         """Return the raw ECDH shared secret.
 
         Raises:
@@ -100,14 +104,21 @@ class SoftwareDecryptionKey:
         except (ValueError, UnsupportedAlgorithm):
             raise DecryptionError from None
 
-    def exchange(self, peer_public_key: ec.EllipticCurvePublicKey) -> bytes:
+    def exchange(self, peer_public_key: AgreementKey) -> bytes:
         """See `DecryptionKey.exchange`."""
-        if not isinstance(self._private_key, ec.EllipticCurvePrivateKey):
-            raise DecryptionError
+        key, peer = self._private_key, peer_public_key
         try:
-            return self._private_key.exchange(ec.ECDH(), peer_public_key)
+            if isinstance(key, ec.EllipticCurvePrivateKey):
+                if isinstance(peer, ec.EllipticCurvePublicKey):
+                    return key.exchange(ec.ECDH(), peer)
+            elif isinstance(key, x25519.X25519PrivateKey):
+                if isinstance(peer, x25519.X25519PublicKey):
+                    return key.exchange(peer)  # a secret of zeros is refused (RFC 7748, 6.1)
+            elif isinstance(key, x448.X448PrivateKey) and isinstance(peer, x448.X448PublicKey):
+                return key.exchange(peer)
         except (ValueError, UnsupportedAlgorithm):
             raise DecryptionError from None
+        raise DecryptionError
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,7 @@ def _signer_info(
 ) -> bytes:
     if digest_algorithm.is_weak or len(digest) != digest_algorithm.primitive().digest_size:
         raise UnsupportedAlgorithmError(f"{digest_algorithm.value} digest that cannot be signed")
+    # RFC 8419, 3.1: EdDSA has one digest
     fits = scheme.goes_with(digest_algorithm)
     if not fits or digest_for(scheme, digest_algorithm) is not digest_algorithm:
         raise UnsupportedAlgorithmError(

@@ -151,7 +151,7 @@ def verify_own_signature(
 
 
 def _signed_value(scheme: SignatureScheme, digest: DigestAlgorithm, octets: bytes) -> bytes:
-    """What the key operation takes: the octets themselves, or their digest."""
+    """What the key operation takes: the octets themselves (RFC 8419, 3), or their digest."""
     return octets if scheme.is_pure else digest_of(digest, (octets,))
 
 
@@ -216,7 +216,7 @@ def _candidates(
     ]
     if not meant:
         raise SignatureError("attributes", "signingCertificate names another certificate")
-    return named
+    return meant
 
 
 def _signer(

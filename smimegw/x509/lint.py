@@ -10,7 +10,7 @@ from datetime import datetime
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 
 from smimegw.errors import CertificateError
@@ -20,9 +20,12 @@ from smimegw.x509.certificate import Certificate
 _RSA_EXPONENT_MIN = 65537
 _RSA_EXPONENT_MAX = 2**256  # FIPS 186-5, A.1.1
 
-_CMS_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
-_BRAINPOOL_CURVES = (ec.BrainpoolP256R1, ec.BrainpoolP384R1, ec.BrainpoolP512R1)
-_EDWARDS_KEYS = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
+_CURVES = (
+    *(ec.SECP256R1, ec.SECP384R1, ec.SECP521R1),
+    *(ec.BrainpoolP256R1, ec.BrainpoolP384R1, ec.BrainpoolP512R1),
+)
+_EDWARDS_KEYS = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)  # only sign (RFC 8410, 5)
+_MONTGOMERY_KEYS = (x25519.X25519PublicKey, x448.X448PublicKey)  # only agree
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _MAIL_PURPOSES = {
     ExtendedKeyUsageOID.EMAIL_PROTECTION,
@@ -86,9 +89,9 @@ def key_flaw(certificate: Certificate, *, limits: Limits = DEFAULT_LIMITS) -> st
             and exponent % 2 == 1
         )
     elif isinstance(key, ec.EllipticCurvePublicKey):
-        strong = isinstance(key.curve, (*_CMS_CURVES, *_BRAINPOOL_CURVES))
+        strong = isinstance(key.curve, _CURVES)
     else:
-        strong = isinstance(key, _EDWARDS_KEYS)
+        strong = isinstance(key, _EDWARDS_KEYS + _MONTGOMERY_KEYS)
     return "" if strong else "weak-key"
 
 
@@ -123,14 +126,16 @@ def _encryption_usage_flaw(certificate: Certificate) -> str:
         # A key bound to RSASSA-PSS signs only (RFC 4055, 1.2).
         pss = certificate.parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
         fit = not pss and (usage is None or usage.key_encipherment)
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        if isinstance(key.curve, _BRAINPOOL_CURVES):
-            return "weak-key"  # good enough, but we know no way to encrypt to them
+    elif isinstance(key, (ec.EllipticCurvePublicKey, *_MONTGOMERY_KEYS)):
         fit = usage is None or usage.key_agreement
     return "" if fit and not certificate.is_ca else "key-usage"
 
 
 def _signing_usage_flaw(certificate: Certificate) -> str:
+    try:
+        agrees_only = isinstance(certificate.public_key, _MONTGOMERY_KEYS)
+    except CertificateError as exc:
+        return exc.reason
     usage = certificate.key_usage
-    fit = usage is None or usage.digital_signature or usage.content_commitment
+    fit = not agrees_only and (usage is None or usage.digital_signature or usage.content_commitment)
     return "" if fit and not certificate.is_ca else "key-usage"

@@ -46,6 +46,9 @@ SIGNATURES = [
     ("p384", ECDSA, SHA384),
     ("p521", ECDSA, SHA512),
     ("p256", ECDSA, SHA512),
+    ("brainpool256", ECDSA, SHA256),
+    ("brainpool384", ECDSA, SHA384),
+    ("brainpool512", ECDSA, SHA512),
 ]
 KEY_ENCRYPTIONS = [
     ("rsa", KeyEncryption.RSA_PKCS1V15),
@@ -57,6 +60,9 @@ KEY_ENCRYPTIONS = [
     ("p256", KeyEncryption.ECDH_SHA256KDF),
     ("p384", KeyEncryption.ECDH_SHA384KDF),
     ("p521", KeyEncryption.ECDH_SHA512KDF),
+    ("brainpool256", KeyEncryption.ECDH_SHA256KDF),
+    ("brainpool384", KeyEncryption.ECDH_SHA384KDF),
+    ("brainpool512", KeyEncryption.ECDH_SHA512KDF),
 ]
 
 
@@ -254,6 +260,21 @@ def test_key_encryptions_of_openssl_decrypt(bench: Bench, key_encryption: KeyEnc
     enveloped = parse_enveloped(octets)
     assert [rid.matches(bench.issued.certificate) for rid in enveloped.recipient_ids] == [True]
     assert decrypt(enveloped, (bench.decryption_credential(),)) == CONTENT
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("bench", ["p256", "brainpool384"], indirect=True)
+def test_cofactor_agreement_of_openssl_decrypts(bench: Bench, digest: str) -> None:
+    """dhSinglePass-cofactorDH; the cofactor is 1 (RFC 5753, 7.1.4)."""
+    octets = openssl(
+        *("cms", "-encrypt", "-binary", "-outform", "DER", "-aes-256-cbc"),
+        *("-recip", bench.files.certificate, "-keyopt", f"ecdh_kdf_md:{digest}"),
+        *("-keyopt", "ecdh_cofactor_mode:1"),
+        stdin=CONTENT,
+    )
+    oid = "1.3.133.16.840.63.0.3" if digest == "sha1" else "1.3.132.1.14."
+    assert oid in openssl("cms", "-cmsout", "-print", "-inform", "DER", stdin=octets).decode()
+    assert decrypt(parse_enveloped(octets), (bench.decryption_credential(),)) == CONTENT
 
 
 def test_oaep_with_another_mask_hash_decrypts(bench: Bench) -> None:

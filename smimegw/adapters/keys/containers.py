@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -67,7 +66,7 @@ def read_key_material(
             key, found = _read_pkcs12(octets, password, limits)
     except CertificateError as exc:
         raise UsageError(f"a certificate in the file cannot be read: {exc}") from exc
-    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+    if not isinstance(key, PrivateKey):
         raise UsageError("only RSA and elliptic curve keys can be used")
     found = (*found, *read_certificates(certificates)) if certificates else found
     certificate = _certificate_of(key, found)

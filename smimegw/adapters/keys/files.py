@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from smimegw.adapters.keys.containers import KeyMaterial
@@ -209,7 +208,7 @@ class FilesKeystore:
             raise KeystoreError(text, retryable=False, locked=exc.locked) from exc
         # RSA numbers were checked at import (tens of milliseconds), and the seal keeps them so.
         private = load_der_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
-        if not isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        if not isinstance(private, PrivateKey):
             raise KeystoreError(f"{self._directory.path_of(key)}: an unknown kind of private key")
         with self._lock:
             return self._opened.setdefault(key, private)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smimegw.adapters.keys.key_encryption import SealedSecret
@@ -88,6 +88,12 @@ def purpose_of(certificate: Certificate) -> KeyPurpose:
             decrypts = usage is None or usage.key_encipherment
         case ec.EllipticCurvePublicKey():
             decrypts = usage is None or usage.key_agreement
+        case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            decrypts = False
+        case x25519.X25519PublicKey() | x448.X448PublicKey():
+            if usage is None or usage.key_agreement:
+                return KeyPurpose.ENCRYPT  # it can do nothing else
+            raise CertificateError("key-usage", "the certificate does not allow encryption")
         case _:
             raise CertificateError("weak-key", "only RSA and elliptic curve keys can be used")
     signs = usage is None or usage.digital_signature or usage.content_commitment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -14,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from smimegw.adapters.keys import containers
 from smimegw.adapters.keys.containers import read_certificates, read_key_material
+from smimegw.adapters.keys.key_object import KeyPurpose, purpose_of
 from smimegw.cms import der
-from smimegw.errors import UsageError
+from smimegw.errors import CertificateError, UsageError
 from tests.fakes.pki import Issued, make_ca
 
 ROOT = make_ca("Container Root")
@@ -153,10 +155,31 @@ def test_two_keys_in_a_pem_file() -> None:
 
 
 def test_kind_of_key_that_cannot_be_used() -> None:
-    """Ed25519 has no place in this release."""
-    other = ISSUING.issue("ed@ours.example", key="ed25519", usage="sign")
+    """DSA has no place in mail (RFC 8551, 2.2)."""
+    other = dsa.generate_private_key(2048).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
     with pytest.raises(UsageError, match="RSA and elliptic curve"):
-        read_key_material(other.key_pem + other.pem)
+        read_key_material(other + ALICE.pem)
+
+
+@pytest.mark.parametrize(
+    ("kind", "usage"),
+    [("ed25519", "sign"), ("ed448", "sign"), ("x25519", "encrypt"), ("x448", "encrypt")],
+)
+def test_keys_of_one_use(kind: str, usage: str) -> None:
+    """They only sign or only agree, and the keystore knows (RFC 8410, 5)."""
+    one = ISSUING.issue("one@ours.example", key=kind, usage=usage)
+    material = read_key_material(one.key_pem + one.pem)
+    assert material.certificate == one.certificate
+    assert purpose_of(material.certificate) is KeyPurpose(usage)
+
+
+def test_key_that_only_agrees_in_a_certificate_for_signatures() -> None:
+    """X25519 cannot do what the certificate says (RFC 8410, 5)."""
+    odd = ISSUING.issue("odd@ours.example", key="x25519", usage="sign")
+    with pytest.raises(CertificateError, match="key-usage"):
+        purpose_of(odd.certificate)
 
 
 @pytest.mark.parametrize("kind", ["rsa1024", "p224", "secp256k1"])

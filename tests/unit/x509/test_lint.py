@@ -65,14 +65,22 @@ def test_small_rsa_exponents_are_refused() -> None:
     assert flaws(key=key) == ("weak-key", "weak-key")
 
 
-def test_brainpool_signs_but_does_not_encrypt() -> None:
-    """Strong, in use at authorities, but we have no way to write to such a key."""
-    assert flaws(key="brainpool256") == ("weak-key", "")
+@pytest.mark.parametrize("key", ["brainpool256", "brainpool384", "brainpool512"])
+def test_brainpool_keys_sign_and_encrypt(key: str) -> None:
+    """As strong as those of NIST (RFC 5639)."""
+    assert flaws(key=key) == ("", "")
 
 
-def test_edwards_keys_only_sign() -> None:
+@pytest.mark.parametrize("key", ["ed25519", "ed448"])
+def test_edwards_keys_only_sign(key: str) -> None:
     """RFC 8419; nothing can be encrypted to them."""
-    assert flaws(key="ed25519") == ("key-usage", "")
+    assert flaws(key=key) == ("key-usage", "")
+
+
+@pytest.mark.parametrize("key", ["x25519", "x448"])
+def test_montgomery_keys_only_agree(key: str) -> None:
+    """RFC 8418; nothing they sign exists, whatever the certificate says (RFC 8410, 5)."""
+    assert flaws(key=key) == ("", "key-usage")
 
 
 def test_authorities_are_no_end_entities() -> None:
