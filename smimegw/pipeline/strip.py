@@ -39,6 +39,8 @@ def strip_results(header: HeaderSection, hostname: str) -> Stripped:
 
 
 def _is_forgeable(entry: HeaderField, own: str | None) -> bool:
+    if entry.raw[:1] in (b" ", b"\t"):
+        return True  # the first line: it would continue the field that we put above
     name = _folded_name(entry)
     if name.startswith((OUR_PREFIX, *VENDOR_PREFIXES)):
         return True

@@ -6,7 +6,8 @@ import re
 
 import idna
 
-_ATOM = re.compile(r'[^\s;"()\\<>,=\x00-\x1f\x7f]+')
+# A token (RFC 2045, 5.1), or letters beyond ASCII; "gw/1" and "gw:25" are no name, but near to one.
+_ATOM = re.compile(r'[^\s;"()\\<>,=@:/?\[\]\x00-\x1f\x7f]+')
 _INSTANCE = re.compile(r"i[ \t]*=[ \t]*[0-9]{1,3}[ \t]*;")  # RFC 8617, 4.1.1: ARC puts it first
 
 
