@@ -15,6 +15,7 @@ from typing import Any, Self
 from tests.peers.ports import wait_until
 
 BIN = Path(sys.executable).parent
+PROJECT = Path(__file__).resolve().parents[2]
 _SECONDS = 120
 _START_SECONDS = 60.0
 
