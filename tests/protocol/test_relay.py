@@ -278,6 +278,26 @@ def test_connection_is_used_again() -> None:
     against(ScriptedSink(), test)
 
 
+def test_session_that_was_closed_leaves_the_connection_to_its_next_user() -> None:
+    """Ending a finished transaction a second time does not end somebody else's."""
+    sink = scripted_sink()
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        first = await prepared(relay)
+        await first.commit()
+        await first.close()
+        second = await prepared(relay)
+        await first.abort()
+        await first.close()
+        [reply] = await second.commit()
+        assert reply.code == 250
+        await second.close()
+        assert len(sink.messages) == 2
+        assert sink.connections == 1
+
+    against(sink, test)
+
+
 def test_kept_connection_that_closes_at_mail_is_replaced() -> None:
     """Exactly one delivery, the caller notices nothing (case D24)."""
 

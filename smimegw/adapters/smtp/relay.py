@@ -203,7 +203,12 @@ class SMTPSession:
         """End the transaction so that the next hop keeps nothing; never raises.
 
         RSET as long as no content was sent; afterwards closing before the dot is the only way.
+        A session that was closed is left alone: its connection may be somebody else's now.
         """
+        if not self._closed:
+            await self._end()
+
+    async def _end(self) -> None:
         if self._upstream.client.state is not State.MAIL:
             if self._upstream.client.state is not State.READY:
                 self._upstream.abort()
@@ -222,7 +227,7 @@ class SMTPSession:
             return
         self._closed = True
         if self._upstream.client.state is State.MAIL:
-            await self.abort()
+            await self._end()
         if not self._upstream.reusable:
             self._upstream.abort()
         elif self._login is None:
