@@ -16,6 +16,9 @@ from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.files.senders import read_senders
 from smimegw.adapters.files.trust import read_certificates, read_crls
+from smimegw.adapters.http.client import HTTPClient
+from smimegw.adapters.http.destination import Gatekeeper
+from smimegw.adapters.http.revocation import HTTPRevocation
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.adapters.ldap.directory import LDAPDirectory
@@ -33,7 +36,14 @@ from smimegw.config.model import Directory as DirectoryConfiguration
 from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
 from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
 from smimegw.pipeline.settings import Settings, TrustMaterial
-from smimegw.ports import AuthorityDirectory, CertificateDirectory, Clock, Ports
+from smimegw.ports import (
+    AuthorityDirectory,
+    CertificateDirectory,
+    Clock,
+    NoRevocationSource,
+    Ports,
+    RevocationSource,
+)
 from smimegw.x509.cache import ValidationCache
 
 
@@ -103,6 +113,7 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         events=events,
         records=records,
         clock=clock,
+        revocation=_revocation(configuration, events, clock, closing),
     )
     return Assembled(
         configuration=configuration,
@@ -213,6 +224,22 @@ def _directory(
         ),
         limits=configuration.limits,
     )
+
+
+def _revocation(
+    configuration: Configuration,
+    events: LoggedEvents,
+    clock: Clock,
+    closing: contextlib.AsyncExitStack,
+) -> RevocationSource:
+    settings, limits = configuration.revocation, configuration.limits
+    if not (settings.allow_hosts or settings.private_hosts):
+        return NoRevocationSource()
+    gatekeeper = Gatekeeper(settings.allow_hosts, settings.private_hosts)
+    client = HTTPClient(gatekeeper, proxy=settings.proxy)
+    source = HTTPRevocation(gatekeeper, client, events=events, clock=clock, limits=limits)
+    closing.push_async_callback(source.close)
+    return source
 
 
 # --- keys ----------------------------------------------------------------------------------------

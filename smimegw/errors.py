@@ -132,6 +132,10 @@ class DirectoryError(DependencyError):
     """The directory could not answer.  That is not the same as "no entry"."""
 
 
+class RevocationError(DependencyError):
+    """A server of CRLs or OCSP answers could not be asked, or what it sent cannot be used."""
+
+
 class KeystoreError(DependencyError):
     """The keystore could not give or use a key; *locked* when its key-encryption key is missing."""
 

@@ -56,6 +56,7 @@ class Limits:
     name_constraint_products: int = 65_536
     crl_octets: int = 20 * MIB
     ocsp_octets: int = 64 * 1024
+    revocation_cache_octets: int = 128 * MIB  # all lists and answers that are kept
     rsa_bits_min: int = 2048
     rsa_bits_max: int = 8192
     pbkdf2_rounds: int = 1_000_000
@@ -63,6 +64,8 @@ class Limits:
 
     # deadlines
     lookup_seconds: float = 8.0  # directory and revocation together
+    revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
+    download_seconds: float = 60.0  # a whole CRL, so that the next try finds it
     drain_seconds: float = 60.0
     connect_seconds: float = 10.0  # to a next hop, TLS handshake included
     next_hop_seconds: float = 45.0  # one reply; below outbound_reply_seconds, so that it is told

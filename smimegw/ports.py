@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -82,6 +82,51 @@ class AuthorityDirectory(Protocol):
             DirectoryError: The directory could not answer.
         """
         ...
+
+
+class RevocationSource(Protocol):
+    """Fetches revocation lists and asks OCSP responders; what comes back is untrusted."""
+
+    def may_ask(self, url: str) -> bool:
+        """Whether the configuration lets *url* be asked at all."""
+        ...
+
+    async def crls(self, urls: Sequence[str], issuer: Certificate) -> tuple[bytes, ...]:
+        """DER CertificateLists from the first of *urls* that has one; () on any trouble.
+
+        Args:
+            urls: Places of one and the same list.
+            issuer: Of the certificates that the list is about; a list of this name must be signed
+                by this key.
+        """
+        ...
+
+    async def ocsp(
+        self, certificate: Certificate, issuer: Certificate, urls: Sequence[str]
+    ) -> bytes | None:
+        """A DER OCSPResponse from the first of *urls* that has one; None on any trouble."""
+        ...
+
+
+class NoRevocationSource:
+    """Implements `RevocationSource` where nothing may be fetched."""
+
+    def may_ask(self, url: str) -> bool:  # noqa: ARG002
+        """Never."""
+        return False
+
+    async def crls(self, urls: Sequence[str], issuer: Certificate) -> tuple[bytes, ...]:  # noqa: ARG002
+        """Nothing."""
+        return ()
+
+    async def ocsp(
+        self,
+        certificate: Certificate,  # noqa: ARG002
+        issuer: Certificate,  # noqa: ARG002
+        urls: Sequence[str],  # noqa: ARG002
+    ) -> bytes | None:
+        """Nothing."""
+        return None
 
 
 # --- keys --------------------------------------------------------------------------------------
@@ -265,3 +310,4 @@ class Ports:
     events: Events
     records: Records
     clock: Clock
+    revocation: RevocationSource = field(default_factory=NoRevocationSource)

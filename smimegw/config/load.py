@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from smimegw.config import values
+from smimegw.config import hosts, values
 from smimegw.config.checks import consistency_faults
 from smimegw.config.describe import describe_key
 from smimegw.config.files import file_faults
@@ -123,6 +123,8 @@ def _structurer(folder: Path) -> Structurer[Configuration]:
             (Path, path_of),
             (values.Secret, secret_of),
             (values.Endpoint, values.endpoint),
+            (hosts.HostRule, hosts.host_rule),
+            (hosts.ProxyURL, hosts.proxy_url),
             (values.IPNetwork, values.network),
             (values.Domain, values.domain),
             (timedelta, values.duration),

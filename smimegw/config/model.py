@@ -21,6 +21,7 @@ from smimegw.config.choices import (
     RevocationMode,
     TLSMode,
 )
+from smimegw.config.hosts import HostRule, ProxyURL
 from smimegw.config.values import Domain, Endpoint, IPNetwork, Secret, network
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.transaction import ListenerRole
@@ -241,10 +242,21 @@ class Revocation:
     Attributes:
         mode: require (a certificate of unknown status is not used) or prefer.
         crl_grace: How long a CRL counts after its nextUpdate.
+        allow_hosts: Hosts from which CRLs may be fetched and which may be asked by OCSP, when
+            directories and files do not say enough: a name, all names below a domain, either with
+            a port beside 80 and 443; empty fetches nothing.
+            Example: ["crl.partner.example", "*.ca.example"]
+        proxy: HTTP proxy for that; it resolves the names, so it must keep private addresses away.
+            Example: "http://proxy.corp.example:3128"
+        private_hosts: Hosts that may be asked as well although they are inside: their addresses
+            may be private or this machine's own. Example: ["crl.corp.example"]
     """
 
     mode: RevocationMode = RevocationMode.REQUIRE
     crl_grace: timedelta = timedelta(hours=72)
+    allow_hosts: tuple[HostRule, ...] = ()
+    proxy: ProxyURL | None = None
+    private_hosts: tuple[HostRule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

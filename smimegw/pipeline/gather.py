@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import CertificateError, DirectoryError, KeystoreError
+from smimegw.pipeline.inquire import inquire
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import SigningAnswer
 from smimegw.ports import FoundCertificate, Ports
@@ -66,9 +67,11 @@ async def recipient_evidence(
     began = ports.clock.now()
     source, result = ports.directory.name, "error"
     try:
-        async with asyncio.timeout(settings.limits.lookup_seconds):
+        async with asyncio.timeout(settings.limits.lookup_seconds) as deadline:
             found = await ports.directory.find(mailbox)
-            gathered = await evidence_for([entry.certificate for entry in found], ports, settings)
+            gathered = await evidence_for(
+                [entry.certificate for entry in found], ports, settings, until=deadline.when()
+            )
     except (DirectoryError, TimeoutError) as exc:
         trouble = str(exc) or "no answer in time"
         ports.events.emit(
@@ -126,16 +129,28 @@ async def evidence_for(
     settings: Settings,
     *,
     intermediates: Sequence[Certificate] = (),
+    carried: Sequence[Certificate] = (),
+    until: float | None = None,
 ) -> GatheredEvidence:
     """Follow the issuers of *certificates* upwards and collect CA certificates and CRLs.
 
-    The walk is bounded by `path_depth`, and it asks for each issuer name once.
+    The walk is bounded by `path_depth`, and it asks for each issuer name once.  What it leaves
+    open about revocation is asked outside.
+
+    Args:
+        certificates: Whose issuers are wanted.
+        ports: Where to read.
+        settings: Trust and limits.
+        intermediates: More candidates for the paths.
+        carried: Certificates of the message: they make paths, but nobody is asked about them.
+        until: Time of the event loop at which the caller gives up; None asks nobody outside.
     """
+    certificates = tuple(certificates)
     material = settings.trust
     known = [*material.anchors, *material.intermediates, *intermediates]
     added: list[Certificate] = []
     lists = list(material.crls)
-    wanted = {certificate.issuer_der for certificate in certificates}
+    wanted = {c.issuer_der for c in certificates}.union(*(c.crl_issuers for c in certificates))
     asked: set[bytes] = set()
     troubles: list[str] = []
     for _ in range(settings.limits.path_depth):
@@ -153,7 +168,23 @@ async def evidence_for(
             above = [c for c in (*known, *issuers) if c.subject_der == name]
             wanted.update(c.issuer_der for c in above)
     evidence = _evidence(material, [*intermediates, *added], lists)
+    if until is not None:
+        evidence = await _with_fetched(certificates, evidence, carried, ports, settings, until)
     return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(troubles)))
+
+
+async def _with_fetched(
+    certificates: Sequence[Certificate],
+    evidence: Evidence,
+    carried: Sequence[Certificate],
+    ports: Ports,
+    settings: Settings,
+    until: float,
+) -> Evidence:
+    # The verifier adds what the message carries by itself, so here it only helps to find paths.
+    whole = replace(evidence, intermediates=(*carried, *evidence.intermediates))
+    fetched = await inquire(certificates, whole, ports, settings, until=until)
+    return replace(evidence, crls=fetched.crls, ocsp_responses=fetched.ocsp_responses)
 
 
 def _evidence(
@@ -169,12 +200,25 @@ def _evidence(
 
 
 async def signer_evidence(
-    certificates: Sequence[Certificate], ports: Ports, settings: Settings
+    certificates: Sequence[Certificate],
+    ports: Ports,
+    settings: Settings,
+    *,
+    carried: Sequence[Certificate] = (),
 ) -> GatheredEvidence:
-    """What is known of the issuers of an inbound message's signers; never raises, never hangs."""
+    """What is known of the issuers of an inbound message's signers; never raises, never hangs.
+
+    Args:
+        certificates: Of the signers.
+        ports: Where to read.
+        settings: Trust and limits.
+        carried: All certificates of the message.
+    """
     try:
-        async with asyncio.timeout(settings.limits.lookup_seconds):
-            gathered = await evidence_for(certificates, ports, settings)
+        async with asyncio.timeout(settings.limits.lookup_seconds) as deadline:
+            gathered = await evidence_for(
+                certificates, ports, settings, carried=carried, until=deadline.when()
+            )
     except TimeoutError:
         configured = _evidence(settings.trust, (), settings.trust.crls)
         gathered = GatheredEvidence(evidence=configured, trouble="no answer in time")

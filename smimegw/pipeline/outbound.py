@@ -212,7 +212,9 @@ async def _own_layers(
 
 async def _holds(layer: SignedLayer, tx: Transaction, ports: Ports, settings: Settings) -> bool:
     author, on_behalf = originator(tx.content.header), sender(tx.content.header)
-    gathered = await gather.signer_evidence(layer.signer_certificates, ports, settings)
+    gathered = await gather.signer_evidence(
+        layer.signer_certificates, ports, settings, carried=layer.signed_data.certificates
+    )
     try:
         await ports.workers.run(
             verify,

@@ -126,7 +126,10 @@ class Peeler:
         if header.all("sender") and on_behalf is None:
             author = None  # a malformed Sender leaves open who it is from
         gathered = await gather.signer_evidence(
-            layer.signer_certificates, self._ports, self._settings
+            layer.signer_certificates,
+            self._ports,
+            self._settings,
+            carried=layer.signed_data.certificates,
         )
         try:
             verified = await self._ports.workers.run(

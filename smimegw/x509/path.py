@@ -15,13 +15,14 @@ from enum import StrEnum
 from smimegw.addresses import Mailbox
 from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, Limits
-from smimegw.x509 import lint, revocation
+from smimegw.x509 import lint
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
+from smimegw.x509.inquiry import RevocationQuestion, answer
 from smimegw.x509.judge import judge
 from smimegw.x509.match import matching_mailbox
-from smimegw.x509.revocation import RevocationResult, RevocationStatus
 from smimegw.x509.search import PathSearch
+from smimegw.x509.status import RevocationResult, RevocationStatus
 
 _PROOF = object()
 
@@ -138,7 +139,7 @@ def _revocation(
     # RFC 5280, 6.1: of every certificate but the anchor, whose issuer is the administrator.
     results = []
     for certificate, issuer in itertools.pairwise(path):
-        result = _status(certificate, issuer, evidence, now, limits)
+        result = answer(RevocationQuestion(certificate, issuer), evidence, now, limits=limits)
         if result.status is RevocationStatus.REVOKED:
             error = _EndEntityRevokedError if certificate is path[0] else CertificateError
             raise error("revoked", certificate.subject_text)
@@ -149,25 +150,6 @@ def _revocation(
                 "revocation-unknown", f"{result.reason}: {certificate.subject_text}"
             )
     return tuple(results)
-
-
-def _status(
-    certificate: Certificate,
-    issuer: Certificate,
-    evidence: Evidence,
-    now: datetime,
-    limits: Limits,
-) -> RevocationResult:
-    return revocation.status(
-        certificate,
-        issuer,
-        evidence.crls,
-        now,
-        evidence.crl_grace_seconds,
-        ocsp_responses=evidence.ocsp_responses,
-        authorities=evidence.intermediates,
-        limits=limits,
-    )
 
 
 def _weakest(results: Sequence[RevocationResult]) -> RevocationStatus:

@@ -29,7 +29,14 @@ from smimegw.x509.crl_scope import (
 from smimegw.x509.issuer import is_issued_by
 from smimegw.x509.status import RevocationMethod, RevocationResult, RevocationStatus
 
-__all__ = ["RevocationMethod", "RevocationResult", "RevocationStatus", "crl_next_update", "status"]
+__all__ = [
+    "RevocationMethod",
+    "RevocationResult",
+    "RevocationStatus",
+    "crl_next_update",
+    "is_indirect_crl",
+    "status",
+]
 
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _KNOWN_WHEN_CRITICAL = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier)
@@ -125,6 +132,13 @@ def crl_next_update(der: bytes, issuer: Certificate) -> datetime | None:
     if crl is None or crl.issuer_der != issuer.subject_der or not _is_signed_by(der, issuer):
         return None
     return crl.next_update
+
+
+def is_indirect_crl(der: bytes) -> bool:
+    """Whether *der* is a list in which its signer speaks for other issuers; unverified."""
+    crl = _read(der)
+    scope = scope_of(crl.parsed) if crl else None
+    return scope is not None and scope.indirect_crl
 
 
 def _listed(lists: Sequence[_List], question: _Question) -> RevocationResult:

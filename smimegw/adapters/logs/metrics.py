@@ -137,6 +137,12 @@ class Metrics:
             "directory_lookup_duration_seconds", "Directory look-ups", _SECONDS, "source"
         )
         self._directory_up = self._gauge("directory_up", "Last look-up was answered", "source")
+        self._revocation_checks = self._counter(
+            "revocation_checks_total", "Certificates asked about outside", "result", "method"
+        )
+        self._revocation_fetches = self._counter(
+            "revocation_fetches_total", "CRLs and OCSP answers fetched", "method", "result"
+        )
         self._next_hop_errors = self._counter("next_hop_errors_total", "Failures of next hops")
         self._limits = self._counter("limits_hit_total", "Limits passed", "limit")
 
@@ -201,6 +207,16 @@ class Metrics:
 
     def _on_directory_stale(self, values: dict[str, Value]) -> None:
         self._lookups.labels(str(values.get("source", "")), "stale").inc()
+
+    def _on_revocation_checked(self, values: dict[str, Value]) -> None:
+        result, method = str(values.get("result", "")), str(values.get("method", ""))
+        self._revocation_checks.labels(result, method).inc()
+
+    def _on_revocation_fetched(self, values: dict[str, Value]) -> None:
+        self._revocation_fetches.labels(str(values.get("method", "")), "fetched").inc()
+
+    def _on_revocation_error(self, values: dict[str, Value]) -> None:
+        self._revocation_fetches.labels(str(values.get("method", "")), "error").inc()
 
     def _on_relay_error(self, _: dict[str, Value]) -> None:
         self._next_hop_errors.inc()

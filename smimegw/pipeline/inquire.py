@@ -1,0 +1,114 @@
+"""Asks outside for revocation lists and OCSP answers that the directories and files do not have.
+
+Lists first: one serves every correspondent of a CA and tells its operator nothing about our mail.
+OCSP is asked for what is still open then.  Troubles become "unknown", never an exception.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from smimegw.limits import Limits
+from smimegw.pipeline.settings import Settings
+from smimegw.ports import Ports, RevocationSource
+from smimegw.x509.certificate import Certificate
+from smimegw.x509.evidence import Evidence
+from smimegw.x509.inquiry import RevocationQuestion, answer, open_questions, unanswered
+
+_MARGIN_SECONDS = 0.25  # our deadline comes before the caller's, so that the rest is not lost
+
+
+async def inquire(
+    certificates: Sequence[Certificate],
+    evidence: Evidence,
+    ports: Ports,
+    settings: Settings,
+    *,
+    until: float,
+) -> Evidence:
+    """Return *evidence* with the lists and answers that could be had about *certificates*.
+
+    Args:
+        certificates: Whose paths will be judged.
+        evidence: What is at hand; nothing is asked that it already settles.
+        ports: Where to ask.
+        settings: Limits.
+        until: Time of the event loop at which the caller gives up.
+    """
+    source = ports.revocation
+    if not any(_is_askable(c, source) for c in (*certificates, *evidence.intermediates)):
+        return evidence
+    lists: list[bytes] = []
+    answers: list[bytes] = []
+    questions: tuple[RevocationQuestion, ...] = ()
+
+    def gathered() -> Evidence:
+        return replace(
+            evidence,
+            crls=tuple(dict.fromkeys([*evidence.crls, *lists])),
+            ocsp_responses=tuple(dict.fromkeys([*evidence.ocsp_responses, *answers])),
+        )
+
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(until - _MARGIN_SECONDS):
+            now, limits = ports.clock.now(), settings.limits
+            questions = await ports.workers.run(_open, certificates, evidence, now, limits)
+            await asyncio.gather(*(_lists(q, source, lists) for q in questions))
+            left = await ports.workers.run(_left, questions, gathered(), ports.clock.now(), limits)
+            await asyncio.gather(*(_answer(q, source, answers) for q in left))
+    if questions:
+        await _tell(questions, gathered(), ports, settings)
+    return gathered()
+
+
+def _is_askable(certificate: Certificate, source: RevocationSource) -> bool:
+    urls = [*certificate.ocsp_urls, *(url for point in certificate.crl_points for url in point)]
+    return any(source.may_ask(url) for url in urls)
+
+
+def _open(
+    certificates: Sequence[Certificate], evidence: Evidence, now: datetime, limits: Limits
+) -> tuple[RevocationQuestion, ...]:
+    found = (open_questions(c, evidence, now, limits=limits) for c in certificates)
+    return tuple(dict.fromkeys(question for each in found for question in each))
+
+
+def _left(
+    questions: Sequence[RevocationQuestion], evidence: Evidence, now: datetime, limits: Limits
+) -> tuple[RevocationQuestion, ...]:
+    # One by one: a revoked certificate settles nothing for the others.
+    each = (unanswered([question], evidence, now, limits=limits) for question in questions)
+    return tuple(question for left in each for question in left or ())
+
+
+async def _lists(
+    question: RevocationQuestion, source: RevocationSource, found: list[bytes]
+) -> None:
+    async def at(point: Sequence[str]) -> None:
+        urls = [url for url in point if source.may_ask(url)]
+        if urls:
+            found.extend(await source.crls(urls, question.issuer))
+
+    await asyncio.gather(*(at(point) for point in question.certificate.crl_points))
+
+
+async def _answer(
+    question: RevocationQuestion, source: RevocationSource, found: list[bytes]
+) -> None:
+    urls = [url for url in question.certificate.ocsp_urls if source.may_ask(url)]
+    if urls:
+        response = await source.ocsp(question.certificate, question.issuer, urls)
+        found.extend([response] if response is not None else [])
+
+
+async def _tell(
+    questions: Sequence[RevocationQuestion], evidence: Evidence, ports: Ports, settings: Settings
+) -> None:
+    now = ports.clock.now()
+    for question in questions:
+        result = await ports.workers.run(answer, question, evidence, now, limits=settings.limits)
+        ports.events.emit("revocation.checked", result=result.status, method=result.method)
