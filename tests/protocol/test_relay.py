@@ -280,7 +280,6 @@ def test_connection_is_used_again() -> None:
 
 def test_session_that_was_closed_leaves_the_connection_to_its_next_user() -> None:
     """Ending a finished transaction a second time does not end somebody else's."""
-    sink = scripted_sink()
 
     async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
         first = await prepared(relay)
@@ -295,7 +294,7 @@ def test_session_that_was_closed_leaves_the_connection_to_its_next_user() -> Non
         assert len(sink.messages) == 2
         assert sink.connections == 1
 
-    against(sink, test)
+    against(ScriptedSink(), test)
 
 
 def test_kept_connection_that_closes_at_mail_is_replaced() -> None:
