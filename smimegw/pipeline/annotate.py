@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
@@ -15,7 +16,7 @@ from smimegw.smime.report import LayerKind, LayerReport
 from smimegw.smtp.trace import authentication_results, quoted
 
 _ADOPTED: Final = ("content-", "mime-version")  # of an inner header section nothing else is taken
-_SHOWN_ADDRESS = re.compile(r"[^\s<>\"'(),;:]+@[^\s<>\"'(),;:]+")
+_BETWEEN_ADDRESSES = re.compile(r"[\s<>\"'(),;:\[\]]+")
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 _EXPLANATIONS = {"pass": "signature valid", "none": "not signed"}
 _SEVERITY = ("fail", "permerror", "temperror", "policy", "neutral", "none", "pass")
@@ -112,8 +113,15 @@ def _value(text: str) -> str:
 
 def shows_other_address(author: NamedMailbox) -> bool:
     """The display name holds an address that is not the one behind it (I05)."""
-    shown = _SHOWN_ADDRESS.findall(author.display_name)
-    return any(address.casefold() != author.mailbox.address.casefold() for address in shown)
+    # As it looks to people: full-width letters are letters, zero-width ones are nothing.
+    name = "".join(
+        letter
+        for letter in unicodedata.normalize("NFKC", author.display_name)
+        if unicodedata.category(letter) != "Cf"
+    )
+    shown = (word.strip("@.") for word in _BETWEEN_ADDRESSES.split(name))
+    own = author.mailbox.address.casefold()
+    return any("@" in address and address.casefold() != own for address in shown)
 
 
 def rewritten(

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from smimegw.errors import KeystoreError
+from smimegw.errors import KeystoreError, LimitError, MIMEError
+from smimegw.mime.build import split_for_protection
+from smimegw.mime.canonical import canonical_for_signing
+from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline import deliver
 from smimegw.pipeline.annotate import overall, result_fields, rewritten
@@ -20,6 +23,7 @@ from smimegw.policy.evaluate import match
 from smimegw.policy.model import Policy, Requirement
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.report import LayerKind, LayerReport
+from smimegw.smtp.extensions import Extensions
 from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
 
 
@@ -51,7 +55,8 @@ async def handle_inbound(
     _meets_requirements(tx, copies, policy)
     decided_at = ports.clock.now()
     deliveries = [
-        await ports.workers.run(_delivery, tx, copy, stripped, settings, trace) for copy in copies
+        await ports.workers.run(_delivery, tx, copy, stripped, settings, trace, probe.extensions)
+        for copy in copies
     ]
     _log(tx, copies, ports)
     await ports.records.write(_record(tx, copies, len(stripped.removed), ports))
@@ -94,8 +99,33 @@ def _is_decrypted(opened: Opened) -> bool:
     return bool(encryptions) and all(entry.result == "decrypted" for entry in encryptions)
 
 
+def _carried(entity: Entity | None, offers: Extensions) -> Entity | None:
+    """What was inside, in 7 bits where it needs 8 and the next hop takes no more.
+
+    Raises:
+        Refusal: It is signed inside, or cannot be encoded (RFC 6152, 3; cases L05).
+    """
+    if offers.eightbitmime or entity is None:
+        return entity
+    inner = Entity(split_for_protection(entity.header)[1], entity.body)
+    if inner.raw.isascii():
+        return entity
+    try:
+        converted = canonical_for_signing(inner)
+    except (MIMEError, LimitError) as exc:
+        raise Refusal("8bit") from exc
+    if not converted.raw.isascii():
+        raise Refusal("8bit")
+    return converted
+
+
 def _delivery(
-    tx: Transaction, copy: Copy, stripped: Stripped, settings: Settings, trace: HeaderField
+    tx: Transaction,
+    copy: Copy,
+    stripped: Stripped,
+    settings: Settings,
+    trace: HeaderField,
+    offers: Extensions,
 ) -> Delivery:
     results = list(
         result_fields(copy.opened.reports, settings.hostname, originator(tx.content.header))
@@ -103,7 +133,8 @@ def _delivery(
     if stripped.removed:
         results.append(field("X-Smimegw-Removed", f"n={len(stripped.removed)}"))
     keep = settings.keep_original and copy.opened.unwrapped
-    entity = rewritten(tx.content, stripped.header, copy.opened.entity, keep_original=keep)
+    inside = _carried(copy.opened.entity, offers)
+    entity = rewritten(tx.content, stripped.header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
     return Delivery(
         reverse_path=tx.envelope.reverse_path,

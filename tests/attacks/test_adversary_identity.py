@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from smimegw.addresses import parse_mailboxes
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.cms.verify import verify_signer_info
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import parse_header_section
+from smimegw.pipeline.annotate import shows_other_address
 from smimegw.pipeline.strip import strip_results
 from tests.fakes.company import Company, message
 from tests.fakes.pki import make_ca
@@ -100,3 +102,34 @@ def test_fields_removed_at_the_top_do_not_glue_what_follows_to_ours() -> None:
     company.send("mx", (ALICE,), content, reverse_path=BOB)
     header = Entity.parse(company.arrived[0]).header
     assert not any(b"smime=pass" in entry.raw for entry in header)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        '"boss@ours.example"',
+        "=?utf-8?Q?boss=40ours=2Eexample?=",
+        '"boss＠ours．example"',
+        '"boss\u200b@ours.example"',
+        '"[boss@ours.example]"',
+    ],
+)
+def test_another_address_in_the_display_name_is_warned_of(shown: str) -> None:
+    """As people see it, whatever the characters are (I05)."""
+    (author,) = parse_mailboxes(f"{shown} <bob@partner.example>")
+    assert shows_other_address(author)
+
+
+@pytest.mark.parametrize(
+    "shown", ['"bob@partner.example"', '"Bob @ Partner"', '"<BOB@PARTNER.example>"']
+)
+def test_own_address_in_the_display_name_is_no_reason_to_warn(shown: str) -> None:
+    """Many programs write it there (I05)."""
+    (author,) = parse_mailboxes(f"{shown} <bob@partner.example>")
+    assert not shows_other_address(author)
+
+
+def test_long_display_name_is_read_in_linear_time() -> None:
+    """100 KB of one letter once took a minute: every start was tried with every end."""
+    (author,) = parse_mailboxes('"' + "a" * 90_000 + '" <bob@partner.example>')
+    assert not shows_other_address(author)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from smimegw.mime.entity import Entity
+from smimegw.smtp.extensions import Extensions
 from tests.fakes.company import Company
 from tests.fakes.pki import Issued
 from tests.interop.openssl import Files, openssl
@@ -226,3 +227,29 @@ def test_forwarded_signed_message_is_content(company: Company, peer: Peer) -> No
         b"Content-Type: message/rfc822\r\n\r\n" + HEAD + peer.clear_signed(TEXT) + b"\r\n--L--\r\n"
     )
     assert status(receive(company, HEAD + framed)).startswith("signed=none")
+
+
+EIGHT_BIT = b"Content-Type: text/plain; charset=utf-8\r\n\r\n\xc3\xa4\r\n"
+
+
+@pytest.mark.parametrize("form", ["encrypted", "opaque"])
+def test_eight_bit_text_from_inside_is_encoded_for_a_seven_bit_next_hop(
+    form: str, company: Company, peer: Peer
+) -> None:
+    """What nobody signed any more may be re-encoded (L05)."""
+    company.world.relay.offers = Extensions()
+    cms = peer.encrypted(EIGHT_BIT) if form == "encrypted" else peer.signed(EIGHT_BIT)
+    arrived = receive(company, HEAD + p7m(cms))
+    assert arrived.raw.isascii()
+    assert arrived.decoded_body() == b"\xc3\xa4\r\n"
+
+
+def test_signed_eight_bit_text_from_inside_is_refused_by_a_seven_bit_next_hop(
+    company: Company, peer: Peer
+) -> None:
+    """Encoding would break the inner signature (L05)."""
+    company.world.relay.offers = Extensions()
+    content = HEAD + p7m(peer.encrypted(peer.clear_signed(EIGHT_BIT)))
+    outcome = company.send("mx", (ALICE,), content, reverse_path=BOB)
+    assert (outcome.reply.code, outcome.reply.enhanced) == (554, "5.6.3")
+    assert not company.arrived
