@@ -18,6 +18,8 @@ import click
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.make.cases import cases_page  # noqa: E402 – found only now
+
 Check = Callable[[], Iterator[str]]
 
 _COLUMNS = ("RFC", "section", "rule", "status", "where", "test")
@@ -37,7 +39,11 @@ def generated() -> dict[str, str]:
     """Every generated document by its path."""
     from smimegw.config.describe import sample
 
-    return {"docs/smimegw.toml.sample": sample(), "docs/commands.md": commands_page()}
+    return {
+        "docs/smimegw.toml.sample": sample(),
+        "docs/commands.md": commands_page(),
+        "docs/cases.md": cases_page(ROOT),
+    }
 
 
 @cache

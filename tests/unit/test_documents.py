@@ -75,7 +75,8 @@ def test_check_ends_with_one_and_names_the_difference(tmp_path: Path) -> None:
     """`make check` must fail when a document was forgotten."""
     script = Path(documents.__file__)
     (tmp_path / "tests/make").mkdir(parents=True)
-    (tmp_path / "tests/make/documents.py").write_bytes(script.read_bytes())
+    for name in ("documents.py", "cases.py"):
+        (tmp_path / "tests/make" / name).write_bytes(script.with_name(name).read_bytes())
     for name in TREE:
         (tmp_path / name).symlink_to(documents.ROOT / name)
     for name in ("smimegw", "pki"):
