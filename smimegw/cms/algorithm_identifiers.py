@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from smimegw.cms import asn1, der
 from smimegw.cms.algorithms import (
-    ContentCipher,
     DigestAlgorithm,
     KeyEncryption,
     KeyWrap,
     SignatureScheme,
 )
 from smimegw.cms.asn1 import Element, Reader
+from smimegw.cms.content_ciphers import AnyCipher, cipher_of
 from smimegw.errors import CMSError, UnsupportedAlgorithmError
 
 RSA_ENCRYPTION = "1.2.840.113549.1.1.1"
@@ -301,10 +301,10 @@ def write_key_agreement(agreement: KeyAgreement) -> bytes:
     return write(oid, agreement.wrap_identifier)
 
 
-def read_cipher(element: Element) -> tuple[ContentCipher, Element]:
+def read_cipher(element: Element) -> tuple[AnyCipher, Element]:
     """Read a content-encryption algorithm; its parameters follow in the second value."""
     identifier = read(element)
-    cipher = ContentCipher.from_oid(identifier.oid)
+    cipher = cipher_of(identifier.oid)
     if identifier.parameters is None:
         raise CMSError("content-encryption algorithm without parameters")
     return cipher, identifier.parameters

@@ -7,9 +7,24 @@ from enum import Enum
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
 
+from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.errors import CertificateError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
+
+__all__ = [
+    "CURVES",
+    "ContentCipher",
+    "DigestAlgorithm",
+    "KeyEncryption",
+    "KeyWrap",
+    "PublicKey",
+    "SignatureScheme",
+    "digest_for",
+    "key_encryption_for",
+    "public_key_of",
+    "signature_scheme_for",
+]
 
 CURVES: tuple[type[ec.EllipticCurve], ...] = (  # all of cofactor 1
     ec.SECP256R1,
@@ -128,49 +143,6 @@ _PURE_DIGESTS = {
     SignatureScheme.ED25519: DigestAlgorithm.SHA512,
     SignatureScheme.ED448: DigestAlgorithm.SHAKE256,
 }
-
-
-class ContentCipher(Enum):
-    """How the content is encrypted (RFC 3565, RFC 5084)."""
-
-    AES_128_CBC = ("aes-128-cbc", 16, 2)
-    AES_192_CBC = ("aes-192-cbc", 24, 22)
-    AES_256_CBC = ("aes-256-cbc", 32, 42)
-    AES_128_GCM = ("aes-128-gcm", 16, 6)
-    AES_192_GCM = ("aes-192-gcm", 24, 26)
-    AES_256_GCM = ("aes-256-gcm", 32, 46)
-
-    @property
-    def label(self) -> str:
-        """The name for records and result fields."""
-        return self.value[0]
-
-    @property
-    def key_octets(self) -> int:
-        """Length of the content key."""
-        return self.value[1]
-
-    @property
-    def oid(self) -> str:
-        """The cipher's object identifier."""
-        return f"2.16.840.1.101.3.4.1.{self.value[2]}"
-
-    @property
-    def authenticated(self) -> bool:
-        """The cipher itself notices changes (AuthEnvelopedData)."""
-        return self.label.endswith("gcm")
-
-    @classmethod
-    def from_oid(cls, oid: str) -> ContentCipher:
-        """Find a cipher.
-
-        Raises:
-            UnsupportedAlgorithmError: Not one of ours.
-        """
-        for cipher in cls:
-            if cipher.oid == oid:
-                return cipher
-        raise UnsupportedAlgorithmError(f"content-encryption algorithm {oid} is not supported")
 
 
 class KeyWrap(Enum):

@@ -1,4 +1,4 @@
-"""AuthEnvelopedData: content under AES-GCM, which notices every change (RFC 5083, RFC 5084)."""
+"""AuthEnvelopedData: content under a cipher that notices every change (RFC 5083, RFC 5084)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from smimegw.cms import asn1, der
 from smimegw.cms.algorithms import ContentCipher
@@ -37,7 +38,7 @@ def read_auth_enveloped_data(content: Element, limits: Limits) -> Enveloped:
 
     Raises:
         CMSError: Malformed, or without content.
-        UnsupportedAlgorithmError: Not AES-GCM.
+        UnsupportedAlgorithmError: Neither AES-GCM nor ChaCha20-Poly1305.
         LimitError: Too deep or too many elements.
     """
     fields = expect_sequence(content)
@@ -48,10 +49,13 @@ def read_auth_enveloped_data(content: Element, limits: Limits) -> Enveloped:
     fields.optional(0xA2)  # unauthAttrs
     fields.finish()
     if not inner.cipher.authenticated:
-        raise UnsupportedAlgorithmError("AuthEnvelopedData without an AES-GCM cipher")
+        raise UnsupportedAlgorithmError("AuthEnvelopedData with a cipher of EnvelopedData")
     if attributes is None and inner.content_type != DATA:
         raise CMSError("AuthEnvelopedData without authAttrs (RFC 5083, 2.1)")
-    nonce = _read_parameters(inner.parameters, len(tag))
+    if inner.cipher is ContentCipher.CHACHA20_POLY1305:
+        nonce = _read_chacha20_parameters(inner.parameters, len(tag))
+    else:
+        nonce = _read_gcm_parameters(inner.parameters, len(tag))
     return Enveloped(
         cipher=inner.cipher,
         content_type=inner.content_type,
@@ -68,16 +72,24 @@ def read_auth_enveloped_data(content: Element, limits: Limits) -> Enveloped:
 
 
 def decrypt_content(enveloped: Enveloped, content_key: bytes) -> bytes:
-    """Undo AES-GCM; nothing comes out unless the tag is right.
+    """Undo the cipher; nothing comes out unless the tag is right.
 
     Raises:
         DecryptionError: For every reason alike.
     """
+    octets = b"".join(enveloped.encrypted_content)
+    if enveloped.cipher is ContentCipher.CHACHA20_POLY1305:
+        try:
+            return ChaCha20Poly1305(content_key).decrypt(
+                enveloped.nonce, octets + enveloped.tag, enveloped.additional_data
+            )
+        except (InvalidTag, ValueError):
+            raise DecryptionError from None
     mode = modes.GCM(enveloped.nonce, enveloped.tag, min_tag_length=_TAG_OCTETS_LEAST)
     try:
         decryptor = Cipher(algorithms.AES(content_key), mode).decryptor()
         decryptor.authenticate_additional_data(enveloped.additional_data)
-        content = decryptor.update(b"".join(enveloped.encrypted_content))
+        content = decryptor.update(octets)
         decryptor.finalize()
     except (InvalidTag, ValueError):
         raise DecryptionError from None
@@ -92,22 +104,44 @@ def write_auth_enveloped_data(
     content_key: bytes,
     rng: Callable[[int], bytes],
 ) -> Iterator[bytes]:
-    """Write a ContentInfo with AuthEnvelopedData in pieces, while *content* is read."""
+    """Write a ContentInfo with AuthEnvelopedData in pieces, while *content* is read.
+
+    With ChaCha20-Poly1305 the whole content is collected first.
+    """
     nonce = rng(_NONCE_OCTETS)
-    parameters = der.sequence(der.octet_string(nonce), der.integer(_TAG_OCTETS))
+    is_chacha20 = cipher is ContentCipher.CHACHA20_POLY1305
+    parameters = der.octet_string(nonce)  # RFC 8103, 2
+    if not is_chacha20:
+        parameters = der.sequence(parameters, der.integer(_TAG_OCTETS))
     before = der.integer(0) + recipient_infos
     inner = encrypted_content_info_header(cipher, parameters, length)
     tag_header = der.header(asn1.OCTET_STRING, _TAG_OCTETS)
     octets = len(before) + len(inner) + length + len(tag_header) + _TAG_OCTETS
     header = der.header(asn1.SEQUENCE, octets)
     yield content_info_header(AUTH_ENVELOPED_DATA, len(header) + octets) + header + before + inner
+    if is_chacha20:
+        # the library has it in one piece only
+        whole = b"".join(exactly(content, length))
+        octets_and_tag = ChaCha20Poly1305(content_key).encrypt(nonce, whole, None)
+        yield octets_and_tag[:length]
+        yield tag_header + octets_and_tag[length:]
+        return
     encryptor = Cipher(algorithms.AES(content_key), modes.GCM(nonce)).encryptor()
     for piece in exactly(content, length):
         yield encryptor.update(piece)
     yield encryptor.finalize() + tag_header + encryptor.tag
 
 
-def _read_parameters(parameters: Element, tag_octets: int) -> bytes:
+def _read_chacha20_parameters(parameters: Element, tag_octets: int) -> bytes:
+    # RFC 8103, 2: AEADChaCha20Poly1305Nonce ::= OCTET STRING (SIZE(12))
+    if parameters.tag != asn1.OCTET_STRING or len(parameters.content) != _NONCE_OCTETS:
+        raise CMSError("ChaCha20-Poly1305 without a nonce of 12 octets")
+    if tag_octets != _TAG_OCTETS:
+        raise CMSError("ChaCha20-Poly1305 with a tag that has not 16 octets")
+    return parameters.octets()
+
+
+def _read_gcm_parameters(parameters: Element, tag_octets: int) -> bytes:
     fields = parameters.children()
     nonce = fields.read(asn1.OCTET_STRING).octets()
     announced = fields.optional(asn1.INTEGER)

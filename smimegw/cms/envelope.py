@@ -11,7 +11,13 @@ from smimegw.cms.content_info import AUTH_ENVELOPED_DATA, ENVELOPED_DATA, read_c
 from smimegw.cms.enveloped_data import Enveloped, RecipientIdentifier
 from smimegw.cms.keys import DecryptionCredential
 from smimegw.cms.recipient_info import Recipient, RecipientInfo, write_recipient_infos
-from smimegw.errors import CMSError, DecryptionError, LimitError, NoMatchingKeyError
+from smimegw.errors import (
+    CMSError,
+    DecryptionError,
+    LimitError,
+    NoMatchingKeyError,
+    UnsupportedAlgorithmError,
+)
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
@@ -43,7 +49,8 @@ def encrypt(
         content: In pieces of any size.
         length: How many octets they are together.
         recipients: At least one; a certificate that comes twice is used once.
-        cipher: AES-CBC makes EnvelopedData, AES-GCM AuthEnvelopedData.
+        cipher: AES-CBC makes EnvelopedData, AES-GCM and ChaCha20-Poly1305 AuthEnvelopedData; with
+            the latter memory does grow.
         rng: Where content key and nonce come from.
 
     Raises:
@@ -80,15 +87,27 @@ def parse_enveloped(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS)
     raise CMSError("the CMS content is neither EnvelopedData nor AuthEnvelopedData")
 
 
-def decrypt(enveloped: Enveloped, credentials: Sequence[DecryptionCredential]) -> bytes:
+def decrypt(
+    enveloped: Enveloped,
+    credentials: Sequence[DecryptionCredential],
+    *,
+    allow_legacy: bool = False,
+) -> bytes:
     """Open *enveloped* with the first of *credentials* that can.
 
     A key is used only when a RecipientInfo names its certificate, and once only.  Content under
     AES-CBC is not authenticated: that it opens says nothing about who made it.
 
+    Args:
+        enveloped: What to open.
+        credentials: Keys with their certificates.
+        allow_legacy: Open content under a `LegacyCipher`, too (old mail).
+
     Raises:
         NoMatchingKeyError: No RecipientInfo names one of the certificates.
         LimitError: The same, but there were more than limits.recipient_infos of them.
+        UnsupportedAlgorithmError: The cipher is an old one and *allow_legacy* is false; no key
+            was used.
         DecryptionError: Everything else, without any hint.
         KeystoreError: A key cannot be used now.
     """
@@ -97,6 +116,8 @@ def decrypt(enveloped: Enveloped, credentials: Sequence[DecryptionCredential]) -
         raise LimitError("recipient_infos", "none of the first ones names an available key")
     if not pairs:
         raise NoMatchingKeyError("no RecipientInfo names a certificate whose key is available")
+    if enveloped.cipher.is_weak and not allow_legacy:
+        raise UnsupportedAlgorithmError(f"{enveloped.cipher.label} is too weak to be read")
     for info, credential in pairs:
         content = _opened(enveloped, info, credential)
         if content is not None:

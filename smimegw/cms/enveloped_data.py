@@ -1,16 +1,16 @@
-"""EnvelopedData: content under AES-CBC, with nothing that notices changes (RFC 5652, 6)."""
+"""EnvelopedData: content under a CBC cipher, nothing notices changes (RFC 5652, 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithms import ContentCipher
 from smimegw.cms.asn1 import Element, Reader
+from smimegw.cms.content_ciphers import AnyCipher, LegacyCipher, undo_cbc
 from smimegw.cms.content_info import DATA, ENVELOPED_DATA, content_info_header, expect_sequence
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.recipient_info import (
@@ -19,11 +19,12 @@ from smimegw.cms.recipient_info import (
     needs_version_2,
     read_recipient_infos,
 )
-from smimegw.errors import CMSError, DecryptionError, UnsupportedAlgorithmError
+from smimegw.errors import CMSError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
 
 RecipientIdentifier = CertificateIdentifier
 _BLOCK_OCTETS = 16
+_RC2_128_BITS = 58  # rc2ParameterVersion (RFC 2268, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Enveloped:
         tag: The GCM tag; empty for EnvelopedData.
     """
 
-    cipher: ContentCipher
+    cipher: AnyCipher
     content_type: str
     recipient_infos: tuple[RecipientInfo, ...] = field(repr=False)
     more_recipients: bool
@@ -66,7 +67,7 @@ class EncryptedContentInfo:
     """The inner structure that both kinds share (RFC 5652, 6.1)."""
 
     content_type: str
-    cipher: ContentCipher
+    cipher: AnyCipher
     parameters: Element
     pieces: tuple[memoryview, ...]
 
@@ -76,7 +77,7 @@ def read_enveloped_data(content: Element, limits: Limits) -> Enveloped:
 
     Raises:
         CMSError: Malformed, or without content.
-        UnsupportedAlgorithmError: Not AES-CBC.
+        UnsupportedAlgorithmError: Not a CBC cipher that we know.
         LimitError: Too deep or too many elements.
     """
     fields = expect_sequence(content)
@@ -85,10 +86,8 @@ def read_enveloped_data(content: Element, limits: Limits) -> Enveloped:
     fields.optional(0xA1)  # unprotectedAttrs
     fields.finish()
     if inner.cipher.authenticated:
-        raise UnsupportedAlgorithmError("EnvelopedData with an AES-GCM cipher")
-    nonce = inner.parameters.octets()
-    if inner.parameters.tag != asn1.OCTET_STRING or len(nonce) != _BLOCK_OCTETS:
-        raise CMSError("AES-CBC without an initialisation vector of 16 octets")
+        raise UnsupportedAlgorithmError("EnvelopedData with a cipher of AuthEnvelopedData")
+    nonce = _read_nonce(inner.cipher, inner.parameters)
     return Enveloped(
         cipher=inner.cipher,
         content_type=inner.content_type,
@@ -97,6 +96,19 @@ def read_enveloped_data(content: Element, limits: Limits) -> Enveloped:
         nonce=nonce,
         encrypted_content=inner.pieces,
     )
+
+
+def _read_nonce(cipher: AnyCipher, parameters: Element) -> bytes:
+    if cipher is LegacyCipher.RC2_128_CBC:
+        version, parameters = parameters.elements(asn1.INTEGER, asn1.OCTET_STRING)
+        if version.integer() != _RC2_128_BITS:
+            raise UnsupportedAlgorithmError("RC2 with another effective key length than 128 bits")
+    if parameters.tag != asn1.OCTET_STRING:
+        raise CMSError("CBC without an initialisation vector")
+    nonce = parameters.octets()
+    if len(nonce) != cipher.block_octets:
+        raise CMSError("CBC with an initialisation vector that is no block")
+    return nonce
 
 
 def read_recipients(fields: Reader, limits: Limits) -> tuple[tuple[RecipientInfo, ...], bool]:
@@ -124,19 +136,13 @@ def read_encrypted_content_info(fields: Reader) -> EncryptedContentInfo:
 
 
 def decrypt_content(enveloped: Enveloped, content_key: bytes) -> bytes:
-    """Undo AES-CBC and its padding.
+    """Undo the cipher and its padding.
 
     Raises:
         DecryptionError: For every reason alike.
     """
-    try:
-        decryptor = Cipher(algorithms.AES(content_key), modes.CBC(enveloped.nonce)).decryptor()
-        padded = decryptor.update(b"".join(enveloped.encrypted_content)) + decryptor.finalize()
-        unpadder = padding.PKCS7(8 * _BLOCK_OCTETS).unpadder()
-        last = unpadder.update(padded[-_BLOCK_OCTETS:]) + unpadder.finalize()
-    except ValueError:
-        raise DecryptionError from None
-    return padded[: len(padded) - _BLOCK_OCTETS + len(last)]
+    octets = b"".join(enveloped.encrypted_content)
+    return undo_cbc(enveloped.cipher, content_key, enveloped.nonce, octets)
 
 
 def write_enveloped_data(

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.content_ciphers import AnyCipher
 from smimegw.cms.envelope import decrypt as decrypt_enveloped
 from smimegw.cms.keys import DecryptionCredential
-from smimegw.errors import DecryptionError, MessageError
+from smimegw.errors import DecryptionError, MessageError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.entity import Entity
 from smimegw.mime.sendable import sendable
@@ -27,13 +27,13 @@ class OpenedContent:
 
     Attributes:
         entity: Header section and body, CRLF line ends.
-        cipher: How it was encrypted.
+        cipher: How it was encrypted; ``is_weak`` for what only old mail has.
         authenticated: The cipher noticed that nothing was changed since encryption.
         key_fingerprint: Of the certificate whose key opened it.
     """
 
     entity: Entity = field(repr=False)
-    cipher: ContentCipher
+    cipher: AnyCipher
     authenticated: bool
     key_fingerprint: str
 
@@ -42,12 +42,15 @@ def decrypt(
     layer: EncryptedLayer,
     credentials: Sequence[DecryptionCredential],
     limits: Limits = DEFAULT_LIMITS,
+    *,
+    allow_legacy: bool = False,
 ) -> OpenedContent:
-    """Open *layer* with one of *credentials*.
+    """Open *layer* with one of *credentials*; old ciphers only where *allow_legacy* says so.
 
     Raises:
         NoMatchingKeyError: The layer names none of their certificates.
         LimitError: The same, but it names more than limits.recipient_infos.
+        UnsupportedAlgorithmError: An old cipher that is not allowed; no key was used.
         DecryptionError: Any other failure, also when what comes out is not a well-formed entity
             (cases J05); never with a reason.
         KeystoreError: The key cannot be used now.
@@ -60,6 +63,8 @@ def decrypt(
     ]
     if not named:
         decrypt_enveloped(enveloped, ())  # says which of the two errors it is
+    if enveloped.cipher.is_weak and not allow_legacy:
+        raise UnsupportedAlgorithmError(f"{enveloped.cipher.label} is too weak to be read")
     for credential in named:
         entity = _opened(layer, credential, limits)
         if entity is not None:
@@ -77,13 +82,15 @@ def _opened(
     layer: EncryptedLayer, credential: DecryptionCredential, limits: Limits
 ) -> Entity | None:
     try:
-        plaintext = decrypt_enveloped(layer.enveloped, (credential,))
+        plaintext = decrypt_enveloped(
+            layer.enveloped, (credential,), allow_legacy=layer.enveloped.cipher.is_weak
+        )
         return _entity(plaintext, layer.enveloped.cipher, limits)
     except MessageError:
         return None
 
 
-def _entity(plaintext: bytes, cipher: ContentCipher, limits: Limits) -> Entity | None:
+def _entity(plaintext: bytes, cipher: AnyCipher, limits: Limits) -> Entity | None:
     """The entity that *plaintext* is; None when it is not one that may be passed on."""
     inner = Entity.parse(plaintext, limits)
     is_cms = inner.content_type.media_type in MIME_TYPES  # refused when doubled or malformed

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, KeyEncryption, key_encryption_for
+from smimegw.cms.content_ciphers import AnyCipher
 from smimegw.cms.envelope import Recipient
 from smimegw.cms.envelope import encrypt as encrypt_pieces
 from smimegw.mime.base64 import encode_lines
@@ -38,7 +39,7 @@ class Protected:
         token: object,
         octets: tuple[bytes, ...],
         recipients: tuple[Mailbox, ...],
-        cipher: ContentCipher,
+        cipher: AnyCipher,
         key_encryptions: tuple[KeyEncryption, ...],
     ) -> None:
         if token is not _TOKEN:
@@ -131,6 +132,6 @@ def _mailbox(recipient: ValidatedCertificate) -> Mailbox:
     return recipient.mailbox
 
 
-def _smime_type(cipher: ContentCipher) -> str:
+def _smime_type(cipher: AnyCipher) -> str:
     # RFC 8551, 3.2.2 writes this one in mixed case
     return "authEnveloped-data" if cipher.authenticated else "enveloped-data"

@@ -44,7 +44,7 @@ class LayerReport:
         integrity: Of an encryption ``authenticated`` or ``none``; empty for signatures.
         serial: Of the signer's certificate, hexadecimal.
         issuer: Of the signer's certificate, RFC 4514; text from outside, to be escaped.
-        notes: Oddities such as ``micalg-mismatch``.
+        notes: Oddities such as ``micalg-mismatch`` and ``weak-cipher``.
         detail: For the log only.
     """
 
@@ -83,6 +83,7 @@ def report_opened(layer: int, opened: OpenedContent) -> LayerReport:
         fingerprint=opened.key_fingerprint,
         cipher=opened.cipher.label,
         integrity="authenticated" if opened.authenticated else "none",
+        notes=("weak-cipher",) if opened.cipher.is_weak else (),
     )
 
 
@@ -103,6 +104,8 @@ def report_closed(
         result="not-decrypted",
         reason=reason,
         cipher=encrypted.enveloped.cipher.label,
+        # what the message itself says, known before any key is used
+        detail=str(error) if isinstance(error, UnsupportedAlgorithmError) else "",
     )
 
 

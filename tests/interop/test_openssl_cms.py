@@ -50,6 +50,9 @@ SIGNATURES = [
     ("brainpool384", ECDSA, SHA384),
     ("brainpool512", ECDSA, SHA512),
 ]
+CIPHERS = [  # OpenSSL 3.0 has no ChaCha20-Poly1305 in CMS
+    cipher for cipher in ContentCipher if cipher is not ContentCipher.CHACHA20_POLY1305
+]
 KEY_ENCRYPTIONS = [
     ("rsa", KeyEncryption.RSA_PKCS1V15),
     ("rsa", KeyEncryption.RSA_OAEP_SHA1),
@@ -289,7 +292,7 @@ def test_oaep_with_another_mask_hash_decrypts(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("bench", ["rsa", "p256"], indirect=True)
-@pytest.mark.parametrize("cipher", ContentCipher, ids=lambda cipher: cipher.label)
+@pytest.mark.parametrize("cipher", CIPHERS, ids=lambda cipher: cipher.label)
 @pytest.mark.parametrize("options", [(), ("-stream",), ("-stream", "-keyid")], ids=" ".join)
 def test_ciphers_of_openssl_decrypt(
     bench: Bench, cipher: ContentCipher, options: tuple[str, ...]
@@ -327,7 +330,7 @@ def _opened(files: Files, octets: bytes) -> bytes:
     return openssl(*command, "-recip", files.certificate, "-inkey", files.key, stdin=octets)
 
 
-@pytest.mark.parametrize("cipher", ContentCipher, ids=lambda cipher: cipher.label)
+@pytest.mark.parametrize("cipher", CIPHERS, ids=lambda cipher: cipher.label)
 @pytest.mark.parametrize(
     ("bench", "key_encryption"), KEY_ENCRYPTIONS, ids=_ids(KEY_ENCRYPTIONS), indirect=["bench"]
 )

@@ -1,0 +1,147 @@
+"""The ciphers of encrypted content: those we write, and old ones that are only read (RFC 3370)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from smimegw.errors import DecryptionError, UnsupportedAlgorithmError
+
+_AES = "2.16.840.1.101.3.4.1."
+
+
+class ContentCipher(Enum):
+    """How the content is encrypted (RFC 3565, RFC 5084, RFC 8103)."""
+
+    AES_128_CBC = ("aes-128-cbc", 16, _AES + "2")
+    AES_192_CBC = ("aes-192-cbc", 24, _AES + "22")
+    AES_256_CBC = ("aes-256-cbc", 32, _AES + "42")
+    AES_128_GCM = ("aes-128-gcm", 16, _AES + "6")
+    AES_192_GCM = ("aes-192-gcm", 24, _AES + "26")
+    AES_256_GCM = ("aes-256-gcm", 32, _AES + "46")
+    CHACHA20_POLY1305 = ("chacha20-poly1305", 32, "1.2.840.113549.1.9.16.3.18")
+
+    @property
+    def label(self) -> str:
+        """The name for records and result fields."""
+        return self.value[0]
+
+    @property
+    def key_octets(self) -> int:
+        """Length of the content key."""
+        return self.value[1]
+
+    @property
+    def oid(self) -> str:
+        """The cipher's object identifier."""
+        return self.value[2]
+
+    @property
+    def authenticated(self) -> bool:
+        """The cipher itself notices changes (AuthEnvelopedData)."""
+        return not self.label.endswith("cbc")
+
+    @property
+    def is_weak(self) -> bool:
+        """Nobody should rely on it any more."""
+        return False
+
+    @property
+    def block_octets(self) -> int:
+        """Length of a block, and so of an initialisation vector of CBC."""
+        return 16
+
+    @classmethod
+    def from_oid(cls, oid: str) -> ContentCipher:
+        """Find a cipher.
+
+        Raises:
+            UnsupportedAlgorithmError: Not one of ours.
+        """
+        for cipher in cls:
+            if cipher.oid == oid:
+                return cipher
+        raise UnsupportedAlgorithmError(f"content-encryption algorithm {oid} is not supported")
+
+
+class LegacyCipher(Enum):
+    """Ciphers of S/MIME 2 and 3: read where that is allowed, never written (RFC 8551, B)."""
+
+    DES_EDE3_CBC = ("des-ede3-cbc", 24, "1.2.840.113549.3.7")
+    RC2_128_CBC = ("rc2-128-cbc", 16, "1.2.840.113549.3.2")
+
+    @property
+    def label(self) -> str:
+        """The name for records and result fields."""
+        return self.value[0]
+
+    @property
+    def key_octets(self) -> int:
+        """Length of the content key."""
+        return self.value[1]
+
+    @property
+    def oid(self) -> str:
+        """The cipher's object identifier."""
+        return self.value[2]
+
+    @property
+    def authenticated(self) -> bool:
+        """Nothing notices changes."""
+        return False
+
+    @property
+    def is_weak(self) -> bool:
+        """Blocks of 64 bits, and no integrity."""
+        return True
+
+    @property
+    def block_octets(self) -> int:
+        """Length of a block, and so of an initialisation vector of CBC."""
+        return 8
+
+
+AnyCipher = ContentCipher | LegacyCipher
+
+
+def cipher_of(oid: str) -> AnyCipher:
+    """Find the cipher that *oid* names, an old one, too.
+
+    Raises:
+        UnsupportedAlgorithmError: None of them.
+    """
+    for legacy in LegacyCipher:
+        if legacy.oid == oid:
+            return legacy
+    return ContentCipher.from_oid(oid)
+
+
+def undo_cbc(cipher: AnyCipher, content_key: bytes, nonce: bytes, octets: bytes) -> bytes:
+    """Undo CBC and its padding (RFC 5652, 6.3).
+
+    Raises:
+        DecryptionError: For every reason alike.
+    """
+    block = cipher.block_octets
+    try:
+        decryptor = Cipher(_block_cipher(cipher, content_key), modes.CBC(nonce)).decryptor()
+        padded = decryptor.update(octets) + decryptor.finalize()
+        unpadder = padding.PKCS7(8 * block).unpadder()
+        last = unpadder.update(padded[-block:]) + unpadder.finalize()
+    except (ValueError, UnsupportedAlgorithm):
+        raise DecryptionError from None
+    return padded[: len(padded) - block + len(last)]
+
+
+def _block_cipher(cipher: AnyCipher, content_key: bytes) -> algorithms.AES | TripleDES | RC2:
+    match cipher:
+        case LegacyCipher.DES_EDE3_CBC:
+            return TripleDES(content_key)
+        case LegacyCipher.RC2_128_CBC:
+            return RC2(content_key)
+        case _:
+            return algorithms.AES(content_key)

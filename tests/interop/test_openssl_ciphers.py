@@ -1,0 +1,91 @@
+"""Ciphers that `openssl cms` makes only with its legacy provider, or not at all."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from smimegw.cms import asn1
+from smimegw.cms.algorithms import key_encryption_for
+from smimegw.cms.content_ciphers import ContentCipher, LegacyCipher
+from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
+from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey
+from smimegw.errors import UnsupportedAlgorithmError
+from tests.fakes.pki import Issued, make_ca
+from tests.interop.openssl import Files, openssl
+
+CONTENT = b"Content-Type: text/plain\r\n\r\n" + bytes(range(256)) * 64 + b"\r\n"
+ALICE = make_ca("Interop CA").issue("alice@ours.example", slot="ciphers/alice")
+CREDENTIAL = DecryptionCredential(ALICE.certificate, SoftwareDecryptionKey(ALICE.key))
+OPTIONS = {LegacyCipher.DES_EDE3_CBC: "-des3", LegacyCipher.RC2_128_CBC: "-rc2"}
+
+
+def _made(tmp_path: Path, option: str, *more: str) -> bytes:
+    files = Files.of(ALICE, tmp_path, "alice")
+    return openssl(
+        *("cms", "-encrypt", "-binary", "-outform", "DER", option, *more),
+        *("-provider", "legacy", "-provider", "default", "-recip", files.certificate),
+        stdin=CONTENT,
+    )
+
+
+@pytest.mark.parametrize("cipher", LegacyCipher, ids=lambda cipher: cipher.label)
+@pytest.mark.parametrize("options", [(), ("-stream",)], ids=["DER", "BER"])
+def test_old_ciphers_of_openssl_decrypt_where_allowed(
+    tmp_path: Path, cipher: LegacyCipher, options: tuple[str, ...]
+) -> None:
+    """DES-EDE3-CBC and RC2-CBC (RFC 3370, 5)."""
+    enveloped = parse_enveloped(_made(tmp_path, OPTIONS[cipher], *options))
+    assert enveloped.cipher is cipher
+    assert decrypt(enveloped, (CREDENTIAL,), allow_legacy=True) == CONTENT
+    with pytest.raises(UnsupportedAlgorithmError):
+        decrypt(enveloped, (CREDENTIAL,))
+
+
+@pytest.mark.parametrize("option", ["-rc2-40-cbc", "-rc2-64-cbc", "-des"])
+def test_ciphers_that_anybody_can_break_are_not_read(tmp_path: Path, option: str) -> None:
+    """Export ciphers and single DES (RFC 8551, B)."""
+    with pytest.raises(UnsupportedAlgorithmError):
+        parse_enveloped(_made(tmp_path, option))
+
+
+def _chacha20(key: bytes, nonce: bytes, counter: int, octets: bytes) -> bytes:
+    vector = struct.pack("<I", counter) + nonce
+    return openssl("enc", "-chacha20", "-K", key.hex(), "-iv", vector.hex(), stdin=octets)
+
+
+def _poly1305(directory: Path, key: bytes, octets: bytes) -> bytes:
+    path = directory / "authenticated"
+    path.write_bytes(octets)
+    command = ("mac", "-binary", "-macopt", f"hexkey:{key.hex()}", "-in", path, "Poly1305")
+    return openssl(*command)
+
+
+def test_openssl_computes_the_same_chacha20_poly1305(tmp_path: Path) -> None:
+    """From its ChaCha20 and its Poly1305, as RFC 8439, 2.8, puts them together (RFC 8103)."""
+    keys: list[bytes] = []
+
+    def rng(octets: int) -> bytes:
+        keys.append(bytes(range(len(keys), len(keys) + octets)))
+        return keys[-1]
+
+    octets = b"".join(_encrypted(ALICE, rng))
+    enveloped = parse_enveloped(octets)
+    content_key, nonce = keys
+    assert enveloped.nonce == nonce
+    encrypted = b"".join(enveloped.encrypted_content)
+    assert encrypted == _chacha20(content_key, nonce, 1, CONTENT)
+    padding = bytes(-len(encrypted) % 16)
+    authenticated = encrypted + padding + struct.pack("<QQ", 0, len(encrypted))
+    one_time_key = _chacha20(content_key, nonce, 0, bytes(32))
+    assert enveloped.tag == _poly1305(tmp_path, one_time_key, authenticated)
+    identifier = asn1.read_document(octets).elements()[1].elements()[0].elements()[2].elements()[1]
+    assert identifier.elements()[0].oid() == "1.2.840.113549.1.9.16.3.18"
+
+
+def _encrypted(person: Issued, rng: object) -> list[bytes]:
+    recipient = Recipient(person.certificate, key_encryption_for(person.certificate))
+    cipher = ContentCipher.CHACHA20_POLY1305
+    return list(encrypt((CONTENT,), len(CONTENT), [recipient], cipher, rng=rng))  # type: ignore[arg-type]
