@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
 import sys
@@ -178,7 +179,13 @@ async def command(name: str, *arguments: str, stdin: bytes = b"") -> bytes:
         path, *arguments, stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    output, errors = await process.communicate(stdin)
+    try:
+        output, errors = await process.communicate(stdin)
+    except asyncio.CancelledError:  # Ctrl-C: the directory that it works in is about to go
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        raise
     if process.returncode:
         said = errors.decode("utf-8", "replace").strip()
         raise DemoError(f"{Path(path).name} {' '.join(arguments[:2])} failed: {said}")

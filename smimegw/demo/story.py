@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import smtplib
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from email import message_from_bytes, policy
@@ -20,6 +21,7 @@ from smimegw.mime.entity import Entity
 
 _PASSWORD = "demonstration\n"  # noqa: S105 – of files that live for seconds
 _SHOWN_LINES = 6
+_COLUMNS = 96
 _SHOWN_FIELDS = ("authentication-results", "x-smimegw-signature", "x-smimegw-encryption",
                  "x-smimegw-status")  # fmt: skip
 
@@ -115,7 +117,7 @@ async def _follow(
     header = Entity.parse(arrived).header
     for name in _SHOWN_FIELDS:
         for entry in header.all(name):
-            say(f"     {entry.name.decode()}: {entry.body.decode()}")
+            _wrapped(f"{entry.name.decode()}: {entry.body.decode()}", say)
     same = _readable(arrived) == _readable(letter.octets)
     say(f"     text and attachments: {'exactly what was sent' if same else 'DIFFERENT'}")
     return same
@@ -128,6 +130,9 @@ async def _send(port: int, letter: Letter, octets: bytes) -> None:
 
     try:
         await asyncio.to_thread(send)
+    except smtplib.SMTPResponseException as exc:
+        said = exc.smtp_error if isinstance(exc.smtp_error, str) else exc.smtp_error.decode()
+        raise DemoError(f"the gateway answered {exc.smtp_code} {said}") from exc
     except (smtplib.SMTPException, OSError) as exc:
         raise DemoError(f"the gateway did not take the message: {exc}") from exc
 
@@ -137,12 +142,22 @@ def _show(octets: bytes, say: Say) -> None:
     entity = Entity.parse(octets)
     for name in ("subject", "content-type"):
         for entry in entity.header.all(name):
-            say(f"     {entry.name.decode()}: {entry.body.decode('utf-8', 'replace')}")
+            _wrapped(f"{entry.name.decode()}: {entry.body.decode('utf-8', 'replace')}", say)
     lines = entity.body.decode("utf-8", "replace").splitlines()
     for line in lines[:_SHOWN_LINES]:
         say(f"     | {line}")
     if len(lines) > _SHOWN_LINES:
         say(f"     | … {len(lines) - _SHOWN_LINES} more lines, {len(octets)} octets in all")
+
+
+def _wrapped(text: str, say: Say) -> None:
+    """One header field, continued as mail does it, for a terminal."""
+    lines = textwrap.wrap(
+        text, _COLUMNS, initial_indent="     ", subsequent_indent="       ",
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+    for line in lines:
+        say(line)
 
 
 async def _cross_check(wire: bytes, there: Company, directory: Path, say: Say) -> None:
@@ -168,7 +183,7 @@ async def _refused(ours: Company, say: Say) -> None:
     try:
         await _send(ours.ports["submission"], stranger, stranger.octets)
     except DemoError as exc:
-        say(f"     {exc}")
+        _wrapped(str(exc), say)
     sent = len(ours.wire.messages) - before
     say(f"     messages over the wire: {sent}")
     if sent:
