@@ -151,7 +151,10 @@ def test_openssl_opens_and_verifies_our_sealed_mail(desk: Desk, name: str) -> No
     same_for_readers(outer.raw + content, MAILS[name])
 
 
-@pytest.mark.parametrize("cipher", list(ContentCipher))
+@pytest.mark.parametrize(
+    "cipher",  # OpenSSL 3.0 has no ChaCha20-Poly1305 in CMS
+    [cipher for cipher in ContentCipher if cipher is not ContentCipher.CHACHA20_POLY1305],
+)
 @pytest.mark.parametrize(
     ("issued", "oaep"), [(ALICE, False), (ALICE, True), (BOB, False)], ids=["pkcs1", "oaep", "ecdh"]
 )
