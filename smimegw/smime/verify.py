@@ -211,6 +211,9 @@ def _check_identity(
     # RFC 8550, 3: the signer's certificate must hold the From address.
     if matching_mailbox(checked.certificate, author, strict_local_part=strict_local_part) is None:
         raise VerificationError("fail", "from-mismatch", "signed by somebody else than From says")
+    if not checked.certificate.has_alternative_name:
+        # RFC 8550, 3 lets the subject's emailAddress count; CAs never checked it with care.
+        raise VerificationError("policy", "no-alternative-name", "address in the subject only")
     if sender is not None and not _plain(sender).same_as(
         author, strict_local_part=strict_local_part
     ):

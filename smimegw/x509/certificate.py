@@ -77,6 +77,12 @@ class Certificate:
             mailboxes = _alternative_mailboxes(names)
         return cls(octets, parsed, tuple(dict.fromkeys(mailboxes)))
 
+    @cached_property
+    def has_alternative_name(self) -> bool:
+        """There is a subjectAltName, so that `mailboxes` come from it."""
+        extensions = self.parsed.extensions
+        return any(isinstance(e.value, x509.SubjectAlternativeName) for e in extensions)
+
     def __repr__(self) -> str:
         return f"<Certificate {self.fingerprint[:19]} {self.subject_text}>"
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from smimegw.addresses import parse_mailboxes
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.cms.verify import verify_signer_info
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import parse_header_section
+from smimegw.mime.lines import with_crlf
 from smimegw.pipeline.annotate import shows_other_address
 from smimegw.pipeline.strip import strip_results
 from tests.fakes.company import Company, message
@@ -133,3 +135,17 @@ def test_long_display_name_is_read_in_linear_time() -> None:
     """100 KB of one letter once took a minute: every start was tried with every end."""
     (author,) = parse_mailboxes('"' + "a" * 90_000 + '" <bob@partner.example>')
     assert not shows_other_address(author)
+
+
+def test_address_in_the_subject_alone_does_not_pass(tmp_path: Path) -> None:
+    """Only a subjectAltName says whose signature it is (delivery: pass needs all of)."""
+    company = Company()
+    company.user(ALICE)
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.EMAIL_ADDRESS, BOB)])
+    files = Files.of(company.ca.issue(None, san=(), subject=subject), tmp_path, "bob")
+    mail = openssl("cms", "-sign", "-signer", files.certificate, "-inkey", files.key,
+                   "-from", BOB, "-to", ALICE, "-subject", "s", "-crlfeol",
+                   stdin=b"Content-Type: text/plain\r\n\r\nx\r\n")  # fmt: skip
+    company.send("mx", (ALICE,), with_crlf(mail), reverse_path=BOB)
+    (results,) = Entity.parse(company.arrived[0]).header.all("authentication-results")
+    assert b'smime=policy reason="no-alternative-name"' in results.body
