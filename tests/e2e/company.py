@@ -128,7 +128,7 @@ class Company:
 
     # --- what people do --------------------------------------------------------------------------
 
-    def submit(self, recipient: str, octets: bytes) -> None:
+    def submit(self, recipient: str | list[str], octets: bytes) -> None:
         """Send as the user's mail program: STARTTLS, login, mail.
 
         Raises:
@@ -136,7 +136,7 @@ class Company:
         """
         mail.send(**self._way_out(recipient, octets))
 
-    def try_to_submit(self, recipient: str, octets: bytes) -> str:
+    def try_to_submit(self, recipient: str | list[str], octets: bytes) -> str:
         """The same; returns code and text of the refusal, or nothing when it was accepted."""
         try:
             self.submit(recipient, octets)
@@ -145,7 +145,7 @@ class Company:
             return f"{refused.smtp_code} {text.decode() if isinstance(text, bytes) else text}"
         return ""
 
-    def submit_refused(self, recipient: str, octets: bytes) -> tuple[int, str]:
+    def submit_refused(self, recipient: str | list[str], octets: bytes) -> tuple[int, str]:
         """The same, expecting to be refused; returns code and text."""
         return mail.refusal(**self._way_out(recipient, octets))
 
@@ -159,11 +159,11 @@ class Company:
         """The authority of the TLS certificate there."""
         return self.tls.ca if self.placement == "front" else self.postfix.ca
 
-    def _way_out(self, recipient: str, octets: bytes) -> dict[str, Any]:
+    def _way_out(self, recipient: str | list[str], octets: bytes) -> dict[str, Any]:
         return {
             "port": self.front_port,
             "sender": self.user,
-            "recipients": [recipient],
+            "recipients": [recipient] if isinstance(recipient, str) else recipient,
             "octets": octets,
             "login": (self.user, self.dovecot.password),
             "ca": self.front_ca,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from tests.e2e import mail
 from tests.e2e.company import Company, place
+from tests.peers.ports import wait_until
 
 MIB = 1024 * 1024
 
@@ -106,3 +108,82 @@ def test_without_certificate_nothing_leaves(a: Company, b: Company) -> None:
     assert "(R-01)" in text
     a.postfix.wait_for_empty_queue()
     assert not b.wire.saw(octets)
+
+
+def test_one_recipient_without_certificate(a: Company, b: Company) -> None:
+    """SMTP has one reply for all: nothing leaves.  LMTP has one each: the other gets the mail."""
+    stranger = f"nobody@{b.domain}"
+    octets = mail.plain(a.user, b.user, "both")
+    if a.placement == "front":
+        assert "(R-01)" in a.submit_refused([b.user, stranger], octets)[1]
+    else:
+        a.submit([b.user, stranger], octets)
+        bounce = a.fetch(octets, as_text=True).decode()
+        assert f"<{stranger}>: host" in bounce
+        assert (f"<{b.user}>: host" in bounce) is (a.placement == "smtp")
+    a.postfix.wait_for_empty_queue()
+    if a.placement == "lmtp":
+        assert_protected(b.wire.wait_for(octets), a, b)
+    else:
+        assert not b.wire.saw(octets)
+
+
+def test_a_stopped_directory_delays_and_loses_nothing(a: Company, b: Company) -> None:
+    """451 4.4.3 (R-06): client or Postfix keep the mail, nothing leaves; later all arrives."""
+    sent: list[bytes] = []
+
+    def the_last_is_held_back() -> bool:
+        sent.append(mail.plain(a.user, b.user, "delayed"))
+        return held_back(a, sent[-1])
+
+    b.slapd.stop()
+    try:
+        wait_until(the_last_is_held_back, "a mail that is held back", seconds=60)
+        assert not b.wire.saw(sent[-1])
+    finally:
+        b.slapd.start()
+    if a.placement == "front":
+        wait_until(lambda: not a.try_to_submit(b.user, sent[-1]), "the client's next try")
+    for octets in sent:
+        assert_reported(b.fetch(octets), a, b)
+        assert not mail.numbers(a.dovecot, a.user, octets, as_text=True)
+
+
+def held_back(a: Company, octets: bytes) -> bool:
+    """Submit; whether the reply, or the one that Postfix got, is 451 for the directory."""
+    assert a.partner
+    reply = a.try_to_submit(a.partner.user, octets)
+    if a.placement == "front":
+        return reply.startswith("451 4.4.3")
+    queued = re.search(rf"(\w+): message-id=<{re.escape(mail.message_id(octets))}>", a.postfix.log)
+    assert queued
+    log = a.postfix.wait_for_log(f"{queued[1]}: to=<{a.partner.user}>")
+    [line] = [line for line in log.splitlines() if f"{queued[1]}: to=<" in line][:1]
+    return "status=deferred" in line and "451 4.4.3" in line
+
+
+def test_forged_results_do_not_reach_the_recipient(b: Company) -> None:
+    """A stranger's own Authentication-Results and X-Smimegw-* are removed (RFC 8601, 5)."""
+    forged = (
+        f"Authentication-Results: gw.{b.domain}; smime=pass\r\n"
+        "X-Smimegw-Status: signed=pass; encrypted=yes; integrity=signed\r\n"
+    )
+    octets = forged.encode() + mail.plain("ceo@stranger.example", b.user)
+    mail.send(b.wire.port, "ceo@stranger.example", [b.user], octets)
+    fetched = b.fetch(octets)
+    [results] = mail.header(fetched, "Authentication-Results")
+    assert "smime=none" in results
+    assert mail.header(fetched, "X-Smimegw-Status") == ["signed=none; encrypted=no; integrity=none"]
+    assert mail.body(fetched) == mail.body(octets)
+
+
+def test_what_cannot_be_opened_is_delivered_as_it_came(a: Company, b: Company) -> None:
+    """Encrypted to somebody else: unchanged, with the reason in its fields."""
+    wire, _ = exchange(a, b, mail.plain(a.user, b.user))
+    identifier = mail.message_id(wire)
+    stray = wire.replace(identifier.encode(), b"stray-" + identifier.encode())
+    mail.send(b.wire.port, a.user, [f"other@{b.domain}"], stray)
+    fetched = b.fetch(stray, f"other@{b.domain}")
+    assert mail.body(fetched) == mail.body(stray)
+    [reason] = mail.header(fetched, "X-Smimegw-Encrypted")
+    assert reason.startswith("not-decrypted; reason=")
