@@ -19,7 +19,7 @@ from smimegw.cms.keys import (
     SoftwareSigningKey,
 )
 from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordError
-from smimegw.ports import FoundCertificate, Ports
+from smimegw.ports import FoundCertificate, NoRevocationSource, Ports, RevocationSource
 from smimegw.smtp.content import stuffed
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
@@ -278,6 +278,7 @@ class World:
     relay: MemoryRelay = field(default_factory=MemoryRelay)
     events: ListedEvents = field(default_factory=ListedEvents)
     records: ListedRecords = field(default_factory=ListedRecords)
+    revocation: RevocationSource = field(default_factory=NoRevocationSource)
 
     @property
     def ports(self) -> Ports:
@@ -290,4 +291,5 @@ class World:
             events=self.events,
             records=self.records,
             clock=SystemClock(),
+            revocation=self.revocation,
         )
