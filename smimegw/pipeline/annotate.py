@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from smimegw.addresses import NamedMailbox
+from smimegw.addresses import Mailbox, NamedMailbox
+from smimegw.errors import AddressError
 from smimegw.mime.build import boundary as new_boundary
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
@@ -120,8 +121,14 @@ def shows_other_address(author: NamedMailbox) -> bool:
         if unicodedata.category(letter) != "Cf"
     )
     shown = (word.strip("@.") for word in _BETWEEN_ADDRESSES.split(name))
-    own = author.mailbox.address.casefold()
-    return any("@" in address and address.casefold() != own for address in shown)
+    return any("@" in address and not _names(address, author.mailbox) for address in shown)
+
+
+def _names(address: str, mailbox: Mailbox) -> bool:
+    try:
+        return Mailbox.parse(address).same_as(mailbox)
+    except AddressError:
+        return False
 
 
 def rewritten(

@@ -131,6 +131,12 @@ def test_own_address_in_the_display_name_is_no_reason_to_warn(shown: str) -> Non
     assert not shows_other_address(author)
 
 
+def test_own_international_address_in_the_display_name_is_no_reason_to_warn() -> None:
+    """U-label there, A-label here: one address (I05)."""
+    (author,) = parse_mailboxes('"bob@bücher.example" <bob@xn--bcher-kva.example>')
+    assert not shows_other_address(author)
+
+
 def test_long_display_name_is_read_in_linear_time() -> None:
     """100 KB of one letter once took a minute: every start was tried with every end."""
     (author,) = parse_mailboxes('"' + "a" * 90_000 + '" <bob@partner.example>')
