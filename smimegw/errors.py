@@ -192,3 +192,7 @@ class ConfigurationError(SmimegwError):
 
 class UsageError(SmimegwError):
     """A command was asked for something impossible; the text says what to do instead."""
+
+
+class PasswordError(UsageError):
+    """A password does not open what it was given for."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import time
 from collections.abc import Sequence
 
 from smimegw import __version__
+from smimegw.adapters.files.advice import advice
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
 from smimegw.adapters.smtp.listener import Listener, Occupancy
@@ -67,6 +69,9 @@ class Server:
             listeners=tuple(self._configuration.listener),
             policy=self._gateway.policy.digest[:12] if self._gateway.policy else "",
         )
+        anchors = self._assembled.settings.trust.anchors
+        for sentence in advice(self._configuration, anchors, now=self._assembled.ports.clock.now()):
+            self._events.emit("gateway.advice", text=sentence)
         try:
             await self._open()
             self._handle_signals()
@@ -82,6 +87,11 @@ class Server:
         finally:
             await self._close()
 
+    @property
+    def not_ready(self) -> tuple[str, ...]:
+        """Why mail that needs a key would wait; empty when all is well."""
+        return tuple(self._not_ready)
+
     async def _open(self) -> None:
         for name, start in [
             ("metrics.address", self._status.start),
@@ -93,7 +103,8 @@ class Server:
             try:
                 await start()
             except OSError as exc:
-                message = f"cannot be listened on: {exc.strerror or exc}"
+                hint = "; ss -ltnp shows who has it" if exc.errno == errno.EADDRINUSE else ""
+                message = f"cannot be listened on: {exc.strerror or exc}{hint}"
                 raise ConfigurationError(
                     (Problem(file="configuration", line=None, key=name, message=message),)
                 ) from exc

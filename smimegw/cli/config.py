@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
+from smimegw.adapters.files.advice import advice
 from smimegw.app import pipeline_settings
 from smimegw.cli.exits import Exit, Failure, exits
 from smimegw.config.describe import KeyDescription, describe_key, effective_values, sample, show
@@ -73,7 +75,9 @@ def _problems(path: Path) -> tuple[tuple[Problem, ...], str]:
     problems: list[Problem] = []
     rules = cases = 0
     try:
-        pipeline_settings(found)  # reads trust material and senders' lists
+        anchors = pipeline_settings(found).trust.anchors  # reads senders' lists, too
+        for sentence in advice(found, anchors, now=datetime.now(UTC)):
+            click.echo(f"WARN  {sentence}", err=True)
     except ConfigurationError as error:
         problems += error.problems
     try:

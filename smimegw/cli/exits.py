@@ -11,7 +11,7 @@ from typing import ParamSpec
 
 import click
 
-from smimegw.errors import DependencyError, KeystoreError, SmimegwError
+from smimegw.errors import DependencyError, KeystoreError, PasswordError, SmimegwError
 
 P = ParamSpec("P")
 
@@ -23,7 +23,7 @@ class Exit(IntEnum):
     NO = 1  # the answer is no
     USAGE = 2  # usage or configuration
     CANNOT_TELL = 4  # try again later
-    NOT_ALLOWED = 5  # locked
+    NOT_ALLOWED = 5  # locked, or a wrong password
     BUG = 70  # ours
     INTERRUPTED = 130  # nothing half-done is left
 
@@ -72,6 +72,8 @@ def _bug(exc: Exception) -> str:
 
 
 def _code_of(exc: SmimegwError) -> Exit:
+    if isinstance(exc, PasswordError):
+        return Exit.NOT_ALLOWED
     if isinstance(exc, KeystoreError):
         if exc.locked:
             return Exit.NOT_ALLOWED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -91,10 +92,30 @@ def import_(
       smimegw key import key.pem --certificate alice.pem --address alice@corp.example
     """
     store = open_keystore(config, keystore_path, kek_file)
+    _refuse_wrong_owner(store.path)
     mailboxes = tuple(Mailbox.parse(address) for address in addresses)
     material = read_key_file(file, password_file, certificate)
     store.prepare()
     _print_key(store.add(material, mailboxes), "Imported")
+
+
+def _refuse_wrong_owner(directory: Path) -> None:
+    """Root may write anywhere, and the gateway could not read what root wrote there.
+
+    Raises:
+        UsageError: The directory belongs to somebody else.
+    """
+    nearest = next(path for path in (directory, *directory.parents) if path.exists())
+    owner = nearest.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        try:
+            name = pwd.getpwuid(owner).pw_name
+        except KeyError:
+            name = f"#{owner}"
+        raise UsageError(
+            f"{nearest} belongs to {name}, and a key that root writes there could not be read by"
+            f" the gateway; run it again with: sudo -u {name} smimegw key import …"
+        )
 
 
 @key.command("list")

@@ -155,4 +155,4 @@ def read_key_file(
         text: str = click.prompt(f"Password of {path}", hide_input=True, err=True)
         return read_key_material(octets, text.encode(), certificates=certificates)
     except UsageError as exc:
-        raise UsageError(f"{path}: {exc}") from exc
+        raise type(exc)(f"{path}: {exc}") from exc

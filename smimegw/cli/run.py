@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from smimegw.cli.config import config_option
-from smimegw.cli.exits import Exit, exits
+from smimegw.cli.exits import Exit, Failure, exits
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.server import Server
@@ -39,6 +39,8 @@ async def _serve(configuration: Configuration, *, check: bool) -> None:
     if check:
         server.stop("check")
     await server.run()
+    if check and server.not_ready:
+        raise Failure(f"not ready: {'; '.join(server.not_ready)}", Exit.NOT_ALLOWED)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -60,6 +60,7 @@ class PolicyFolder:
     def _files(self) -> list[tuple[str, bytes]]:
         try:
             if self._path.is_dir():
+                next(self._path.iterdir(), None)  # glob passes over what it may not see
                 found = (p for p in self._path.glob("*.toml") if not p.name.startswith("."))
                 paths = sorted(found, key=lambda path: path.name)
             else:

@@ -80,7 +80,10 @@ class Secret:
                 with path.open("rb") as file:
                     octets = file.read(_SECRET_OCTETS + 1)
             except OSError as error:
-                raise self._error(f"cannot be read: {error.strerror}") from None
+                hint = ""
+                if self.kind == "credential" and "CREDENTIALS_DIRECTORY" not in os.environ:
+                    hint = "; systemd's credentials exist only inside the unit"
+                raise self._error(f"cannot be read: {error.strerror}{hint}") from None
         if not octets.rstrip(b"\r\n"):
             raise self._error("is empty or not set")
         if len(octets) > _SECRET_OCTETS:

@@ -48,7 +48,7 @@ class Document:
         except tomllib.TOMLDecodeError as error:
             match = _SYNTAX_PLACE.match(str(error))
             what, line = (match[1], int(match[2])) if match else (str(error), octets.count(b"\n"))
-            problem = _problem(name, max(line, 1), f"not valid TOML: {what}")
+            problem = _problem(name, max(line, 1), f"not valid TOML: {what}{_hint(what)}")
         except RecursionError:
             problem = _problem(name, None, "nested too deep")
         raise ConfigurationError((problem,)) from None
@@ -73,6 +73,11 @@ class Document:
 
 def _problem(name: str, line: int | None, message: str) -> Problem:
     return Problem(file=name, line=line, key="", message=message)
+
+
+def _hint(what: str) -> str:
+    """What is meant most often when the parser can say only that a value is none."""
+    return ".  Text stands in quotation marks" if what.startswith("Invalid value") else ""
 
 
 def dotted(path: Sequence[str | int]) -> str:

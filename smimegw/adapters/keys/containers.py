@@ -21,7 +21,12 @@ from cryptography.hazmat.primitives.serialization import (
 from smimegw.adapters.keys.pkcs12_cost import check_encrypted_private_key, check_pkcs12
 from smimegw.cms.algorithms import public_key_of
 from smimegw.cms.keys import PrivateKey
-from smimegw.errors import CertificateError, UnsupportedAlgorithmError, UsageError
+from smimegw.errors import (
+    CertificateError,
+    PasswordError,
+    UnsupportedAlgorithmError,
+    UsageError,
+)
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
 
@@ -106,7 +111,7 @@ def _read_pkcs12(
     except ValueError:
         if password is None:
             raise UsageError("the PKCS #12 file has a password; give --password-file") from None
-        raise UsageError("wrong password, or the PKCS #12 file is damaged") from None
+        raise PasswordError("wrong password, or the PKCS #12 file is damaged") from None
     except (TypeError, UnsupportedAlgorithm):
         raise UsageError("the PKCS #12 file is encrypted in a way that is not supported") from None
     if loaded.key is None:
@@ -132,8 +137,9 @@ def _read_pem(
     try:
         key: object = load_pem_private_key(keys[0], password if encrypted else None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        reason = "wrong password, or the private key is damaged" if encrypted else "damaged key"
-        raise UsageError(f"the private key cannot be read: {reason}") from None
+        if encrypted:
+            raise PasswordError("wrong password, or the private key is damaged") from None
+        raise UsageError("the private key cannot be read: damaged key") from None
     certificates = [pem for label, pem in blocks if label.endswith(b"CERTIFICATE")]
     return key, tuple(_pem_certificate(pem) for pem in certificates)
 

@@ -84,6 +84,11 @@ class FilesKeystore:
 
     # --- administration ------------------------------------------------------------------------
 
+    @property
+    def path(self) -> Path:
+        """Where the key files are."""
+        return self._directory.path
+
     def prepare(self) -> None:
         """Make the directory if it is missing.
 

@@ -162,7 +162,7 @@ class KeyDirectory:
 
     def _failed(self, exc: OSError) -> KeystoreError:
         return KeystoreError(
-            f"keystore {self.path}: {exc.strerror or exc}; check keystore.path in the configuration"
-            " and who owns the directory",
+            f"keystore {self.path}: {exc.strerror or exc}; check gateway.state_directory or"
+            " keystore.path in the configuration, and that the directory belongs to this user",
             server=str(self.path),
         )

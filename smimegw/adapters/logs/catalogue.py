@@ -55,6 +55,7 @@ _KINDS = (
     # the process
     _kind("gateway.started", "gateway", Level.INFO, "version hostname listeners policy"),
     _kind("gateway.ready", "gateway", Level.INFO, "listeners seconds"),
+    _kind("gateway.advice", "gateway", Level.WARNING, "text"),
     _kind("gateway.not_ready", "gateway", Level.ERROR, "reason"),
     _kind("gateway.draining", "gateway", Level.INFO, "reason sessions"),
     _kind("gateway.stopped", "gateway", Level.INFO, "reason"),

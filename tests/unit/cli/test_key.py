@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -114,13 +115,13 @@ key_encryption_key = {{ file = "{desk.kek}" }}
 
 
 @pytest.mark.parametrize(
-    ("password", "words"),
-    [(b"wrong\n", "wrong password"), (b"\n", "first line is empty")],
+    ("password", "words", "code"),
+    [(b"wrong\n", "wrong password", 5), (b"\n", "first line is empty", 2)],
 )
-def test_wrong_password(desk: Desk, password: bytes, words: str) -> None:
+def test_wrong_password(desk: Desk, password: bytes, words: str, code: int) -> None:
     """One line with file and reason, exit code 2 (cases H12)."""
     result = desk.at("import", desk.p12, "--password-file", "-", stdin=password)
-    assert result.exit_code == 2
+    assert result.exit_code == code
     assert words in result.output
     assert "Traceback" not in result.output
 
@@ -245,3 +246,17 @@ def test_remove_needs_exactly_one(desk: Desk, which: str) -> None:
 def test_password_is_no_option(desk: Desk) -> None:
     """Secrets never stand on the command line."""
     assert desk.at("import", desk.p12, "--password", "x").exit_code == 2
+
+
+def test_root_does_not_write_where_the_gateway_cannot_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key file of root in the gateway's directory would stop its user's mail."""
+    desk.keys.mkdir()
+    if os.geteuid() == 0:
+        os.chown(desk.keys, 65534, 65534)
+    monkeypatch.setattr("smimegw.cli.key.os.geteuid", lambda: 0)
+    result = desk.import_alice()
+    assert result.exit_code == 2
+    assert "smimegw key import" in result.output
+    assert list(desk.keys.iterdir()) == []
