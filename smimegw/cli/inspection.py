@@ -15,7 +15,8 @@ from smimegw.cms.signed_data import SignedData, SignerInfo
 from smimegw.errors import MessageError
 from smimegw.limits import DEFAULT_LIMITS
 from smimegw.mime.entity import Entity
-from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
+from smimegw.smime.decompress import decompress
+from smimegw.smime.media_types import CompressedLayer, EncryptedLayer, SignedLayer, layer_of
 from smimegw.smime.verify import inner_entity
 
 Description = dict[str, Any]
@@ -35,6 +36,11 @@ def describe(message: Entity) -> list[Description]:
                 return found
             if isinstance(layer, EncryptedLayer):
                 return [*found, {"layer": number, **_encrypted(layer)}]
+            if isinstance(layer, CompressedLayer):
+                found.append({"layer": number, "kind": "compression"})
+                received = sum(map(len, message.pieces()))
+                entity = decompress(layer, received_octets=received)
+                continue
             found.append({"layer": number, **_signed(layer)})
             entity = inner_entity(layer)
         except MessageError as exc:
@@ -55,6 +61,8 @@ def lines_of(description: Description) -> Iterator[str]:
                 yield f"  recipient    {recipient['key_encryption']}  {_named(recipient)}"
             if description["more_recipients"]:
                 yield "  recipient    … and more than we look at"
+        case "compression":
+            yield f"layer {number}  compressed"
         case "signature":
             micalg = f"  micalg {', '.join(description['micalg'])}" if description["micalg"] else ""
             yield f"layer {number}  signed  {description['form']}{micalg}"

@@ -43,6 +43,7 @@ from smimegw.errors import (
     LimitError,
     MessageError,
     NoMatchingKeyError,
+    UnsupportedAlgorithmError,
     UsageError,
 )
 from smimegw.mime.entity import Entity
@@ -235,7 +236,7 @@ def decrypt(
         opened = open_layer(layer, credentials)
     except NoMatchingKeyError as exc:
         raise Failure(f"{exc}; `smimegw message inspect` names the recipients", Exit.NO) from exc
-    except (DecryptionError, LimitError) as exc:
+    except (DecryptionError, LimitError, UnsupportedAlgorithmError) as exc:
         raise Failure(str(exc), Exit.NO) from exc
     outer, _ = split_message(content)
     inner = opened.entity.header.without(lambda entry: not entry.lower_name.startswith("content-"))

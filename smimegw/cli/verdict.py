@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from smimegw.cli.inspection import plain
 from smimegw.errors import MessageError, VerificationError
 from smimegw.mime.entity import Entity
-from smimegw.smime.media_types import SignedLayer, layer_of
+from smimegw.smime.decompress import decompress
+from smimegw.smime.media_types import CompressedLayer, SignedLayer, layer_of
 from smimegw.smime.report import (
     LayerReport,
     report_unreadable,
@@ -49,8 +50,12 @@ def verdict_lines(report: LayerReport) -> Iterator[str]:
 
 def _signed_layer(content: Entity) -> SignedLayer:
     layer = layer_of(content)
+    if isinstance(layer, CompressedLayer):
+        layer = layer_of(decompress(layer, received_octets=sum(map(len, content.pieces()))))
     if isinstance(layer, SignedLayer):
         return layer
     if layer is None:
         raise VerificationError("none", "not-signed", "no signature around the whole message")
+    if isinstance(layer, CompressedLayer):
+        raise VerificationError("none", "not-signed", "compressed more than once")
     raise VerificationError("none", "encrypted", "decrypt it first")

@@ -20,12 +20,13 @@ _ADOPTED: Final = ("content-", "mime-version")  # of an inner header section not
 _BETWEEN_ADDRESSES = re.compile(r"[\s<>\"'(),;:\[\]]+")
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 _EXPLANATIONS = {"pass": "signature valid", "none": "not signed"}
+_UNSIGNED: Final = frozenset({LayerKind.ENCRYPTION, LayerKind.COMPRESSION})
 _SEVERITY = ("fail", "permerror", "temperror", "policy", "neutral", "none", "pass")
 
 
 def overall(reports: Sequence[LayerReport]) -> LayerReport | None:
     """The report that stands for the signature: the worst one; None when nothing is signed."""
-    signatures = [entry for entry in reports if entry.kind is not LayerKind.ENCRYPTION]
+    signatures = [entry for entry in reports if entry.kind not in _UNSIGNED]
     return min(signatures, key=lambda entry: _SEVERITY.index(entry.result), default=None)
 
 
@@ -35,9 +36,7 @@ def result_fields(
     """Authentication-Results and X-Smimegw-* for one copy."""
     signature = overall(reports)
     fields = [_authentication_results(signature, hostname)]
-    for entry in reports:
-        is_encryption = entry.kind is LayerKind.ENCRYPTION
-        fields.append(_encryption(entry) if is_encryption else _signature(entry))
+    fields += [_layer(entry) for entry in reports]
     fields.append(_status(reports, signature))
     if author is not None and shows_other_address(author):
         fields.append(field("X-Smimegw-From-Warning", "display name shows another address"))
@@ -58,6 +57,16 @@ def _authentication_results(signature: LayerReport | None, hostname: str) -> Hea
         serial=signature.serial,
         issuer=signature.issuer,
     )
+
+
+def _layer(entry: LayerReport) -> HeaderField:
+    match entry.kind:
+        case LayerKind.ENCRYPTION:
+            return _encryption(entry)
+        case LayerKind.COMPRESSION:
+            return field("X-Smimegw-Compression", f"layer={entry.layer}; result={entry.result}")
+        case _:
+            return _signature(entry)
 
 
 def _signature(entry: LayerReport) -> HeaderField:

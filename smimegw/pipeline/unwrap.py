@@ -15,13 +15,21 @@ from smimegw.pipeline.facts import originator, sender
 from smimegw.pipeline.gather import GatheredEvidence
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports
+from smimegw.smime.decompress import decompress
 from smimegw.smime.decrypt import decrypt
-from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
+from smimegw.smime.media_types import (
+    CompressedLayer,
+    EncryptedLayer,
+    Layer,
+    SignedLayer,
+    layer_of,
+)
 from smimegw.smime.partial import has_signed_part
 from smimegw.smime.report import (
     LayerKind,
     LayerReport,
     report_closed,
+    report_decompressed,
     report_opened,
     report_partial,
     report_unreadable,
@@ -54,7 +62,8 @@ class Peeler:
         self._tx = tx
         self._ports = ports
         self._settings = settings
-        self._layers: dict[Entity, SignedLayer | EncryptedLayer | MessageError | None] = {}
+        self._layers: dict[Entity, Layer | MessageError | None] = {}
+        self._inflated: dict[Entity, tuple[LayerReport, Entity | None]] = {}
         self._signatures: dict[Entity, tuple[LayerReport, Entity | None]] = {}
 
     async def open_for(self, owners: Sequence[Mailbox]) -> Opened:
@@ -73,10 +82,7 @@ class Peeler:
                 layer = LimitError("layers", "more layers than are opened")
             if isinstance(layer, MessageError):
                 return _stopped(opened, report_unreadable(depth, layer))
-            if isinstance(layer, EncryptedLayer):
-                report, inner = await self._decrypt(layer, depth, owners)
-            else:
-                report, inner = await self._verify(layer, depth)
+            report, inner = await self._peeled(layer, depth, owners)
             if report.reason == "limits":
                 return _stopped(opened, report)
             opened = _advanced(opened, layer, report, inner)
@@ -85,7 +91,18 @@ class Peeler:
             entity = inner
         return opened
 
-    async def _layer(self, entity: Entity) -> SignedLayer | EncryptedLayer | MessageError | None:
+    async def _peeled(
+        self, layer: Layer, depth: int, owners: Sequence[Mailbox]
+    ) -> tuple[LayerReport, Entity | None]:
+        match layer:
+            case EncryptedLayer():
+                return await self._decrypt(layer, depth, owners)
+            case CompressedLayer():
+                return await self._decompress(layer, depth)
+            case SignedLayer():
+                return await self._verify(layer, depth)
+
+    async def _layer(self, entity: Entity) -> Layer | MessageError | None:
         if entity not in self._layers:
             try:
                 found = await self._ports.workers.run(layer_of, entity, self._settings.limits)
@@ -97,7 +114,7 @@ class Peeler:
 
     async def _with_partial(self, opened: Opened, entity: Entity, depth: int) -> Opened:
         """Say so when only parts of what nobody signed as a whole are signed (cases I09)."""
-        if any(entry.kind is not LayerKind.ENCRYPTION for entry in opened.reports):
+        if any(entry.kind in {LayerKind.SIGNATURE, LayerKind.UNKNOWN} for entry in opened.reports):
             return opened
         if not await self._ports.workers.run(has_signed_part, entity, self._settings.limits):
             return opened
@@ -114,6 +131,23 @@ class Peeler:
         except MessageError as exc:
             return report_closed(depth, layer, exc), None
         return report_opened(depth, content), content.entity
+
+    async def _decompress(
+        self, layer: CompressedLayer, depth: int
+    ) -> tuple[LayerReport, Entity | None]:
+        if layer.entity not in self._inflated:
+            try:
+                content = await self._ports.workers.run(
+                    decompress,
+                    layer,
+                    self._settings.limits,
+                    received_octets=sum(map(len, self._tx.content.pieces())),
+                )
+            except (LimitError, MIMEError, CMSError) as exc:
+                self._inflated[layer.entity] = report_unreadable(depth, exc), None
+            else:
+                self._inflated[layer.entity] = report_decompressed(depth), content
+        return self._inflated[layer.entity]
 
     async def _verify(self, layer: SignedLayer, depth: int) -> tuple[LayerReport, Entity | None]:
         if layer.entity not in self._signatures:
@@ -173,9 +207,7 @@ def _stopped(opened: Opened, report: LayerReport) -> Opened:
     return Opened(opened.entity, (*opened.reports, report), opened.unwrapped)
 
 
-def _advanced(
-    opened: Opened, layer: SignedLayer | EncryptedLayer, report: LayerReport, inner: Entity | None
-) -> Opened:
+def _advanced(opened: Opened, layer: Layer, report: LayerReport, inner: Entity | None) -> Opened:
     """Take *report* over; the content is replaced only where the recipient could not read it."""
     reports = (*opened.reports, report)
     if inner is None:

@@ -1,4 +1,4 @@
-"""Recognises the S/MIME layer that an entity is: signed, encrypted, or none.
+"""Recognises the S/MIME layer that an entity is: signed, encrypted, compressed, or none.
 
 Only the root is looked at.  What is nested in a larger MIME tree is somebody else's frame around
 it: a signature there does not cover what is shown (cases I09), and decrypting there is how EFAIL
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from smimegw.cms.compressed_data import CompressedData, parse_compressed_data
 from smimegw.cms.content_info import content_type_of
 from smimegw.cms.envelope import Enveloped, parse_enveloped
 from smimegw.cms.identifiers import CertificateIdentifier
@@ -26,7 +27,7 @@ from smimegw.x509.certificate import Certificate
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines empty it
-_SUFFIXES = (".p7m", ".p7s", ".p7c")  # RFC 8551, 3.2.1 and 3.9
+_SUFFIXES = (".p7m", ".p7s", ".p7c", ".p7z")  # RFC 8551, 3.2.1 and 3.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +70,21 @@ class EncryptedLayer:
         return self.enveloped.recipient_ids
 
 
-Layer = SignedLayer | EncryptedLayer
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedLayer:
+    """Something compressed, not inflated (RFC 8551, 3.6)."""
+
+    entity: Entity = field(repr=False)
+    compressed: CompressedData = field(repr=False)
+
+
+Layer = SignedLayer | EncryptedLayer | CompressedLayer
 
 
 def layer_of(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Layer | None:
     """Return the S/MIME layer that *entity* is; None when it is none that we know.
 
-    Compressed data and other CMS content types, and OpenPGP, are none.
+    Other CMS content types, and OpenPGP, are none.
 
     Raises:
         MIMEError: It claims to be one and is malformed or ambiguous.
@@ -157,5 +166,8 @@ def _cms_layer(entity: Entity, limits: Limits) -> Layer | None:
             )
         case "enveloped-data" | "auth-enveloped-data":
             return EncryptedLayer(entity=entity, enveloped=parse_enveloped(octets, limits))
+        case "compressed-data":
+            compressed = parse_compressed_data(octets, limits)
+            return CompressedLayer(entity=entity, compressed=compressed)
         case _:
             return None

@@ -25,6 +25,7 @@ class LayerKind(StrEnum):
 
     SIGNATURE = "signature"
     ENCRYPTION = "encryption"
+    COMPRESSION = "compression"  # neither signed nor encrypted
     UNKNOWN = "unknown"  # claimed to be S/MIME and could not be read
 
 
@@ -35,7 +36,8 @@ class LayerReport:
     Attributes:
         layer: 0 is the outermost.
         result: Of a signature ``pass``, ``fail``, ``policy``, ``neutral``, ``temperror``,
-            ``permerror``, ``none``; of an encryption ``decrypted`` or ``not-decrypted``.
+            ``permerror``, ``none``; of an encryption ``decrypted`` or ``not-decrypted``; of a
+            compression ``decompressed``.
         reason: One word, empty when all is well.
         signer: The certificate's address: the matching one on ``pass``, else its first.
         fingerprint: Of the signer's certificate, or of the one whose key opened the layer.
@@ -85,6 +87,11 @@ def report_opened(layer: int, opened: OpenedContent) -> LayerReport:
         integrity="authenticated" if opened.authenticated else "none",
         notes=("weak-cipher",) if opened.cipher.is_weak else (),
     )
+
+
+def report_decompressed(layer: int) -> LayerReport:
+    """Report a layer that was inflated."""
+    return LayerReport(layer=layer, kind=LayerKind.COMPRESSION, result="decompressed")
 
 
 def report_closed(

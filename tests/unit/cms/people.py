@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from smimegw.cms import der
 from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import (
     ContentCipher,
@@ -16,6 +18,7 @@ from smimegw.cms.algorithms import (
     signature_scheme_for,
 )
 from smimegw.cms.capabilities import OURS, Capabilities
+from smimegw.cms.content_info import COMPRESSED_DATA, DATA
 from smimegw.cms.envelope import Recipient, encrypt
 from smimegw.cms.keys import (
     DecryptionCredential,
@@ -28,6 +31,7 @@ from smimegw.cms.verify import digest_of
 from smimegw.x509.certificate import Certificate
 from tests.fakes.pki import NOW, Issued, make_ca
 
+ZLIB = "1.2.840.113549.1.9.16.3.8"
 CONTENT = b"Content-Type: text/plain\r\n\r\nTotals as agreed.\r\n"
 
 
@@ -91,6 +95,17 @@ def sealed(
         for issued in people
     ]
     return b"".join(encrypt((content,), len(content), recipients, cipher))
+
+
+def compressed(content: bytes = CONTENT, *, stream: bytes | None = None, oid: str = ZLIB) -> bytes:
+    """A ContentInfo with CompressedData (RFC 3274, 1.1); *stream* instead of what zlib makes."""
+    octets = zlib.compress(content) if stream is None else stream
+    fields = der.sequence(
+        der.integer(0),
+        der.sequence(der.oid(oid)),
+        der.sequence(der.oid(DATA), der.explicit(0, der.octet_string(octets))),
+    )
+    return der.sequence(der.oid(COMPRESSED_DATA), der.explicit(0, fields))
 
 
 class CountingKey:

@@ -6,11 +6,19 @@ import base64
 
 import pytest
 
+from smimegw.cms import der
 from smimegw.cms.algorithms import ContentCipher
 from smimegw.cms.signed_data import certificates_only
 from smimegw.errors import CMSError, MIMEError
 from smimegw.mime.entity import Entity
-from smimegw.smime.media_types import EncryptedLayer, SignedForm, SignedLayer, layer_of
+from smimegw.smime.decompress import decompress
+from smimegw.smime.media_types import (
+    CompressedLayer,
+    EncryptedLayer,
+    SignedForm,
+    SignedLayer,
+    layer_of,
+)
 from smimegw.smime.sign import sign_opaque
 from tests.fakes.pki import NOW
 from tests.fakes.smime import (
@@ -24,6 +32,7 @@ from tests.fakes.smime import (
     signature_of,
     signer,
 )
+from tests.unit.cms.people import compressed
 
 OPAQUE = sign_opaque(TEXT, signer(ALICE), now=NOW).decoded_body()
 ENVELOPED = encrypted().decoded_body()
@@ -136,11 +145,16 @@ def test_certificates_only() -> None:
     assert (layer.signed_data.signer_infos, layer.content) == ((), b"")
 
 
-def test_compressed_data_is_no_layer_yet() -> None:
-    """A content type that we do not open is passed on."""
-    from smimegw.cms import der
+def test_compressed_data_is_a_layer_of_its_own() -> None:
+    """By its CMS type; neither signed nor encrypted (RFC 8551, 3.6)."""
+    layer = layer_of(pkcs7(compressed(TEXT.raw)))
+    assert isinstance(layer, CompressedLayer)
+    assert decompress(layer).raw == TEXT.raw
 
-    octets = der.sequence(der.oid("1.2.840.113549.1.9.16.1.9"), der.explicit(0, der.sequence()))
+
+def test_another_cms_type_is_no_layer() -> None:
+    """DigestedData: a content type that we do not open is passed on."""
+    octets = der.sequence(der.oid("1.2.840.113549.1.7.5"), der.explicit(0, der.sequence()))
     assert layer_of(pkcs7(octets)) is None
 
 
