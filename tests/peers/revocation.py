@@ -63,7 +63,7 @@ class WebServer:
     def answer(self, method: str, path: str, body: bytes) -> Page:
         """Count the request and look its answer up: exactly, else by the first path element."""
         self.asked.append(f"{method} {path}")
-        found = self.pages.get(path) or self.pages.get("/" + path.split("/")[1] + "/*")
+        found = self.pages.get(path, self.pages.get("/" + path.split("/")[1] + "/*"))
         if callable(found):
             found = found(body or path.encode())
         if found is None:
@@ -154,6 +154,7 @@ def ocsp_responder(
     revoked: Sequence[Issued] = (),
     signer: Issued | None = None,
     options: Sequence[str] = (),
+    port: int | None = None,
 ) -> Iterator[int]:
     """Run `openssl ocsp` about what *ca* issued and yield its port.
 
@@ -164,6 +165,7 @@ def ocsp_responder(
         revoked: Certificates that are revoked.
         signer: Signs the answers instead of the CA.
         options: More command line options.
+        port: From `free_port`, when certificates have to name it before.
     """
     signer = signer or ca
     index = directory / "index.txt"
@@ -174,7 +176,7 @@ def ocsp_responder(
     (directory / "ca.pem").write_bytes(ca.pem)
     (directory / "signer.pem").write_bytes(signer.pem)
     (directory / "signer.key").write_bytes(signer.key_pem)
-    port = free_port()
+    port = port or free_port()
     log = directory / "ocsp.log"
     command = ["openssl", "ocsp", "-index", str(index), "-port", str(port)]
     command += ["-CA", str(directory / "ca.pem"), "-rsigner", str(directory / "signer.pem")]
