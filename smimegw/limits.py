@@ -30,6 +30,7 @@ class Limits:
 
     # message
     message_octets: int = 50 * MIB  # raw
+    copies: int = 50  # of one message, held open together; servers allow about so many clients
     growth: float = 1.45  # sign + encrypt + base64; SIZE announced = next hop SIZE / growth
     header_line_octets: int = 100_000
     header_field_octets: int = 100 * 1024

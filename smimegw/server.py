@@ -8,6 +8,7 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from smimegw import __version__
 from smimegw.adapters.files.advice import advice
@@ -18,7 +19,9 @@ from smimegw.app import Assembled, assemble, listener_settings, pipeline_setting
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, KeystoreError, Problem
+from smimegw.limits import Limits
 from smimegw.pipeline.admit import Gateway
+from smimegw.transaction import ListenerRole
 
 
 class Server:
@@ -40,7 +43,7 @@ class Server:
             Listener(
                 listener_settings(name, listener, configuration),
                 self._gateway,
-                configuration.limits,
+                _limits_of(listener.role, configuration.limits),
                 self._events,
                 occupancy,
             )
@@ -172,3 +175,10 @@ class Server:
         await self._status.stop()
         await self._assembled.close()
         self._events.emit("gateway.stopped", reason=self._stop_reason)
+
+
+def _limits_of(role: ListenerRole, limits: Limits) -> Limits:
+    """Mail from outside has grown by its protection already, and shrinks when it is opened."""
+    if role is not ListenerRole.MX:
+        return limits
+    return replace(limits, message_octets=int(limits.message_octets * limits.growth), growth=1.0)

@@ -141,12 +141,12 @@ class Incoming:
             probe = await self._ports.relay.open(self._session.next_hop, login=self._session.login)
         except AuthenticationError:
             return LOGIN_REFUSED
+        self._probe = probe  # from here on `abandon` ends it, whatever happens
         self._allow_eight_bits(probe)
         reply = await probe.mail(self._reverse_path)
         if not reply.is_positive:
-            await probe.close()
+            await self.abandon()
             return mirrored(reply, only_class=False)
-        self._probe = probe
         return None
 
     def _allow_eight_bits(self, probe: RelaySession) -> None:

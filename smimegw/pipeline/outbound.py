@@ -183,6 +183,8 @@ async def _seal(
         own_encryption=own_encryption,
     )
     groups = group.by_treatment(remaining, decided.evidence, tx.content.header)
+    if len(groups) > settings.limits.copies:
+        raise Refusal("copies", detail=f"{len(groups)} different copies of one message")
     credential = decided.evidence.signing.credential
     now = decided.decided_at
     try:

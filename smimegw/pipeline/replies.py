@@ -39,6 +39,7 @@ ROWS = {
     "R-54": Row(554, "5.4.6", "too many hops, this looks like a loop"),
     "8bit": Row(554, "5.6.3", "content needs 8 bits, the next hop takes 7"),
     "no-from": Row(550, "5.6.0", "no From field, nobody to sign for"),
+    "copies": Row(550, "5.5.3", "{}; write to fewer hidden recipients at a time"),
     "content": Row(550, "5.6.0", "message is malformed: {}"),
 }
 

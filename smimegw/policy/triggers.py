@@ -2,8 +2,8 @@
 
 People write ``[secure]``, ``[SECURE]`` or, with an East Asian keyboard, ``［ｓｅｃｕｒｅ］``; all
 are one word.  A word that were overlooked would send in clear what somebody wanted protected, so
-comparison is generous: compatibility forms, case, white space and invisible characters do not
-count.
+comparison is generous: compatibility forms, case, the shape of square brackets, white space and
+invisible characters do not count.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 _SPACES = re.compile(r"\s+")
+# Square brackets as other keyboards write them; round and curly ones are something else.
+_OPENING, _CLOSING = "[【〔〖〚「『《〈⟦⦋❲", "]】〕〗〛」』》〉⟧⦌❳"
+_BRACKETS = str.maketrans(_OPENING + _CLOSING, "[" * len(_OPENING) + "]" * len(_CLOSING))
 _HANGUL_JAMO = range(0x1160, 0x1200)  # vowels and finals: compose with what stands before
 
 
@@ -72,12 +75,15 @@ def _clusters(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _continues(first: str, letter: str) -> bool:
-    if first.isspace() and letter.isspace():
+    if first.isspace() and (letter.isspace() or letter.translate(_BRACKETS) == "]"):
         return True
+    if first.translate(_BRACKETS) == "[" and letter.isspace():
+        return True  # "[ secure ]" is the word, too
     return bool(unicodedata.combining(letter)) or ord(letter) in _HANGUL_JAMO
 
 
 def _form(cluster: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cluster).casefold())
     visible = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
-    return _SPACES.sub(" ", visible)
+    visible = visible.translate(_BRACKETS)
+    return visible.strip() if visible.strip() in {"[", "]"} else _SPACES.sub(" ", visible)

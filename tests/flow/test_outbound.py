@@ -234,6 +234,27 @@ def test_clear_copy_reaches_only_the_recipient_whose_rule_allows_it(company: Com
     assert readable == [["plain@else.example"]]
 
 
+def test_too_many_hidden_recipients_are_refused_with_advice() -> None:
+    """Each needs a connection of his own while the copies are held."""
+    company = Company(limits=Limits(copies=2))
+    company.user(ALICE)
+    hidden = [f"h{number}@partner.example" for number in range(3)]
+    for address in hidden:
+        company.partner(address, key="p256")
+    outcome = company.send("relay", hidden, message(ALICE, "undisclosed-recipients:;"))
+    assert (outcome.reply.code, outcome.reply.enhanced) == (550, "5.5.3")
+    assert "3 different copies" in outcome.reply.text
+    assert company.arrived == []
+
+
+def test_next_hop_that_breaks_at_mail_leaves_no_connection(company: Company) -> None:
+    """The reply is 451 and the half-open transaction is ended."""
+    company.world.relay.script["mail"] = ["break"]
+    outcome = company.send("relay", ["x@else.example"], message(ALICE, "x@else.example"))
+    assert outcome.reply.code == 451
+    assert company.world.relay.open_sessions == 0
+
+
 def test_recipients_with_one_treatment_share_one_copy(company: Company) -> None:
     """Grouping saves transactions; each can open the shared copy."""
     bob, eva = company.partner(BOB), company.partner("eva@partner.example")
