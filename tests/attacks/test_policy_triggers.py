@@ -83,7 +83,7 @@ def _rule(message: MessageFacts) -> str:
         (b"Subject: [secret][secret] plan\r\n", "plan"),
         (b"Subject: [sec[secret]ret] plan\r\n", "plan"),
     ],
-    ids=range(19),
+    ids=range(23),
 )
 def test_word_is_recognised_and_removed_in_every_spelling(raw: bytes, left: str) -> None:
     """Encoded words, folding, case, width, invisible characters, hidden in itself (cases G18)."""
