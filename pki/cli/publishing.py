@@ -12,7 +12,17 @@ from pki.cli.shell import Shell, common_options, examples
 from pki.publish import EmbeddedTarget, LDAPTarget, Outcome, Plan, Target, carry_out, make_plan
 from pki.register import Certified, serial_text
 from smimegw.adapters.ldap.publisher import PublishingTarget
-from smimegw.errors import UsageError
+from smimegw.errors import DirectoryError, UsageError
+
+# The adapter speaks of the gateway's configuration keys; here they are options.
+_OPTIONS = {
+    "url": "--ldap",
+    "ca": "--ca",
+    "base": "--people-base or --authorities-base",
+    "bind": "--bind-dn",
+    "bind.dn": "--bind-dn",
+    "start_tls": "--start-tls",
+}
 
 
 @click.command(
@@ -115,8 +125,11 @@ def _ldap_target(
 def _to_ldap(
     plan: Plan, where: PublishingTarget, issuing: Certified, shell: Shell, *, dry_run: bool
 ) -> None:
-    target = LDAPTarget(where, issuing=issuing, dry_run=dry_run)
-    outcome = _carry_out(plan, target)
+    try:
+        target = LDAPTarget(where, issuing=issuing, dry_run=dry_run)
+        outcome = _carry_out(plan, target)
+    except DirectoryError as error:
+        raise DirectoryError(_in_options(str(error)), server=error.server) from error
     if not dry_run:
         _report(outcome, where.urls, shell)
         return
@@ -126,6 +139,13 @@ def _to_ldap(
         shell.warn(text)
     shell.talk("Nothing was written.")
     shell.suggest("the same without --dry-run")
+
+
+def _in_options(text: str) -> str:
+    """The gateway's keys in *text* as the options of this command."""
+    for word, option in _OPTIONS.items():
+        text = text.replace(f"`{word}`", option)
+    return text
 
 
 def _carry_out(plan: Plan, target: Target) -> Outcome:

@@ -20,7 +20,7 @@ from smimegw.cli.key_source import (
     password_option,
     read_key_file,
 )
-from smimegw.errors import UsageError
+from smimegw.errors import CertificateError, UsageError
 
 _SHORT = 12  # letters of a fingerprint on screens for people
 
@@ -96,7 +96,11 @@ def import_(
     mailboxes = tuple(Mailbox.parse(address) for address in addresses)
     material = read_key_file(file, password_file, certificate)
     store.prepare()
-    _print_key(store.add(material, mailboxes), "Imported")
+    try:
+        added = store.add(material, mailboxes)
+    except CertificateError as exc:
+        raise UsageError(f"{file}: {exc}") from exc
+    _print_key(added, "Imported")
 
 
 def _refuse_wrong_owner(directory: Path) -> None:

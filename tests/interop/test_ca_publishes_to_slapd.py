@@ -192,7 +192,7 @@ def test_a_wrong_password_is_told_without_being_shown(ca: Authority) -> None:
     result = ca.publish()
     assert result.exit_code == 4
     assert "127.0.0.1" in result.stderr
-    assert "its password is wrong" in result.stderr
+    assert "--bind-dn or its password is wrong" in result.stderr  # options, not the gateway's keys
     assert "wrong-secret" not in result.stderr
 
 

@@ -103,6 +103,14 @@ def test_placements_are_configurations_that_load(number: int, tmp_path: Path) ->
     assert set(load(file, check_files=False).next_hop) == {"in", "out"}
 
 
+def test_no_placement_of_the_guide_is_an_open_relay() -> None:
+    """Strangers' mail comes from the gateway's address: Postfix must look at recipients."""
+    page = (documents.ROOT / "docs/operation.md").read_text("utf-8")
+    place = page.partition("**Users → gateway → Postfix.**")[2].partition("**Postfix → gateway")[0]
+    service = place.partition("127.0.0.1:10026 inet")[2].partition("```")[0]
+    assert "smtpd_relay_restrictions=reject_unauth_destination\n" in service
+
+
 # --- the checks notice ---------------------------------------------------------------------------
 
 GOOD = ["1234", "5", "a rule", "yes", "smimegw/module.py", "tests/test_rule.py::test_rule"]
