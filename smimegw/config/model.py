@@ -243,13 +243,13 @@ class Revocation:
         mode: require (a certificate of unknown status is not used) or prefer.
         crl_grace: How long a CRL counts after its nextUpdate.
         allow_hosts: Hosts from which CRLs may be fetched and which may be asked by OCSP, when
-            directories and files do not say enough: a name, all names below a domain, either with
-            a port beside 80 and 443; empty fetches nothing.
-            Example: ["crl.partner.example", "*.ca.example"]
-        proxy: HTTP proxy for that; it resolves the names, so it must keep private addresses away.
-            Example: "http://proxy.corp.example:3128"
+            directories and files do not say enough: "crl.partner.example", "*.ca.example" (all
+            names below), "crl.partner.example:8080" (a port beside 80 and 443); empty fetches
+            nothing.
+        proxy: HTTP proxy for that, such as "http://proxy.corp.example:3128"; it resolves the
+            names, so it must keep private addresses away.
         private_hosts: Hosts that may be asked as well although they are inside: their addresses
-            may be private or this machine's own. Example: ["crl.corp.example"]
+            may be private or this machine's own.
     """
 
     mode: RevocationMode = RevocationMode.REQUIRE

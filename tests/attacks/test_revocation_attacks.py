@@ -93,7 +93,7 @@ def test_allowed_is_not_the_same_as_private(host: str, web: WebServer) -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "ldap://a.example/x", "ftp://a.example/x"])
 def test_other_schemes_are_not_fetched(url: str) -> None:
-    """cases F20"""
+    """A file, a directory: no places to fetch from (cases F20)."""
     found, events = fetch(url, allowed=["a.example"])
     assert found == ()
     assert "only http and https" in text_of(events)

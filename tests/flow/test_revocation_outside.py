@@ -96,7 +96,7 @@ def test_fetched_list_serves_every_mail(company: Company, web: WebServer) -> Non
 
 
 def test_fetched_list_that_names_the_certificate_refuses(company: Company, web: WebServer) -> None:
-    """R-04 (cases F15)."""
+    """The fetched list counts like any other (R-04, cases F15)."""
     bob = company.partner(BOB, extensions=[crl_at(web.url("/flow.crl"))])
     web.pages["/flow.crl"] = company.ca.crl([bob])
     reply = to_bob(company).reply
@@ -121,7 +121,7 @@ def test_signer_passes_by_a_fetched_list(company: Company, web: WebServer) -> No
 
 
 def test_signer_of_unknown_standing_is_a_temporary_error(company: Company, web: WebServer) -> None:
-    """R-46."""
+    """No list, no answer: neither pass nor fail (R-46)."""
     bob = company.ca.issue(BOB, extensions=[crl_at(web.url("/flow.crl"))])
     assert "smime=temperror" in from_bob(company, bob)
     assert web.asked == ["GET /flow.crl"]
@@ -144,7 +144,7 @@ def test_whole_path_is_asked_about(company: Company, web: WebServer) -> None:
 def test_intermediate_of_unknown_standing_is_a_temporary_error(
     company: Company, web: WebServer
 ) -> None:
-    """R-46."""
+    """The signer is known good, the CA above is not (R-46)."""
     assert "smime=temperror" in mailed_intermediate(company, web, b"nothing")
 
 
@@ -185,7 +185,7 @@ def test_good_by_ocsp(asked: Asked) -> None:
 
 
 def test_revoked_by_ocsp_is_refused(asked: Asked) -> None:
-    """R-04."""
+    """The word of the CA's responder is enough (R-04)."""
     bob = asked.company.partner(BOB, extensions=asked.places)
     with asked.responding(revoked=[bob]):
         reply = to_bob(asked.company).reply
@@ -194,7 +194,7 @@ def test_revoked_by_ocsp_is_refused(asked: Asked) -> None:
 
 
 def test_signer_revoked_by_ocsp_fails(asked: Asked) -> None:
-    """R-45."""
+    """Inbound the same (R-45)."""
     bob = asked.company.ca.issue(BOB, extensions=asked.places)
     with asked.responding(revoked=[bob]):
         assert 'smime=fail reason="revoked"' in from_bob(asked.company, bob)
