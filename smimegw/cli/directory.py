@@ -20,6 +20,14 @@ from smimegw.policy.model import CertificateAnswer
 
 _CANNOT_TELL = {CertificateAnswer.UNAVAILABLE, CertificateAnswer.REVOCATION_UNKNOWN}
 
+_HINTS = {
+    "untrusted-ca": "to trust its CA, put the root certificate into trust.anchors",
+    "revocation-unknown": (
+        "no current CRL of its CA was found: publish one beside the CA's certificate, name a file"
+        " in trust.crls, or the CA's server in revocation.allow_hosts"
+    ),
+}
+
 
 @click.group(epilog="Example: smimegw directory find bob@partner.example")
 def directory() -> None:
@@ -81,6 +89,9 @@ def certificate_lines(evidence: RecipientEvidence) -> list[str]:
             lines += [f"  usable: {valid}; status {status}", f"  path: {path}"]
         else:
             lines.append(f"  not used: {entry.reason}; {valid}")
+            hint = _HINTS.get(entry.reason)
+            if hint:
+                lines.append(f"  {hint}")
     return lines
 
 

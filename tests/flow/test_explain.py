@@ -123,6 +123,31 @@ def test_explain_names_certificates_that_are_not_used_and_why(
     assert "not used: expired" in result.stdout
 
 
+def test_find_says_what_to_do_about_an_unknown_ca(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """A reason word alone does not help the one who has to mend it (R-08)."""
+    publish(BOB)
+    (place / "ca.pem").write_bytes(make_ca("Another CA").pem)
+    result = call(place, "directory", "find", BOB)
+    assert result.exit_code == 1
+    assert "put the root certificate into trust.anchors" in result.stdout
+
+
+def test_find_says_what_to_do_when_there_is_no_crl(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """Without a CRL the status is unknown, which is neither good nor bad (R-05)."""
+    publish(BOB)
+    engine = open_database(place / "smimegw.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM crls")
+    engine.dispose()
+    result = call(place, "directory", "find", BOB)
+    assert result.exit_code == 4
+    assert "no current CRL of its CA was found" in result.stdout
+
+
 def test_explain_exits_1_when_mail_would_be_refused(place: Path) -> None:
     """A script can ask (exit codes)."""
     code, rows = explained(place, "none@partner.example")

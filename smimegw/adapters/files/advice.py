@@ -45,7 +45,7 @@ def _trust(
     for anchor in anchors:
         if anchor.not_after < now:
             yield (
-                f"trust.anchors: {anchor.parsed.subject.rfc4514_string()} ended on"
+                f"trust.anchors: {anchor.subject_text} ended on"
                 f" {anchor.not_after:%Y-%m-%d}; certificates below it are not trusted any more"
             )
 
