@@ -60,7 +60,6 @@ _OAEP_BY_DIGEST = {
     DigestAlgorithm.SHA384: KeyEncryption.RSA_OAEP_SHA384,
     DigestAlgorithm.SHA512: KeyEncryption.RSA_OAEP_SHA512,
 }
-_LABEL_OCTETS = 1024  # nobody uses labels; a bound all the same
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +87,10 @@ class SignatureAlgorithm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAEPParameters:
-    """RSAES-OAEP-params (RFC 4055, 4.1)."""
+    """RSAES-OAEP-params (RFC 4055, 4.1); the label is always empty."""
 
     digest: DigestAlgorithm
     mgf_digest: DigestAlgorithm
-    label: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,14 +230,13 @@ def read_key_transport(element: Element) -> KeyTransport:
     """Read the key-encryption algorithm of a KeyTransRecipientInfo (RFC 4055, 4; RFC 3560).
 
     Raises:
-        UnsupportedAlgorithmError: Neither PKCS#1 v1.5 nor OAEP.
+        UnsupportedAlgorithmError: Neither PKCS#1 v1.5 nor OAEP, or OAEP with a label.
     """
     identifier = read(element)
     if identifier.oid == RSA_ENCRYPTION and identifier.has_null_or_no_parameters:
         return KeyTransport()
     if identifier.oid != RSAES_OAEP:
         raise UnsupportedAlgorithmError(f"key transport {identifier.oid} is not supported")
-    label = b""
     if identifier.parameters is None:
         return KeyTransport(
             oaep=OAEPParameters(digest=DigestAlgorithm.SHA1, mgf_digest=DigestAlgorithm.SHA1)
@@ -252,10 +249,9 @@ def read_key_transport(element: Element) -> KeyTransport:
         source_identifier = read(_sole(source, asn1.SEQUENCE))
         if source_identifier.oid != P_SPECIFIED or source_identifier.parameters is None:
             raise UnsupportedAlgorithmError("RSAES-OAEP with an unknown label source")
-        label = source_identifier.parameters.octets()
-        if len(label) > _LABEL_OCTETS:
-            raise UnsupportedAlgorithmError("RSAES-OAEP with an absurdly long label")
-    return KeyTransport(oaep=OAEPParameters(digest=digest, mgf_digest=mgf_digest, label=label))
+        if source_identifier.parameters.octets():
+            raise UnsupportedAlgorithmError("RSAES-OAEP with a label")  # nobody uses them
+    return KeyTransport(oaep=OAEPParameters(digest=digest, mgf_digest=mgf_digest))
 
 
 def write_key_transport(key_encryption: KeyEncryption) -> bytes:

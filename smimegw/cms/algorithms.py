@@ -6,6 +6,7 @@ from enum import Enum
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
+from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.errors import CertificateError, UnsupportedAlgorithmError
@@ -21,6 +22,7 @@ __all__ = [
     "PublicKey",
     "SignatureScheme",
     "digest_for",
+    "is_bound_to_pss",
     "key_encryption_for",
     "public_key_of",
     "signature_scheme_for",
@@ -235,7 +237,8 @@ def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
     """
     match public_key_of(certificate):
         case rsa.RSAPublicKey():
-            return SignatureScheme.RSA_PKCS1V15
+            pss = is_bound_to_pss(certificate)
+            return SignatureScheme.RSA_PSS if pss else SignatureScheme.RSA_PKCS1V15
         case ed25519.Ed25519PublicKey():
             return SignatureScheme.ED25519
         case ed448.Ed448PublicKey():
@@ -244,6 +247,11 @@ def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
             return SignatureScheme.ECDSA
         case _:
             raise UnsupportedAlgorithmError("the certificate's key cannot sign")
+
+
+def is_bound_to_pss(certificate: Certificate) -> bool:
+    """Whether it is an id-RSASSA-PSS key: one that signs, in this way only (RFC 4055, 1.2)."""
+    return certificate.parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
 
 
 def digest_for(scheme: SignatureScheme, wanted: DigestAlgorithm) -> DigestAlgorithm:
@@ -259,6 +267,8 @@ def key_encryption_for(certificate: Certificate, oaep: bool = False) -> KeyEncry
     """
     key = public_key_of(certificate)
     if isinstance(key, rsa.RSAPublicKey):
+        if is_bound_to_pss(certificate):
+            raise UnsupportedAlgorithmError("the certificate's key is for RSASSA-PSS only")
         return KeyEncryption.RSA_OAEP_SHA256 if oaep else KeyEncryption.RSA_PKCS1V15
     if isinstance(key, x25519.X25519PublicKey):
         return KeyEncryption.ECDH_HKDF_SHA256  # RFC 8551, 2.3

@@ -150,7 +150,7 @@ def oaep_padding(transport: KeyTransport) -> padding.OAEP | None:
     return padding.OAEP(
         mgf=padding.MGF1(transport.oaep.mgf_digest.primitive()),
         algorithm=transport.oaep.digest.primitive(),
-        label=transport.oaep.label or None,
+        label=None,
     )
 
 

@@ -23,6 +23,7 @@ from smimegw.cms.capabilities import Capabilities
 from smimegw.cms.content_info import DATA
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import pss_padding
+from smimegw.cms.pss_keys import pss_flaw
 from smimegw.errors import CMSError, SignatureError, UnsupportedAlgorithmError
 from smimegw.x509.certificate import Certificate
 
@@ -143,6 +144,8 @@ def verify_own_signature(
         salt_octets=digest_algorithm.primitive().digest_size,
     )
     key = public_key_of(certificate)
+    if flaw := pss_flaw(certificate, algorithm):
+        raise UnsupportedAlgorithmError(flaw)
     try:
         value = _signed_value(scheme, digest_algorithm, signed)
         _verify(key, signature, value, (digest_algorithm, algorithm))
@@ -231,6 +234,9 @@ def _signer(
             key = public_key_of(certificate)
         except UnsupportedAlgorithmError as exc:
             unusable = str(exc)
+            continue
+        if flaw := pss_flaw(certificate, algorithms[1]):
+            unusable = flaw
             continue
         try:
             _verify(key, signature, signed, algorithms)

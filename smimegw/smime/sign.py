@@ -10,14 +10,10 @@ from datetime import datetime
 from cryptography.hazmat.primitives import hashes
 
 from smimegw.cms import signed_data
-from smimegw.cms.algorithms import (
-    DigestAlgorithm,
-    SignatureScheme,
-    digest_for,
-    signature_scheme_for,
-)
+from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, digest_for
 from smimegw.cms.capabilities import OURS
 from smimegw.cms.keys import SigningCredential
+from smimegw.cms.pss_keys import scheme_for
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import Fields, boundary, multipart_signed, pkcs7_mime
@@ -63,7 +59,7 @@ def sign_clear(
         KeystoreError: The key cannot be used now.
     """
     signed = canonical_for_signing(entity, limits)
-    scheme = scheme or signature_scheme_for(credential.certificate)
+    scheme = scheme_for(credential.certificate, scheme)
     digest = digest_for(scheme, digest)
     state = hashes.Hash(digest.primitive())
     for piece in signed.pieces():
@@ -96,7 +92,7 @@ def sign_opaque(
     Arguments and result are those of `sign_clear`, the errors too, less those about the
     structure; the result is application/pkcs7-mime.
     """
-    scheme = scheme or signature_scheme_for(credential.certificate)
+    scheme = scheme_for(credential.certificate, scheme)
     octets = signed_data.sign_opaque(
         _octets(entity, limits),
         digest_algorithm=digest_for(scheme, digest),

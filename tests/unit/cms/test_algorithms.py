@@ -102,6 +102,38 @@ def test_oaep_reads_every_combination(digest: DigestAlgorithm, mgf_digest: Diges
     assert (oaep.digest, oaep.mgf_digest) == (digest, mgf_digest)
 
 
+def _label(label: bytes, oid: str = algorithm_identifiers.P_SPECIFIED) -> bytes:
+    source = algorithm_identifiers.write(oid, der.octet_string(label))
+    parameters = _parameters(_digest(SHA256), _digest(SHA256), der.explicit(2, source))
+    return algorithm_identifiers.write(RSAES_OAEP, parameters)
+
+
+def test_oaep_with_the_empty_label_is_read() -> None:
+    """The default, spelled out (RFC 4055, 4.1)."""
+    transport = algorithm_identifiers.read_key_transport(asn1.read_document(_label(b"")))
+    assert transport.key_encryption is KeyEncryption.RSA_OAEP_SHA256
+
+
+@pytest.mark.parametrize(
+    "octets", [_label(b"label"), _label(b"", "1.2.3")], ids=["label", "source"]
+)
+def test_oaep_with_a_label_is_refused(octets: bytes) -> None:
+    """Nobody uses labels in mail (RFC 4055, 4.1)."""
+    with pytest.raises(UnsupportedAlgorithmError):
+        algorithm_identifiers.read_key_transport(asn1.read_document(octets))
+
+
+@pytest.mark.parametrize("place", ["hash", "mask"])
+def test_oaep_with_shake256_is_refused(place: str) -> None:
+    """SHAKE256 is there for Ed448 alone (RFC 8419)."""
+    shake = algorithm_identifiers.write_digest(DigestAlgorithm.SHAKE256)
+    plain = _digest(SHA256)
+    parameters = _parameters(*((shake, plain) if place == "hash" else (plain, shake)))
+    octets = algorithm_identifiers.write(RSAES_OAEP, parameters)
+    with pytest.raises(UnsupportedAlgorithmError):
+        algorithm_identifiers.read_key_transport(asn1.read_document(octets))
+
+
 @pytest.mark.parametrize("parameters", [(), (der.sequence(),)], ids=["absent", "empty"])
 def test_oaep_defaults_are_sha1(parameters: tuple[bytes, ...]) -> None:
     """RSAES-OAEP-params ::= SEQUENCE with DEFAULTs (RFC 4055, 4.1)."""

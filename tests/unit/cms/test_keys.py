@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
@@ -64,19 +64,6 @@ def test_bad_oaep_is_a_decryption_error_without_cause() -> None:
         handle.decrypt(bytes(256), OAEP)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-
-
-def test_oaep_with_label_decrypts() -> None:
-    """pSourceAlgorithm other than the default (RFC 4055, 4.1)."""
-    alice = person()
-    public_key = alice.certificate.public_key
-    assert isinstance(public_key, rsa.RSAPublicKey)
-    sha256 = DigestAlgorithm.SHA256
-    mask = padding.MGF1(sha256.primitive())
-    encrypted = public_key.encrypt(b"k" * 32, padding.OAEP(mask, sha256.primitive(), b"label"))
-    oaep = OAEPParameters(digest=sha256, mgf_digest=sha256, label=b"label")
-    handle = SoftwareDecryptionKey(alice.key)
-    assert handle.decrypt(encrypted, KeyTransport(oaep=oaep)) == b"k" * 32
 
 
 def test_exchange_with_another_curve_is_a_decryption_error() -> None:
