@@ -1,0 +1,113 @@
+"""Runs `gpgsm` with a GNUPGHOME of its own, for people with RSA keys.
+
+with gnupg(alice, bob) as home:                       # tests.fakes.pki.Issued, roots trusted
+    content, status = home.run("--decrypt", stdin=der)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fakes.pki import Issued
+from tests.interop.openssl import Files, openssl
+
+_PASSPHRASE = "lab"
+_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class GnuPG:
+    """A GNUPGHOME with certificates and keys."""
+
+    home: Path
+
+    def run(self, *arguments: str | Path, stdin: bytes = b"") -> tuple[bytes, str]:
+        """Run gpgsm, expect success; return its output and its status lines."""
+        code, output, said = self._run(arguments, stdin)
+        assert code == 0, said
+        return output, said
+
+    def refusal(self, *arguments: str | Path, stdin: bytes = b"") -> str:
+        """Run gpgsm, expect failure; return its status lines and what it said."""
+        code, _, said = self._run(arguments, stdin)
+        assert code != 0, f"{arguments} was expected to fail"
+        return said
+
+    def keep(self, name: str, octets: bytes) -> Path:
+        """A file for gpgsm to read."""
+        path = self.home / name
+        path.write_bytes(octets)
+        return path
+
+    def _run(self, arguments: tuple[str | Path, ...], stdin: bytes) -> tuple[int, bytes, str]:
+        status_read, status_write = os.pipe()
+        passphrase_file = self.home / "passphrase"
+        with os.fdopen(status_read, "rb") as status, passphrase_file.open("rb") as passphrase:
+            try:
+                done = subprocess.run(
+                    [
+                        *("gpgsm", "--batch", "--yes", "--status-fd", str(status_write)),
+                        *("--pinentry-mode", "loopback", "--passphrase-fd"),
+                        *(str(passphrase.fileno()), *map(str, arguments)),
+                    ],
+                    input=stdin,
+                    capture_output=True,
+                    timeout=_SECONDS,
+                    check=False,
+                    env={**os.environ, "GNUPGHOME": str(self.home)},
+                    pass_fds=(status_write, passphrase.fileno()),
+                )
+            finally:
+                os.close(status_write)
+            lines = status.read().decode()
+        said = lines + done.stderr.decode(errors="replace") if done.returncode else lines
+        return done.returncode, done.stdout, said
+
+
+@contextlib.contextmanager
+def gnupg(*people: Issued) -> Iterator[GnuPG]:
+    """A home with the keys of *people*, whose roots are trusted; its agents end with it."""
+    home = Path(tempfile.mkdtemp(prefix="gpgsm"))  # short: its agent's socket lives there
+    try:
+        (home / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
+        (home / "gpgsm.conf").write_text("disable-crl-checks\n")
+        (home / "passphrase").write_text(_PASSPHRASE + "\n")
+        found = GnuPG(home)
+        trusted = set()
+        for number, person in enumerate(people):
+            files = Files.of(person, home, f"person{number}")
+            trusted.add(f"{_sha1(files.root)} S relax\n")
+            (home / "trustlist.txt").write_text("".join(sorted(trusted)))
+            found.run("--import", files.root)
+            found.run("--import", _bundle(files, home / f"person{number}.p12"))
+        yield found
+    finally:
+        subprocess.run(
+            ["gpgconf", "--kill", "all"],
+            env={**os.environ, "GNUPGHOME": str(home)},
+            check=False,
+            timeout=30,
+        )
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _bundle(files: Files, bundle: Path) -> Path:
+    # gpgsm 2.2 reads the old ciphers of PKCS #12 only.
+    openssl(
+        *("pkcs12", "-export", "-in", files.certificate, "-inkey", files.key),
+        *("-certfile", files.chain, "-out", bundle, "-passout", f"pass:{_PASSPHRASE}"),
+        *("-certpbe", "PBE-SHA1-3DES", "-keypbe", "PBE-SHA1-3DES", "-macalg", "sha1"),
+    )
+    return bundle
+
+
+def _sha1(certificate: Path) -> str:
+    text = openssl("x509", "-in", certificate, "-noout", "-fingerprint", "-sha1").decode()
+    return text.strip().partition("=")[2].replace(":", "")
