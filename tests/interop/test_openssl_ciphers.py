@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from pathlib import Path
 
@@ -13,21 +14,28 @@ from smimegw.cms.content_ciphers import ContentCipher, LegacyCipher
 from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
 from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey
 from smimegw.errors import UnsupportedAlgorithmError
+from smimegw.mime.entity import Entity
+from smimegw.smime.decrypt import decrypt as open_layer
+from smimegw.smime.media_types import EncryptedLayer, layer_of
+from smimegw.smime.report import report_closed, report_opened
+from tests.fakes.company import Company, message
 from tests.fakes.pki import Issued, make_ca
+from tests.fakes.smime import pkcs7
 from tests.interop.openssl import Files, openssl
 
 CONTENT = b"Content-Type: text/plain\r\n\r\n" + bytes(range(256)) * 64 + b"\r\n"
+TEXT = b"Content-Type: text/plain\r\n\r\nTotals as agreed.\r\n"
 ALICE = make_ca("Interop CA").issue("alice@ours.example", slot="ciphers/alice")
 CREDENTIAL = DecryptionCredential(ALICE.certificate, SoftwareDecryptionKey(ALICE.key))
 OPTIONS = {LegacyCipher.DES_EDE3_CBC: "-des3", LegacyCipher.RC2_128_CBC: "-rc2"}
 
 
-def _made(tmp_path: Path, option: str, *more: str) -> bytes:
+def _made(tmp_path: Path, option: str, *more: str, content: bytes = CONTENT) -> bytes:
     files = Files.of(ALICE, tmp_path, "alice")
     return openssl(
         *("cms", "-encrypt", "-binary", "-outform", "DER", option, *more),
         *("-provider", "legacy", "-provider", "default", "-recip", files.certificate),
-        stdin=CONTENT,
+        stdin=content,
     )
 
 
@@ -89,3 +97,47 @@ def _encrypted(person: Issued, rng: object) -> list[bytes]:
     recipient = Recipient(person.certificate, key_encryption_for(person.certificate))
     cipher = ContentCipher.CHACHA20_POLY1305
     return list(encrypt((CONTENT,), len(CONTENT), [recipient], cipher, rng=rng))  # type: ignore[arg-type]
+
+
+def _layer(octets: bytes) -> EncryptedLayer:
+    layer = layer_of(pkcs7(octets, b"application/x-pkcs7-mime; smime-type=enveloped-data"))
+    assert isinstance(layer, EncryptedLayer)
+    return layer
+
+
+@pytest.mark.parametrize("cipher", LegacyCipher, ids=lambda cipher: cipher.label)
+def test_old_mail_is_marked_as_weak(tmp_path: Path, cipher: LegacyCipher) -> None:
+    """Opened where allowed, never without saying so (RFC 8551, B)."""
+    layer = _layer(_made(tmp_path, OPTIONS[cipher], content=TEXT))
+    report = report_opened(0, open_layer(layer, [CREDENTIAL], allow_legacy=True))
+    assert (report.cipher, report.integrity) == (cipher.label, "none")
+    assert report.notes == ("weak-cipher",)
+
+
+@pytest.mark.parametrize("cipher", LegacyCipher, ids=lambda cipher: cipher.label)
+def test_old_mail_stays_closed_unless_allowed(tmp_path: Path, cipher: LegacyCipher) -> None:
+    """The record says why, the result fields have the one word (R-48)."""
+    layer = _layer(_made(tmp_path, OPTIONS[cipher], content=TEXT))
+    with pytest.raises(UnsupportedAlgorithmError) as caught:
+        open_layer(layer, [CREDENTIAL])
+    report = report_closed(0, layer, caught.value)
+    assert (report.result, report.reason) == ("not-decrypted", "failed")
+    assert cipher.label in report.detail
+
+
+def test_gateway_leaves_old_mail_as_it_came(tmp_path: Path) -> None:
+    """With the key at hand, and no rule that allows it (R-48)."""
+    company = Company()
+    company.user("alice@ours.example")
+    company.world.keystore.add(ALICE)
+    cms = _made(tmp_path, "-des3", content=TEXT)
+    body = base64.encodebytes(cms).replace(b"\n", b"\r\n").decode()
+    kind = "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\r\n"
+    extra = kind + "Content-Transfer-Encoding: base64\r\n"
+    content = message("bob@partner.example", "alice@ours.example", extra=extra, body=body)
+    sent = company.send("mx", ["alice@ours.example"], content, reverse_path="bob@partner.example")
+    assert sent.reply.code == 250
+    arrived = Entity.parse(company.arrived[-1])
+    assert arrived.body == body.encode()
+    (field,) = arrived.header.all("x-smimegw-encrypted")
+    assert field.body == b"not-decrypted; reason=failed"
