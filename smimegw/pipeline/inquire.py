@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from smimegw.limits import Limits
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports, RevocationSource
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
-from smimegw.x509.inquiry import RevocationQuestion, answer, open_questions, unanswered
+from smimegw.x509.inquiry import RevocationQuestion, answer, unanswered
 
 _MARGIN_SECONDS = 0.25  # our deadline comes before the caller's, so that the rest is not lost
 
@@ -55,10 +54,12 @@ async def inquire(
 
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(until - _MARGIN_SECONDS):
-            now, limits = ports.clock.now(), settings.limits
-            questions = await ports.workers.run(_open, certificates, evidence, now, limits)
+            now = ports.clock.now()
+            questions = await ports.workers.run(_open, certificates, evidence, now, settings)
             await asyncio.gather(*(_lists(q, source, lists) for q in questions))
-            left = await ports.workers.run(_left, questions, gathered(), ports.clock.now(), limits)
+            left = await ports.workers.run(
+                unanswered, questions, gathered(), ports.clock.now(), limits=settings.limits
+            )
             await asyncio.gather(*(_answer(q, source, answers) for q in left))
     if questions:
         await _tell(questions, gathered(), ports, settings)
@@ -71,18 +72,13 @@ def _is_askable(certificate: Certificate, source: RevocationSource) -> bool:
 
 
 def _open(
-    certificates: Sequence[Certificate], evidence: Evidence, now: datetime, limits: Limits
+    certificates: Sequence[Certificate], evidence: Evidence, now: datetime, settings: Settings
 ) -> tuple[RevocationQuestion, ...]:
-    found = (open_questions(c, evidence, now, limits=limits) for c in certificates)
+    found = (
+        settings.inquiry.open_questions(c, evidence, now, limits=settings.limits)
+        for c in certificates
+    )
     return tuple(dict.fromkeys(question for each in found for question in each))
-
-
-def _left(
-    questions: Sequence[RevocationQuestion], evidence: Evidence, now: datetime, limits: Limits
-) -> tuple[RevocationQuestion, ...]:
-    # One by one: a revoked certificate settles nothing for the others.
-    each = (unanswered([question], evidence, now, limits=limits) for question in questions)
-    return tuple(question for left in each for question in left or ())
 
 
 async def _lists(

@@ -8,6 +8,7 @@ from smimegw.addresses import Mailbox
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
+from smimegw.x509.inquiry import Inquiry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class Settings:
         keep_original: Attach the original of an opaque-signed message that was unwrapped.
         trust: For certificates.
         judgements: Remembered judgements of certificates.
+        inquiry: Finds about which certificates somebody outside has to be asked.
         senders: Login to the addresses it may use in From besides its own, all in comparison form.
         limits: All of them.
     """
@@ -52,6 +54,7 @@ class Settings:
     keep_original: bool = False
     trust: TrustMaterial = field(default_factory=TrustMaterial)
     judgements: ValidationCache = field(default_factory=ValidationCache, repr=False)
+    inquiry: Inquiry = field(default_factory=Inquiry, repr=False)
     senders: dict[str, frozenset[str]] = field(default_factory=dict)
     limits: Limits = DEFAULT_LIMITS
 

@@ -71,9 +71,14 @@ class ValidationCache:
         with self._lock:
             self._known[question] = (now, proof)
             self._known.move_to_end(question)
-            while len(self._known) > self._size:
+            # An old proof is of no use, and it keeps the lists it rests on in memory.
+            while len(self._known) > 1 and self._may_forget_first(now):
                 self._known.popitem(last=False)
         return proof
+
+    def _may_forget_first(self, now: datetime) -> bool:
+        judged_at, _ = next(iter(self._known.values()))
+        return len(self._known) > self._size or judged_at + _MAX_AGE < now
 
     def __len__(self) -> int:
         return len(self._known)

@@ -7,9 +7,11 @@ the others were written by anybody.
 from __future__ import annotations
 
 import itertools
+import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, Limits
@@ -21,6 +23,7 @@ from smimegw.x509.search import PathSearch
 from smimegw.x509.status import RevocationResult, RevocationStatus
 
 _PATHS = 4  # cross-certified CAs have two or three
+_REMEMBERED = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +54,62 @@ def answer(
     )
 
 
-def open_questions(
-    certificate: Certificate,
-    evidence: Evidence,
-    now: datetime,
-    *,
-    limits: Limits = DEFAULT_LIMITS,
-) -> tuple[RevocationQuestion, ...]:
-    """What *evidence* leaves open about the paths of *certificate*; () when one is known good.
+class Inquiry:
+    """Finds open questions, and remembers for minutes that there were none or which.
 
-    A list that is only good by grace leaves its question open: there may be a newer one.
+    Without memory every mail to a busy correspondent would search and judge his path anew.
     """
+
+    def __init__(self, *, size: int = 1000) -> None:
+        """Keep up to *size* answers."""
+        self._size = size
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[Certificate, Evidence], _Found] = OrderedDict()
+
+    def open_questions(
+        self,
+        certificate: Certificate,
+        evidence: Evidence,
+        now: datetime,
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+    ) -> tuple[RevocationQuestion, ...]:
+        """What *evidence* leaves open about the paths of *certificate*; () when one is known good.
+
+        A list that is only good by grace leaves its question open: there may be a newer one.
+        """
+        key = (certificate, evidence)
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None and known.since <= now <= known.until:
+            return known.questions
+        found = _search(certificate, evidence, now, limits)
+        with self._lock:
+            self._known[key] = found
+            self._known.move_to_end(key)
+            # What is old holds lists in memory that nobody will ask with again.
+            while len(self._known) > 1 and self._may_forget_first(now):
+                self._known.popitem(last=False)
+        return found.questions
+
+    def _may_forget_first(self, now: datetime) -> bool:
+        return len(self._known) > self._size or next(iter(self._known.values())).until < now
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    questions: tuple[RevocationQuestion, ...]
+    since: datetime
+    until: datetime
+
+
+def _search(certificate: Certificate, evidence: Evidence, now: datetime, limits: Limits) -> _Found:
     search = PathSearch(evidence, now=now, limits=limits)
     found: dict[RevocationQuestion, None] = {}
+    latest = now + _REMEMBERED
     try:
         for path in itertools.islice(search.paths(certificate), _PATHS):
             search.spend(len(path) - 1)
@@ -72,13 +118,20 @@ def open_questions(
             except CertificateError:
                 continue
             questions = [RevocationQuestion(*pair) for pair in itertools.pairwise(path)]
-            open_here = unanswered(questions, evidence, now, limits=limits)
-            if open_here == ():
-                return ()
-            found.update(dict.fromkeys(open_here or ()))
+            results = [answer(question, evidence, now, limits=limits) for question in questions]
+            if any(result.status is RevocationStatus.REVOKED for result in results):
+                continue
+            if all(_is_settled(result) for result in results):
+                ends = [result.next_update for result in results if result.next_update is not None]
+                return _Found((), now, min([latest, *ends]))
+            found.update(
+                (question, None)
+                for question, result in zip(questions, results, strict=True)
+                if not _is_settled(result)
+            )
     except CertificateError:
         pass  # the search was cut short; what was found is still worth asking
-    return tuple(found)
+    return _Found(tuple(found), now, latest)
 
 
 def unanswered(
@@ -87,13 +140,14 @@ def unanswered(
     now: datetime,
     *,
     limits: Limits = DEFAULT_LIMITS,
-) -> tuple[RevocationQuestion, ...] | None:
-    """Those of *questions* that *evidence* does not settle; None when one of them is revoked."""
-    results = [answer(question, evidence, now, limits=limits) for question in questions]
-    if any(result.status is RevocationStatus.REVOKED for result in results):
-        return None
+) -> tuple[RevocationQuestion, ...]:
+    """Those of *questions* that *evidence* does not settle."""
     return tuple(
         question
-        for question, result in zip(questions, results, strict=True)
-        if result.status is RevocationStatus.UNKNOWN or result.in_grace
+        for question in questions
+        if not _is_settled(answer(question, evidence, now, limits=limits))
     )
+
+
+def _is_settled(result: RevocationResult) -> bool:
+    return result.status is not RevocationStatus.UNKNOWN and not result.in_grace

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ from smimegw.errors import RevocationError
 _HEADER_OCTETS = 16 * 1024
 _PIECE_OCTETS = 64 * 1024
 _CHUNK_LINE_OCTETS = 256
+_STATUS = re.compile("[1-9][0-9]{2}")
 _FRAMING = frozenset({"content-length", "transfer-encoding", "content-encoding", "location"})
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -192,7 +194,7 @@ async def _head(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]]:
     section = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = section.removesuffix("\r\n\r\n").split("\r\n")
     version, code = (*first.split(" "), "", "")[:2]
-    if version not in {"HTTP/1.0", "HTTP/1.1"} or len(code) != 3 or not code.isdigit():
+    if version not in {"HTTP/1.0", "HTTP/1.1"} or not _STATUS.fullmatch(code):
         raise RevocationError("the answer is not HTTP")
     fields: dict[str, str] = {}
     for line in lines:

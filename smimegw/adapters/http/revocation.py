@@ -164,7 +164,7 @@ class HTTPRevocation:
             reply = await self._ask(here, Question(octets=octets))
             if reply.status not in _MOVED:
                 return _content(reply)
-            here = Destination.parse(urljoin(here.url, reply.location))
+            here = _moved(here, reply.location)
             if here.host != first.host:
                 raise RevocationError("the server sends us to another host, which is not followed")
         raise RevocationError("the server sends us round in circles")
@@ -215,6 +215,14 @@ class HTTPRevocation:
     ) -> Reply:
         async with asyncio.timeout(seconds):
             return await self._client.ask(place, question, connect=self._limits.revocation_seconds)
+
+
+def _moved(here: Destination, location: str) -> Destination:
+    try:
+        url = urljoin(here.url, location)
+    except ValueError as exc:
+        raise RevocationError("the server sends us to no URL") from exc
+    return Destination.parse(url)
 
 
 def _content(reply: Reply) -> bytes:

@@ -44,6 +44,7 @@ def test_same_question_gets_the_same_proof() -> None:
         {"mailbox": None},
         {"strict_local_part": True},
         {"evidence": replace(EVIDENCE, crls=(CA.crl(number=2),))},
+        {"evidence": replace(EVIDENCE, ocsp_responses=(b"x",))},
         {"now": NOW + timedelta(minutes=6)},
         {"now": NOW - timedelta(seconds=1)},
     ],
@@ -93,3 +94,13 @@ def test_number_of_proofs_is_limited() -> None:
     assert len(cache) == 2
     assert ask(cache, third) is proofs[2]
     assert ask(cache, first) is not proofs[0]
+
+
+def test_old_proofs_are_forgotten() -> None:
+    """They would only keep superseded lists in memory."""
+    cache = ValidationCache()
+    for number in range(3):
+        ask(cache, evidence=replace(EVIDENCE, crls=(CA.crl(number=number + 2),)))
+    assert len(cache) == 3
+    ask(cache, now=NOW + timedelta(minutes=6))
+    assert len(cache) == 1
