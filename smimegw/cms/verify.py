@@ -84,16 +84,13 @@ def verify_signer_info(
         content = tuple(content)  # may be needed twice
     digest, head = _content_digest(signed_data, content, digest_algorithm)
     attributes = None
-    signed = digest
     if signer_info.signed_attributes is not None:
         attributes = read_signed_attributes(signer_info.signed_attributes)
         _compare(attributes, signed_data.content_type, digest)
         signed = _signed_value(algorithm.scheme, digest_algorithm, signer_info.signed_attributes)
-    elif signed_data.content_type != DATA or looks_like_signed_attributes(head):
-        # RFC 5652, 5.3: other content types need signed attributes
-        raise SignatureError("attributes", "signed attributes are missing")
-    elif algorithm.scheme.is_pure:
-        signed = b"".join((signed_data.encapsulated or b"",) if content is None else content)
+    else:
+        _refuse_missing_attributes(signed_data.content_type, head)
+        signed = _joined(signed_data, content) if algorithm.scheme.is_pure else digest
     certificate = _signer(
         _candidates(signed_data, signer_info, extra_certificates, attributes),
         signer_info.signature,
@@ -151,6 +148,16 @@ def verify_own_signature(
         _verify(key, signature, value, (digest_algorithm, algorithm))
     except (InvalidSignature, ValueError):
         raise SignatureError("signature", "the signing key is not the certificate's") from None
+
+
+def _refuse_missing_attributes(content_type: str, head: bytes) -> None:
+    # RFC 5652, 5.3: other content types need signed attributes
+    if content_type != DATA or looks_like_signed_attributes(head):
+        raise SignatureError("attributes", "signed attributes are missing")
+
+
+def _joined(signed_data: SignedData, content: Iterable[bytes] | None) -> bytes:
+    return b"".join((signed_data.encapsulated or b"",) if content is None else content)
 
 
 def _signed_value(scheme: SignatureScheme, digest: DigestAlgorithm, octets: bytes) -> bytes:
