@@ -535,7 +535,7 @@ def test_point_that_is_not_on_the_curve_uses_no_key(point: bytes) -> None:
 
 
 def test_recipient_on_another_curve_is_refused() -> None:
-    """We encrypt to P-256, P-384 and P-521 (cases H14)."""
+    """We encrypt to the curves of NIST and Brainpool, X25519 and X448 (cases H14)."""
     certificate = make_ca().issue(key="secp256k1").certificate
     with pytest.raises(CMSError):
         key_encryption_for(certificate)
