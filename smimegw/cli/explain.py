@@ -278,7 +278,7 @@ def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
 
 async def _inbound(tx: Transaction, policy: Policy, assembled: Assembled, as_json: bool) -> Exit:
     peeler = Peeler(tx, assembled.ports, assembled.settings)
-    facts = message_facts(tx)
+    facts = message_facts(tx, assembled.settings)
     rows = []
     for recipient in tx.envelope.recipients:
         opened = await peeler.open_for([recipient.mailbox])

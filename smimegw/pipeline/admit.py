@@ -6,6 +6,7 @@ Whatever happens, the client gets a reply, and 250 only after the next hop's 250
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -39,6 +40,8 @@ from smimegw.transaction import (
     transaction_id,
 )
 
+_END = "END-OF-MESSAGE"
+_NOT_OURS = Reply(550, "5.7.1", "relaying denied, the recipient is in none of our domains")
 _ACCEPTED = Reply(250, "2.1.0", "OK")
 _EXTENSIONS_SECONDS = 300.0  # how long a next hop's EHLO answer is offered on
 
@@ -119,6 +122,15 @@ class Incoming:
 
     async def recipient(self, recipient: Recipient) -> Reply:
         """Ask the next hop; its class of reply is ours."""
+        reply = await self._recipient(recipient)
+        if not reply.is_positive:
+            self._log_refusal("RCPT", (recipient,), reply, "")
+        return reply
+
+    async def _recipient(self, recipient: Recipient) -> Reply:
+        inbound = direction_of(self._session.role) is Direction.INBOUND
+        if inbound and not self._settings.is_internal(recipient.mailbox):
+            return _NOT_OURS  # nobody's relay, and our own people's mail would leave unprotected
         try:
             if self._probe is None:
                 refused = await self._open()
@@ -177,13 +189,13 @@ class Incoming:
             outcome = await self._treat(tx, probe)
         except Refusal as refusal:
             outcome = Outcome.same_for_all(refusal.reply, count)
-            self._log_refusal(tx, refusal.reply, refusal.row)
+            self._log_refusal(_END, tx.envelope.recipients, refusal.reply, refusal.row)
         except Exception as exc:  # noqa: BLE001 – R-17: nothing leaves, the client keeps it
             self._ports.events.emit("internal.error", txn=self._id, error=exc)
             outcome = Outcome.same_for_all(reply_for("R-17", detail=self._id), count)
         else:
             if not outcome.reply.is_positive:
-                self._log_refusal(tx, outcome.reply, "")
+                self._log_refusal(_END, tx.envelope.recipients, outcome.reply, "")
         finally:
             await self.abandon()
         self._ports.events.emit(
@@ -255,18 +267,20 @@ class Incoming:
             },
         )
 
-    def _log_refusal(self, tx: Transaction, reply: Reply, row: str) -> None:
-        reverse_path = tx.envelope.reverse_path.mailbox
+    def _log_refusal(
+        self, stage: str, recipients: Sequence[Recipient], reply: Reply, row: str
+    ) -> None:
+        reverse_path = self._reverse_path.mailbox
         self._ports.events.emit(
             "message.refused",
             txn=self._id,
             **{
-                "stage": "END-OF-MESSAGE",
+                "stage": stage,
                 "client": self._session.peer,
                 "reply": str(reply),
                 "code": row,
                 "from": reverse_path.address if reverse_path else "",
-                "to": ",".join(r.mailbox.address for r in tx.envelope.recipients),
+                "to": ",".join(r.mailbox.address for r in recipients),
                 "proto": self._session.protocol,
                 "helo": self._session.helo,
             },

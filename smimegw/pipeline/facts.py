@@ -39,7 +39,7 @@ def direction_of(role: ListenerRole) -> Direction:
     return Direction.INBOUND if role is ListenerRole.MX else Direction.OUTBOUND
 
 
-def message_facts(tx: Transaction) -> MessageFacts:
+def message_facts(tx: Transaction, settings: Settings) -> MessageFacts:
     """Read the facts that rules may ask for."""
     author = originator(tx.content.header)
     return MessageFacts(
@@ -51,6 +51,7 @@ def message_facts(tx: Transaction) -> MessageFacts:
         fields=tuple(_fields(tx.content.header)),
         size=tx.size,
         recipients=len(tx.envelope.recipients),
+        internal_domains=settings.internal_domains,
     )
 
 

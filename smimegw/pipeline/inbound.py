@@ -52,7 +52,7 @@ async def handle_inbound(
     if stripped.removed:
         ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))
     copies = await _open(tx, ports, settings)
-    _meets_requirements(tx, copies, policy)
+    _meets_requirements(tx, copies, policy, settings)
     decided_at = ports.clock.now()
     deliveries = [
         await ports.workers.run(_delivery, tx, copy, stripped, settings, trace, probe.extensions)
@@ -81,8 +81,10 @@ async def _open(tx: Transaction, ports: Ports, settings: Settings) -> tuple[Copy
     return tuple(Copy(tuple(recipients), opened) for opened, recipients in copies.items())
 
 
-def _meets_requirements(tx: Transaction, copies: Sequence[Copy], policy: Policy) -> None:
-    message = message_facts(tx)
+def _meets_requirements(
+    tx: Transaction, copies: Sequence[Copy], policy: Policy, settings: Settings
+) -> None:
+    message = message_facts(tx, settings)
     for copy in copies:
         for recipient in copy.recipients:
             required = match(policy, message, recipient.mailbox).requirement

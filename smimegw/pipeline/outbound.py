@@ -59,7 +59,7 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         Refusal: The From address may not be used (R-12).
     """
     author = permitted_originator(tx, settings)
-    message = message_facts(tx)
+    message = message_facts(tx, settings)
     recipients = [recipient.mailbox for recipient in tx.envelope.recipients]
     matched = tuple(match(policy, message, mailbox) for mailbox in recipients)
     evidence = await gather.outbound(

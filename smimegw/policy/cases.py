@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from smimegw.addresses import Mailbox
 from smimegw.policy.evaluate import decide, match, stripped_subject, triggers_of
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
-from smimegw.policy.model import Case, Policy
+from smimegw.policy.model import Case, Direction, Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,13 @@ def _differences(policy: Policy, case: Case) -> Iterator[str]:
                 yield f'<{recipient}>: {text} (rule "{actual["rule"]}")'
 
 
+def _own_domains(case: Case) -> frozenset[str]:
+    """Who is inside: outbound mail is from our people, inbound mail is to them."""
+    if case.direction is Direction.INBOUND:
+        return frozenset(recipient.domain for recipient in case.recipients)
+    return frozenset({case.originator.domain} if case.originator else ())
+
+
 def _actual(policy: Policy, case: Case, recipient: Mailbox) -> dict[str, str]:
     message = MessageFacts(
         direction=case.direction,
@@ -58,6 +65,7 @@ def _actual(policy: Policy, case: Case, recipient: Mailbox) -> dict[str, str]:
         fields=case.fields,
         size=case.size,
         recipients=len(case.recipients),
+        internal_domains=_own_domains(case),
     )
     matched = match(policy, message, recipient)
     decision = decide(

@@ -105,6 +105,10 @@ def _why_not(when: Conditions, message: MessageFacts, recipient: Mailbox) -> str
             "recipient_domain",
             not when.recipient_domain or _in_domains(recipient, when.recipient_domain),
         ),
+        (
+            "recipient_internal",
+            when.recipient_internal in (None, recipient.domain in message.internal_domains),
+        ),
         ("user", not when.user or message.user in when.user),
         ("size_over", when.size_over is None or message.size > when.size_over),
         ("header", when.header is None or _has_field(when, message)),

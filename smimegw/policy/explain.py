@@ -54,6 +54,8 @@ def _when_text(when: Conditions) -> str:
         parts.append("to " + " or ".join(when.recipient))
     if when.recipient_domain:
         parts.append("to a recipient in " + " or ".join(when.recipient_domain))
+    if when.recipient_internal is not None:
+        parts.append("to our own people" if when.recipient_internal else "to people outside")
     if when.subject_word:
         parts.append("with " + " or ".join(f'"{w}"' for w in when.subject_word) + " in Subject")
     if when.header:

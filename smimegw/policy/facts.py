@@ -21,6 +21,7 @@ class MessageFacts:
         fields: Name in lower case and decoded value of every header field, in order.
         size: Octets of the content.
         recipients: Number of recipients.
+        internal_domains: Our own domains, A-labels.
     """
 
     direction: Direction
@@ -31,6 +32,7 @@ class MessageFacts:
     fields: tuple[tuple[str, str], ...] = ()
     size: int = 0
     recipients: int = 1
+    internal_domains: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,7 @@ class WhenForm:
     sender_domain: tuple[DomainPattern, ...] | None = None
     recipient: tuple[Mailbox, ...] | None = None
     recipient_domain: tuple[DomainPattern, ...] | None = None
+    recipient_internal: bool | None = None
     subject_word: tuple[Text, ...] | None = None
     header: HeaderForm | None = None
     user: tuple[Text, ...] | None = None

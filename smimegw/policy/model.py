@@ -127,6 +127,7 @@ class Conditions:
         sender_domain: Domains in A-label form; ``*.`` in front means every domain below.
         recipient: Keys of mailboxes.
         recipient_domain: As *sender_domain*.
+        recipient_internal: The recipient is in one of our own domains, or is not.
         subject_word: Words looked for in the decoded Subject.
         header: A header field.
         user: Logins.
@@ -138,6 +139,7 @@ class Conditions:
     sender_domain: tuple[str, ...] = ()
     recipient: tuple[str, ...] = ()
     recipient_domain: tuple[str, ...] = ()
+    recipient_internal: bool | None = None
     subject_word: tuple[str, ...] = ()
     header: HeaderTrigger | None = None
     user: tuple[str, ...] = ()

@@ -138,6 +138,7 @@ def _conditions(form: WhenForm) -> Conditions:
         sender_domain=form.sender_domain or (),
         recipient=tuple(mailbox.key for mailbox in form.recipient or ()),
         recipient_domain=form.recipient_domain or (),
+        recipient_internal=form.recipient_internal,
         subject_word=tuple(normalised(word) for word in form.subject_word or ()),
         header=None
         if header is None

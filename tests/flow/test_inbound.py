@@ -432,6 +432,14 @@ then = {{ protect = "none" }}
     assert company.arrived == []
 
 
+def test_recipient_outside_is_refused_at_rcpt(company: Company) -> None:
+    """The listener for mail from outside is nobody's relay, and the refusal is logged."""
+    outcome = company.send("mx", ["x@third.example"], message(BOB, ALICE), reverse_path=BOB)
+    assert (outcome.reply.code, outcome.reply.enhanced) == (550, "5.7.1")
+    assert company.world.events.named("message.refused")[0]["stage"] == "RCPT"
+    assert "rcpt" not in company.world.relay.steps
+
+
 def test_null_reverse_path_is_relayed(company: Company) -> None:
     """Delivery reports have no sender (RFC 5321, 4.5.5)."""
     outcome = company.send("mx", [ALICE], message(BOB, ALICE), reverse_path=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import PAST, Issued, smtp_utf8
 from tests.flow.canary import is_readable
 
+ROOT = Path(__file__).parents[2]
 ALICE = "alice@ours.example"
 BOB = "bob@partner.example"
 
@@ -232,6 +234,18 @@ def test_clear_copy_reaches_only_the_recipient_whose_rule_allows_it(company: Com
     assert company.send("relay", recipients, content).reply.code == 250
     readable = [e.recipients for e in company.world.relay.arrived if is_readable(canary, e.content)]
     assert readable == [["plain@else.example"]]
+
+
+def test_default_policy_leaves_mail_between_our_own_people_alone() -> None:
+    """Nobody would open it for them; the trigger word is removed all the same."""
+    company = Company(policy=(ROOT / "policies" / "default.toml").read_text())
+    company.user(ALICE)
+    company.partner("dora@ours.example")
+    content = message(ALICE, "dora@ours.example", subject="[secure] lunch")
+    assert company.send("relay", ["dora@ours.example"], content).reply.code == 250
+    arrived = Entity.parse(company.arrived[0])
+    assert arrived.body == Entity.parse(content).body
+    assert arrived.header.all("subject")[0].body == b"lunch"
 
 
 def test_too_many_hidden_recipients_are_refused_with_advice() -> None:

@@ -47,7 +47,7 @@ def test_check_of_a_good_configuration(main: Path) -> None:
     """The answer on stdout, exit 0."""
     result = _run("config", "check", "-c", str(main))
     assert result.exit_code == 0
-    assert "1 listener, 1 next hop, 1 directory, 4 rules, 10 cases passed" in result.stdout
+    assert "1 listener, 1 next hop, 1 directory, 5 rules, 11 cases passed" in result.stdout
 
 
 def test_configuration_is_found_by_environment(main: Path) -> None:
@@ -143,7 +143,7 @@ def test_policy_check(main: Path) -> None:
     """By way of the configuration."""
     result = _run("policy", "check", "-c", str(main))
     assert result.exit_code == 0
-    assert "4 rules, 10 cases passed" in result.stdout
+    assert "5 rules, 11 cases passed" in result.stdout
 
 
 def test_policy_check_of_a_broken_edit(main: Path) -> None:
@@ -158,7 +158,7 @@ def test_policy_test_passes() -> None:
     """Exit 0, one line per case."""
     result = _run("policy", "test", "-p", _DEFAULT)
     assert result.exit_code == 0
-    assert result.stdout.count("OK  ") == 10
+    assert result.stdout.count("OK  ") == 11
 
 
 def test_policy_test_fails(main: Path) -> None:

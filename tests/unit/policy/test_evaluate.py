@@ -283,3 +283,13 @@ def test_inbound_mail_is_never_protected() -> None:
     assert (decision.protection, decision.refusal) == (Protection.NONE, "")
     matched = Matched(rule=_rule(require=Requirement.SIGNED), recipient=ALICE)
     assert matched.requirement is Requirement.SIGNED
+
+
+@pytest.mark.parametrize(("address", "inside"), [("b@ours.example", True), ("b@x.example", False)])
+def test_recipient_inside_or_outside_our_domains(address: str, inside: bool) -> None:
+    """Our domains come from the configuration, not from the rule."""
+    ours = frozenset({"ours.example"})
+    message = MessageFacts(direction=Direction.OUTBOUND, internal_domains=ours)
+    recipient = Mailbox.parse(address)
+    assert _applies(Conditions(recipient_internal=True), message, recipient) is inside
+    assert _applies(Conditions(recipient_internal=False), message, recipient) is not inside
