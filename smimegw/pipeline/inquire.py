@@ -17,8 +17,10 @@ from smimegw.ports import Ports, RevocationSource
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.inquiry import RevocationQuestion, answer, unanswered
+from smimegw.x509.status import RevocationResult, RevocationStatus
 
 _MARGIN_SECONDS = 0.25  # our deadline comes before the caller's, so that the rest is not lost
+_NOT_IN_TIME = RevocationResult(status=RevocationStatus.UNKNOWN, reason="no answer in time")
 
 
 async def inquire(
@@ -46,12 +48,14 @@ async def inquire(
     questions: tuple[RevocationQuestion, ...] = ()
 
     def gathered() -> Evidence:
+        # In an order of its own, so that equal evidence is remembered as equal.
         return replace(
             evidence,
-            crls=tuple(dict.fromkeys([*evidence.crls, *lists])),
-            ocsp_responses=tuple(dict.fromkeys([*evidence.ocsp_responses, *answers])),
+            crls=tuple(dict.fromkeys([*evidence.crls, *sorted(lists)])),
+            ocsp_responses=tuple(dict.fromkeys([*evidence.ocsp_responses, *sorted(answers)])),
         )
 
+    results: Sequence[RevocationResult] | None = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout_at(until - _MARGIN_SECONDS):
             now = ports.clock.now()
@@ -61,8 +65,10 @@ async def inquire(
                 unanswered, questions, gathered(), ports.clock.now(), limits=settings.limits
             )
             await asyncio.gather(*(_answer(q, source, answers) for q in left))
-    if questions:
-        await _tell(questions, gathered(), ports, settings)
+            now = ports.clock.now()
+            results = await ports.workers.run(_results, questions, gathered(), now, settings)
+    for result in results or [_NOT_IN_TIME] * len(questions):
+        ports.events.emit("revocation.checked", result=result.status, method=result.method)
     return gathered()
 
 
@@ -101,10 +107,7 @@ async def _answer(
         found.extend([response] if response is not None else [])
 
 
-async def _tell(
-    questions: Sequence[RevocationQuestion], evidence: Evidence, ports: Ports, settings: Settings
-) -> None:
-    now = ports.clock.now()
-    for question in questions:
-        result = await ports.workers.run(answer, question, evidence, now, limits=settings.limits)
-        ports.events.emit("revocation.checked", result=result.status, method=result.method)
+def _results(
+    questions: Sequence[RevocationQuestion], evidence: Evidence, now: datetime, settings: Settings
+) -> tuple[RevocationResult, ...]:
+    return tuple(answer(q, evidence, now, limits=settings.limits) for q in questions)

@@ -295,3 +295,5 @@ def test_hanging_server_means_unknown_and_not_an_unreachable_directory(
     go.set()
     assert (reply.code, reply.enhanced) == (451, "4.7.5")
     assert "(R-05)" in reply.text
+    checked = company.world.events.named("revocation.checked")
+    assert checked == [{"result": "unknown", "method": "none"}]

@@ -79,6 +79,21 @@ def _samples(metrics: Metrics) -> dict[str, float]:
             "smimegw_directory_lookups_total result=found source=ldap:staff",
         ),
         (
+            "revocation.checked",
+            {"result": "good", "method": "ocsp"},
+            "smimegw_revocation_checks_total method=ocsp result=good",
+        ),
+        (
+            "revocation.fetched",
+            {"method": "crl", "source": "crl.ca.example", "size": 9, "seconds": 0.1},
+            "smimegw_revocation_fetches_total method=crl result=fetched",
+        ),
+        (
+            "revocation.error",
+            {"method": "crl", "source": "crl.ca.example", "text": "the server answers 403"},
+            "smimegw_revocation_fetches_total method=crl result=error",
+        ),
+        (
             "session.refused",
             {"client": "192.0.2.1", "listener": "mx", "reply": "421"},
             "smimegw_smtp_sessions_total listener=mx result=refused",
