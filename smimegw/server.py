@@ -21,7 +21,7 @@ from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, KeystoreError, Problem
 from smimegw.limits import Limits
 from smimegw.pipeline.admit import Gateway
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 
 
 class Server:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
 from smimegw.addresses import Mailbox
 from smimegw.mime.entity import Entity
 from smimegw.policy.model import Protection
 from smimegw.smime.encrypt import Protected
 from smimegw.smtp.reply import Reply
+from smimegw.smtp.roles import ListenerRole
 
 _ID_LETTERS = "0123456789BCDFGHJKLMNPQRSTVWXYZbcdfghjklmnpqrstvwxyz"
 _ID_LENGTH = 14
@@ -25,14 +25,6 @@ def transaction_id(now: datetime) -> str:
         number, index = divmod(number, len(_ID_LETTERS))
         letters.append(_ID_LETTERS[index])
     return "".join(reversed(letters))
-
-
-class ListenerRole(StrEnum):
-    """What a listener is for."""
-
-    SUBMISSION = "submission"  # users' clients: AUTH and TLS, the sender must own the From address
-    RELAY = "relay"  # the corporate server with the gateway as smarthost or content filter
-    MX = "mx"  # mail from outside, towards the corporate server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

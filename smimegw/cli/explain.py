@@ -30,9 +30,9 @@ from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.model import Policy
 from smimegw.smtp.reply import Reply
+from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import (
     Envelope,
-    ListenerRole,
     Recipient,
     ReversePath,
     SessionInfo,

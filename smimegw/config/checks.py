@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 from smimegw.config.choices import AuthenticationMode, TLSMode
 from smimegw.config.model import EVERYBODY, Configuration, LDAPDirectory, Listener
 from smimegw.config.values import Endpoint
+from smimegw.smtp.roles import ListenerRole
 from smimegw.toml.document import dotted
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault, did_you_mean, show
-from smimegw.transaction import ListenerRole
 
 _LDAP_FIELDS = ("%{address}", "%{local_part}", "%{domain}")
 

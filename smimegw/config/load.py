@@ -21,10 +21,10 @@ from smimegw.config.model import (
     LDAPDirectory,
 )
 from smimegw.errors import ConfigurationError, Problem
+from smimegw.smtp.roles import ListenerRole
 from smimegw.toml.document import Document, dotted
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault, FaultError, Structurer, did_you_mean, show
-from smimegw.transaction import ListenerRole
 
 DEFAULT_PATH = Path("/etc/smimegw/smimegw.toml")
 _ROLES = tuple(role.value for role in ListenerRole)

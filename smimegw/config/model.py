@@ -24,7 +24,7 @@ from smimegw.config.choices import (
 from smimegw.config.hosts import HostRule, ProxyURL
 from smimegw.config.values import Domain, Endpoint, IPNetwork, Secret, network
 from smimegw.limits import DEFAULT_LIMITS, Limits
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 
 _LOCAL_STATUS = Endpoint("127.0.0.1", 9464)
 EVERYBODY: tuple[IPNetwork, ...] = (network("0.0.0.0/0"), network("::/0"))

@@ -11,7 +11,8 @@ from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.facts import MessageFacts
 from smimegw.policy.model import Direction
-from smimegw.transaction import ListenerRole, Transaction
+from smimegw.smtp.roles import ListenerRole
+from smimegw.transaction import Transaction
 
 
 def originator(header: HeaderSection) -> NamedMailbox | None:

@@ -13,7 +13,8 @@ from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
-from smimegw.transaction import ListenerRole, Outcome, Recipient, ReversePath, SessionInfo
+from smimegw.smtp.roles import ListenerRole
+from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo
 from tests.fakes.pki import CA, Issued, make_ca
 from tests.fakes.ports import World
 

@@ -6,7 +6,8 @@ import asyncio
 
 from smimegw.addresses import Mailbox
 from smimegw.mime.entity import Entity
-from smimegw.transaction import ListenerRole, Recipient, ReversePath, SessionInfo
+from smimegw.smtp.roles import ListenerRole
+from smimegw.transaction import Recipient, ReversePath, SessionInfo
 from tests.fakes.company import Company, message
 
 

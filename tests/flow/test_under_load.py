@@ -19,7 +19,7 @@ from smimegw.adapters.smtp.sink import Sink
 from smimegw.limits import DEFAULT_LIMITS
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 from tests.fakes.company import Company, message
 
 ALICE = "alice@ours.example"

@@ -12,7 +12,7 @@ from typing import Any
 from smimegw.adapters.smtp.listener import Listener
 from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.limits import Limits
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 from tests.fakes.reception import FakeEvents, FakeReception
 
 PATIENCE = 10.0  # no answer at all within this is a failure, never a synchronisation

@@ -12,7 +12,8 @@ from smimegw.addresses import Mailbox
 from smimegw.limits import MIB, Limits
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
-from smimegw.transaction import ListenerRole, Outcome
+from smimegw.smtp.roles import ListenerRole
+from smimegw.transaction import Outcome
 from tests.fakes.reception import FakeReception
 from tests.protocol.raw_client import place, run
 

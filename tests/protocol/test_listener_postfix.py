@@ -14,7 +14,8 @@ from typing import Literal
 import pytest
 
 from smimegw.smtp.reply import Reply
-from smimegw.transaction import ListenerRole, Outcome
+from smimegw.smtp.roles import ListenerRole
+from smimegw.transaction import Outcome
 from tests.fakes.reception import FakeReception, FakeTransaction
 from tests.peers.postfix import Postfix
 from tests.peers.tls import TLSFiles, make_tls

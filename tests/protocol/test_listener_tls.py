@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from smimegw.limits import Limits
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 from tests.fakes.reception import FakeReception
 from tests.peers.tls import make_tls
 from tests.protocol.raw_client import Client, place, run

@@ -22,7 +22,8 @@ from smimegw.limits import Limits
 from smimegw.ports import Events, IncomingTransaction, Reception
 from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions, offer
 from smimegw.smtp.reply import Reply
-from smimegw.transaction import ListenerRole, SessionInfo, transaction_id
+from smimegw.smtp.roles import ListenerRole
+from smimegw.transaction import SessionInfo, transaction_id
 
 SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down, try again")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -15,7 +15,7 @@ from smimegw.config.load import load, load_with_origins
 from smimegw.config.model import EVERYBODY, EmbeddedDirectory, LDAPDirectory
 from smimegw.config.values import Endpoint, Secret, duration, write_duration
 from smimegw.errors import ConfigurationError
-from smimegw.transaction import ListenerRole
+from smimegw.smtp.roles import ListenerRole
 
 
 def test_role_comes_from_the_name(write: Callable[..., Path]) -> None:
