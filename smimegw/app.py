@@ -14,8 +14,7 @@ from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
 from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
-from smimegw.adapters.files.senders import read_senders
-from smimegw.adapters.files.trust import read_certificates, read_crls
+from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.http.client import HTTPClient
 from smimegw.adapters.http.destination import Gatekeeper
 from smimegw.adapters.http.revocation import HTTPRevocation
@@ -30,12 +29,12 @@ from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
 from smimegw.adapters.smtp.settings import ListenerSettings, NextHopSettings, TLSMode
-from smimegw.config.choices import AuthenticationMode, LogAddresses, Protocol, RevocationMode
+from smimegw.config.choices import AuthenticationMode, LogAddresses, Protocol
 from smimegw.config.model import Configuration, Listener, ListenerTLS, NextHop
 from smimegw.config.model import Directory as DirectoryConfiguration
 from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
 from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
-from smimegw.pipeline.settings import Settings, TrustMaterial
+from smimegw.pipeline.settings import Settings
 from smimegw.ports import (
     AuthorityDirectory,
     CertificateDirectory,
@@ -44,7 +43,6 @@ from smimegw.ports import (
     Ports,
     RevocationSource,
 )
-from smimegw.x509.cache import ValidationCache
 
 
 class SystemClock:
@@ -118,7 +116,7 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     return Assembled(
         configuration=configuration,
         ports=ports,
-        settings=pipeline_settings(configuration),
+        settings=read_settings(configuration),
         keystore=keystore,
         metrics=metrics,
         events=events,
@@ -137,40 +135,6 @@ def logged_events(configuration: Configuration, metrics: Metrics) -> LoggedEvent
         level=log.level,
         mask=AddressMask(log.addresses, key),
         observers=(metrics,),
-    )
-
-
-def pipeline_settings(configuration: Configuration) -> Settings:
-    """The pipeline's values.
-
-    Raises:
-        ConfigurationError: Trust material or senders' lists that cannot be read.
-    """
-    gateway, trust, revocation = (
-        configuration.gateway,
-        configuration.trust,
-        configuration.revocation,
-    )
-    senders: dict[str, frozenset[str]] = {}
-    for listener in configuration.listener.values():
-        if listener.senders is not None:
-            senders.update(read_senders(listener.senders))
-    return Settings(
-        hostname=str(gateway.hostname),
-        internal_domains=frozenset(str(domain) for domain in gateway.internal_domains),
-        strict=gateway.strict,
-        strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
-        keep_original=gateway.keep_original,
-        trust=TrustMaterial(
-            anchors=read_certificates(trust.anchors, "trust.anchors"),
-            intermediates=read_certificates(trust.intermediates, "trust.intermediates"),
-            crls=read_crls(trust.crls, "trust.crls"),
-            require_revocation=revocation.mode is RevocationMode.REQUIRE,
-            crl_grace_seconds=int(revocation.crl_grace.total_seconds()),
-        ),
-        judgements=ValidationCache(limits=configuration.limits),
-        senders=senders,
-        limits=configuration.limits,
     )
 
 

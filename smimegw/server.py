@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from smimegw import __version__
 from smimegw.adapters.files.advice import advice
+from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
 from smimegw.adapters.smtp.listener import Listener, Occupancy
-from smimegw.app import Assembled, assemble, listener_settings, pipeline_settings
+from smimegw.app import Assembled, assemble, listener_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, KeystoreError, Problem
@@ -133,7 +134,7 @@ class Server:
         problems: tuple[Problem, ...] = ()
         settings = self._gateway.settings
         try:
-            settings = pipeline_settings(self._configuration)
+            settings = read_settings(self._configuration)
         except ConfigurationError as exc:
             problems = exc.problems
         policy, policy_problems = self._policies.reload()

@@ -9,26 +9,14 @@ from pathlib import Path
 import click
 
 from smimegw.adapters.files.advice import advice
-from smimegw.app import pipeline_settings
+from smimegw.adapters.files.settings import read_settings
 from smimegw.cli.exits import Exit, Failure, exits
+from smimegw.cli.options import config_option, json_option
 from smimegw.config.describe import KeyDescription, describe_key, effective_values, sample, show
-from smimegw.config.load import DEFAULT_PATH, load_with_origins
+from smimegw.config.load import load_with_origins
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.toml.document import dotted
-
-config_option = click.option(
-    "-c",
-    "--config",
-    "path",
-    type=click.Path(path_type=Path),
-    default=DEFAULT_PATH,
-    envvar="SMIMEGW_CONFIG",
-    show_default=True,
-    show_envvar=True,
-    help="The configuration file.",
-)
-json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
 @click.group(epilog="Example: smimegw config check")
@@ -41,7 +29,7 @@ def config() -> None:
 @config_option
 @json_option
 @exits
-def check(file: Path | None, path: Path, as_json: bool) -> Exit:
+def check(file: Path | None, config: Path, as_json: bool) -> Exit:
     """Report every mistake in the configuration and in the policies it names.
 
     \b
@@ -49,7 +37,7 @@ def check(file: Path | None, path: Path, as_json: bool) -> Exit:
       smimegw config check
       smimegw config check /etc/smimegw/smimegw.toml --json
     """
-    problems, summary = _problems(file or path)
+    problems, summary = _problems(file or config)
     if as_json:
         listed = [
             {"file": p.file, "line": p.line, "key": p.key, "message": p.message} for p in problems
@@ -75,7 +63,7 @@ def _problems(path: Path) -> tuple[tuple[Problem, ...], str]:
     problems: list[Problem] = []
     rules = cases = 0
     try:
-        anchors = pipeline_settings(found).trust.anchors  # reads senders' lists, too
+        anchors = read_settings(found).trust.anchors  # reads senders' lists, too
         for sentence in advice(found, anchors, now=datetime.now(UTC)):
             click.echo(f"WARN  {sentence}", err=True)
     except ConfigurationError as error:
@@ -108,7 +96,7 @@ def _count(number: int, singular: str, plural: str = "") -> str:
 @click.option("--origin", is_flag=True, help="Also show where each value comes from.")
 @click.option("--defaults", is_flag=True, help="Show the defaults of every key; no file is read.")
 @exits
-def show_command(key: str, path: Path, as_json: bool, origin: bool, defaults: bool) -> Exit:
+def show_command(key: str, config: Path, as_json: bool, origin: bool, defaults: bool) -> Exit:
     """Show the effective values, all or those of KEY; secrets show where they stand.
 
     \b
@@ -120,7 +108,7 @@ def show_command(key: str, path: Path, as_json: bool, origin: bool, defaults: bo
     if defaults:
         click.echo(sample(), nl=False)
         return Exit.YES
-    loaded = load_with_origins(path, check_files=False)
+    loaded = load_with_origins(config, check_files=False)
     if as_json:
         for place, value in effective_values(loaded.configuration):
             name = dotted(place)

@@ -10,8 +10,8 @@ import click
 
 from smimegw.addresses import Mailbox
 from smimegw.app import assemble
-from smimegw.cli.config import config_option, json_option
 from smimegw.cli.exits import Exit, exits
+from smimegw.cli.options import config_option, json_option
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.pipeline.gather import RecipientEvidence, recipient_evidence
@@ -39,7 +39,7 @@ def directory() -> None:
 @config_option
 @json_option
 @exits
-def find(address: str, path: Path, as_json: bool) -> Exit:
+def find(address: str, config: Path, as_json: bool) -> Exit:
     """Find and judge the certificates of ADDRESS, usable or not, and say why.
 
     \b
@@ -48,7 +48,7 @@ def find(address: str, path: Path, as_json: bool) -> Exit:
       smimegw directory find bob@partner.example --json
     """
     mailbox = Mailbox.parse(address)
-    evidence = asyncio.run(_find(mailbox, load(path, check_files=False)))
+    evidence = asyncio.run(_find(mailbox, load(config, check_files=False)))
     facts = recipient_facts(evidence)
     if as_json:
         click.echo(json.dumps(_values(evidence)))

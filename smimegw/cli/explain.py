@@ -12,9 +12,9 @@ import click
 
 from smimegw.addresses import Mailbox, parse_mailboxes
 from smimegw.app import Assembled, assemble
-from smimegw.cli.config import config_option, json_option
 from smimegw.cli.directory import certificate_lines
 from smimegw.cli.exits import Exit, exits
+from smimegw.cli.options import config_option, json_option
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
@@ -61,7 +61,7 @@ def explain(
     header: tuple[str, ...],
     user: str,
     folder: Path | None,
-    path: Path,
+    config: Path,
     as_json: bool,
 ) -> Exit:
     """Say for each recipient: rule, certificate, those not used, protection, reply.
@@ -74,7 +74,7 @@ def explain(
       smimegw explain --from alice@corp.example --to bob@partner.example
       smimegw explain note.eml --policy ./draft --json
     """
-    configuration = load(path, check_files=False)
+    configuration = load(config, check_files=False)
     policy = PolicyFolder(folder or configuration.policies.path).load()
     content = _content(file, sender, to, subject, header)
     recipients = _recipients(content, to)

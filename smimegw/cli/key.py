@@ -78,7 +78,7 @@ def import_(
     certificate: Path | None,
     addresses: tuple[str, ...],
     password_file: str | None,
-    config: Path | None,
+    config: Path,
     keystore_path: Path | None,
     kek_file: Path | None,
 ) -> None:
@@ -126,9 +126,7 @@ def _refuse_wrong_owner(directory: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 @keystore_options
 @exits
-def list_(
-    as_json: bool, config: Path | None, keystore_path: Path | None, kek_file: Path | None
-) -> Exit:
+def list_(as_json: bool, config: Path, keystore_path: Path | None, kek_file: Path | None) -> Exit:
     """List the keys, newest first.
 
     \b
@@ -160,7 +158,7 @@ def list_(
 def show(
     which: str,
     as_json: bool,
-    config: Path | None,
+    config: Path,
     keystore_path: Path | None,
     kek_file: Path | None,
 ) -> Exit:
@@ -188,7 +186,7 @@ def show(
 @keystore_options
 @exits
 def remove(
-    which: str, yes: bool, config: Path | None, keystore_path: Path | None, kek_file: Path | None
+    which: str, yes: bool, config: Path, keystore_path: Path | None, kek_file: Path | None
 ) -> None:
     """Delete the key whose ID begins like that; mail encrypted to it stays unreadable.
 

@@ -12,7 +12,8 @@ import click
 from smimegw.adapters.keys.containers import KeyMaterial, read_key_material
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
-from smimegw.config.load import DEFAULT_PATH, load
+from smimegw.cli.options import config_option
+from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.errors import UsageError
 from smimegw.limits import DEFAULT_LIMITS
@@ -20,18 +21,6 @@ from smimegw.limits import DEFAULT_LIMITS
 F = TypeVar("F", bound=Callable[..., object])
 
 _PASSWORD_OCTETS = 4096
-
-
-def config_option(command: F) -> F:
-    """``-c/--config FILE``; the value is None when neither option nor variable is given."""
-    return click.option(
-        "-c",
-        "--config",
-        "config",
-        type=click.Path(path_type=Path),
-        envvar="SMIMEGW_CONFIG",
-        help=f"Configuration file.  [env: SMIMEGW_CONFIG; default: {DEFAULT_PATH}]",
-    )(command)
 
 
 def keystore_options(command: F) -> F:
@@ -59,15 +48,6 @@ def password_option(command: F) -> F:
     )(command)
 
 
-def configuration(config: Path | None) -> Configuration:
-    """Load the configuration.
-
-    Raises:
-        ConfigurationError: It holds mistakes or is not there.
-    """
-    return load(config or DEFAULT_PATH, check_files=False)
-
-
 def keystore_of(settings: Configuration) -> FilesKeystore:
     """Return the configured keystore, locked when it has no key-encryption key.
 
@@ -83,9 +63,7 @@ def keystore_of(settings: Configuration) -> FilesKeystore:
     )
 
 
-def open_keystore(
-    config: Path | None, keystore_path: Path | None, kek_file: Path | None
-) -> FilesKeystore:
+def open_keystore(config: Path, keystore_path: Path | None, kek_file: Path | None) -> FilesKeystore:
     """Return the keystore that the options of `keystore_options` name.
 
     Raises:
@@ -95,7 +73,7 @@ def open_keystore(
     if keystore_path is None:
         if kek_file is not None:
             raise UsageError("--kek-file goes with --keystore; the configuration names its own")
-        return keystore_of(configuration(config))
+        return keystore_of(load(config, check_files=False))
     key = KeyEncryptionKey.load(read_bounded(kek_file)) if kek_file is not None else None
     return FilesKeystore(keystore_path, key)
 

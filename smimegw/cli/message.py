@@ -16,8 +16,6 @@ from smimegw.addresses import Mailbox
 from smimegw.cli.exits import Exit, Failure, exits
 from smimegw.cli.inspection import describe, lines_of
 from smimegw.cli.key_source import (
-    config_option,
-    configuration,
     keystore_of,
     password_option,
     read_key_file,
@@ -30,6 +28,7 @@ from smimegw.cli.message_file import (
     split_message,
     write_message,
 )
+from smimegw.cli.options import config_option
 from smimegw.cli.verdict import judge, verdict_lines
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
 from smimegw.cms.keys import (
@@ -38,6 +37,7 @@ from smimegw.cms.keys import (
     SoftwareDecryptionKey,
     SoftwareSigningKey,
 )
+from smimegw.config.load import load
 from smimegw.errors import (
     DecryptionError,
     LimitError,
@@ -102,7 +102,7 @@ def sign(
     key_file: Path | None,
     certificate: Path | None,
     password_file: str | None,
-    config: Path | None,
+    config: Path,
     address: str | None,
     opaque: bool,
     digest: str,
@@ -135,9 +135,9 @@ def sign(
     write_message(output, joined(outer, signed.header, (signed.body,)))
 
 
-def _stored_signer(content: Entity, config: Path | None, address: str | None) -> SigningCredential:
+def _stored_signer(content: Entity, config: Path, address: str | None) -> SigningCredential:
     mailbox = Mailbox.parse(address) if address else identity_of(content.header)[0]
-    store = keystore_of(configuration(config))
+    store = keystore_of(load(config, check_files=False))
     credentials = asyncio.run(store.signing_credentials(mailbox))
     if not credentials:
         raise UsageError(f"the keystore holds no signing key of <{mailbox}>; import one, or --key")
@@ -161,7 +161,7 @@ def encrypt(
     to: tuple[Path, ...],
     trust: tuple[Path, ...],
     crl: tuple[Path, ...],
-    config: Path | None,
+    config: Path,
     cipher: str,
     oaep: bool,
     output: str,
@@ -208,7 +208,7 @@ def decrypt(
     key_file: Path | None,
     certificate: Path | None,
     password_file: str | None,
-    config: Path | None,
+    config: Path,
     addresses: tuple[str, ...],
     output: str,
 ) -> None:
@@ -246,11 +246,11 @@ def decrypt(
 
 
 def _stored_keys(
-    layer: EncryptedLayer, config: Path | None, addresses: tuple[str, ...]
+    layer: EncryptedLayer, config: Path, addresses: tuple[str, ...]
 ) -> tuple[DecryptionCredential, ...]:
     if not addresses:
         raise UsageError("whose key? give --key FILE, or --for ADDRESS with the keystore")
-    store = keystore_of(configuration(config))
+    store = keystore_of(load(config, check_files=False))
     owners = [Mailbox.parse(address) for address in addresses]
     return asyncio.run(store.decryption_credentials(layer.recipient_ids, owners))
 
@@ -266,7 +266,7 @@ def verify(
     file: str,
     trust: tuple[Path, ...],
     crl: tuple[Path, ...],
-    config: Path | None,
+    config: Path,
     as_json: bool,
 ) -> Exit:
     """Say whether FILE is signed by who it says it is from.

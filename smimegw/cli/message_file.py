@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from smimegw.adapters.keys.containers import read_certificates
-from smimegw.cli.key_source import configuration, read_bounded
-from smimegw.config.choices import RevocationMode
+from smimegw.adapters.files.settings import read_trust
+from smimegw.adapters.files.trust import read_certificates, read_crls
+from smimegw.adapters.keys.containers import read_certificates as certificates_of
+from smimegw.cli.key_source import read_bounded
+from smimegw.config.load import load
 from smimegw.errors import UsageError
 from smimegw.limits import DEFAULT_LIMITS
 from smimegw.mime.build import split_for_protection
@@ -65,30 +65,28 @@ def write_message(output: str, pieces: Iterable[bytes]) -> None:
             stream.write(piece)
 
 
-def evidence_of(trust: Sequence[Path], crls: Sequence[Path], config: Path | None) -> Evidence:
+def evidence_of(trust: Sequence[Path], crls: Sequence[Path], config: Path) -> Evidence:
     """Collect what certificates are judged by, from files or else from the configuration.
 
     Without any CRL revocation is not judged when the files are given by hand.
 
     Raises:
-        UsageError: Nothing to trust, or a file that holds something else.
-        ConfigurationError: The configuration holds mistakes.
+        UsageError: Nothing to trust.
+        ConfigurationError: A file that holds something else, or a configuration with mistakes.
     """
+    lists = read_crls(crls, "--crl")
     if trust:
-        lists = tuple(der for path in _files(crls) for der in _crls(path))
-        return Evidence(
-            trust_anchors=_certificates(trust), crls=lists, require_revocation=bool(lists)
-        )
-    if config is None:
+        anchors = read_certificates(trust, "--trust")
+        return Evidence(trust_anchors=anchors, crls=lists, require_revocation=bool(lists))
+    if not config.exists():
         raise UsageError("nobody to trust: give --trust FILE with the authorities, or -c CONFIG")
-    settings = configuration(config)
-    paths = (*settings.trust.crls, *crls)
+    material = read_trust(load(config, check_files=False))
     return Evidence(
-        trust_anchors=_certificates(settings.trust.anchors),
-        intermediates=_certificates(settings.trust.intermediates),
-        crls=tuple(der for path in _files(paths) for der in _crls(path)),
-        require_revocation=settings.revocation.mode is RevocationMode.REQUIRE,
-        crl_grace_seconds=int(settings.revocation.crl_grace.total_seconds()),
+        trust_anchors=material.anchors,
+        intermediates=material.intermediates,
+        crls=(*material.crls, *lists),
+        require_revocation=material.require_revocation,
+        crl_grace_seconds=material.crl_grace_seconds,
     )
 
 
@@ -99,29 +97,6 @@ def certificates_in(path: Path) -> tuple[Certificate, ...]:
         UsageError: It holds none, or one that cannot be read; the text names the file.
     """
     try:
-        return read_certificates(read_bounded(path))
+        return certificates_of(read_bounded(path))
     except UsageError as exc:
         raise UsageError(f"{path}: {exc}") from exc
-
-
-def _certificates(paths: Sequence[Path]) -> tuple[Certificate, ...]:
-    found = (certificate for path in _files(paths) for certificate in certificates_in(path))
-    return tuple(dict.fromkeys(found))
-
-
-def _files(paths: Sequence[Path]) -> Iterable[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(child for child in path.iterdir() if child.is_file())
-        else:
-            yield path
-
-
-def _crls(path: Path) -> tuple[bytes, ...]:
-    octets = read_bounded(path, DEFAULT_LIMITS.crl_octets)
-    try:
-        if b"-----BEGIN X509 CRL" not in octets:
-            return (x509.load_der_x509_crl(octets).public_bytes(Encoding.DER),)
-        return (x509.load_pem_x509_crl(octets).public_bytes(Encoding.DER),)
-    except ValueError:
-        raise UsageError(f"{path}: not a certificate revocation list") from None

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from smimegw.cli.config import config_option, json_option
 from smimegw.cli.exits import Exit, Failure, exits
+from smimegw.cli.options import config_option, json_option
 from smimegw.config.load import load
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError
@@ -32,10 +32,10 @@ def policy() -> None:
     """Check, test, list and explain the rules."""
 
 
-def _folder(folder: Path | None, config_path: Path) -> PolicyFolder:
+def _folder(folder: Path | None, config: Path) -> PolicyFolder:
     if folder is not None:
         return PolicyFolder(folder)
-    return PolicyFolder(load(config_path, check_files=False).policies.path)
+    return PolicyFolder(load(config, check_files=False).policies.path)
 
 
 @policy.command()
@@ -43,7 +43,7 @@ def _folder(folder: Path | None, config_path: Path) -> PolicyFolder:
 @config_option
 @json_option
 @exits
-def check(folder: Path | None, path: Path, as_json: bool) -> Exit:
+def check(folder: Path | None, config: Path, as_json: bool) -> Exit:
     """Report every mistake in the policy files; cases that fail are mistakes.
 
     \b
@@ -52,7 +52,7 @@ def check(folder: Path | None, path: Path, as_json: bool) -> Exit:
       smimegw policy check -p ./draft-policies
     """
     try:
-        found = _folder(folder, path).load()
+        found = _folder(folder, config).load()
     except ConfigurationError as error:
         for problem in error.problems:
             click.echo(str(problem), err=True)
@@ -88,7 +88,7 @@ def _summary(found: Policy) -> dict[str, object]:
 @config_option
 @json_option
 @exits
-def test(case: str, folder: Path | None, path: Path, as_json: bool) -> Exit:
+def test(case: str, folder: Path | None, config: Path, as_json: bool) -> Exit:
     """Run the cases in the policy files, all or those with CASE in their name.
 
     \b
@@ -98,7 +98,7 @@ def test(case: str, folder: Path | None, path: Path, as_json: bool) -> Exit:
     """
     results = [
         result
-        for result in run_cases(_folder(folder, path).parse())
+        for result in run_cases(_folder(folder, config).parse())
         if case.casefold() in result.case.name.casefold()
     ]
     if not results:
@@ -133,7 +133,7 @@ def _print_results(results: Sequence[CaseResult], as_json: bool) -> None:
 @config_option
 @json_option
 @exits
-def list_rules(folder: Path | None, path: Path, as_json: bool) -> Exit:
+def list_rules(folder: Path | None, config: Path, as_json: bool) -> Exit:
     """List the rules in the order in which they are tried.
 
     \b
@@ -141,7 +141,7 @@ def list_rules(folder: Path | None, path: Path, as_json: bool) -> Exit:
       smimegw policy list
       smimegw policy list --json
     """
-    for number, rule in enumerate(_folder(folder, path).parse().rules, 1):
+    for number, rule in enumerate(_folder(folder, config).parse().rules, 1):
         if as_json:
             click.echo(json.dumps(_rule_entry(rule)))
         else:
@@ -173,7 +173,7 @@ def _rule_entry(rule: Rule) -> dict[str, object]:
 @_policy_option
 @config_option
 @exits
-def explain(rule: str, folder: Path | None, path: Path) -> Exit:
+def explain(rule: str, folder: Path | None, config: Path) -> Exit:
     """Say in words what RULE does; part of its name is enough.
 
     \b
@@ -181,7 +181,7 @@ def explain(rule: str, folder: Path | None, path: Path) -> Exit:
       smimegw policy explain "encrypt when possible"
       smimegw policy explain partner
     """
-    found = _folder(folder, path).parse()
+    found = _folder(folder, config).parse()
     exact = [each for each in found.rules if each.name == rule]
     wanted = exact or [each for each in found.rules if rule.casefold() in each.name.casefold()]
     if not wanted:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from smimegw.cli.config import config_option
 from smimegw.cli.exits import Exit, Failure, exits
+from smimegw.cli.options import config_option
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.server import Server
@@ -20,7 +20,7 @@ from smimegw.server import Server
 @config_option
 @click.option("--check", is_flag=True, help="Load and open everything, then stop.")
 @exits
-def run(path: Path, check: bool) -> Exit:
+def run(config: Path, check: bool) -> Exit:
     """Start the gateway in the foreground; SIGHUP reloads policy and trust, SIGTERM drains.
 
     \b
@@ -28,7 +28,7 @@ def run(path: Path, check: bool) -> Exit:
       smimegw run
       smimegw run -c ./smimegw.toml --check
     """
-    configuration = load(path)
+    configuration = load(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(_serve(configuration, check=check))
     return Exit.YES

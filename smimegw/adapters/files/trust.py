@@ -13,6 +13,7 @@ from smimegw.limits import DEFAULT_LIMITS
 from smimegw.x509.certificate import Certificate
 
 _SUFFIXES = {".pem", ".crt", ".cer", ".der", ".crl"}  # of files in a directory; others are notes
+_FILE_OCTETS = DEFAULT_LIMITS.crl_octets
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PEM_CRL = b"-----BEGIN X509 CRL-----"
 
@@ -79,7 +80,11 @@ def _files(
                 names = [path]
             for name in names:
                 with name.open("rb") as file:
-                    yield name, file.read(DEFAULT_LIMITS.crl_octets)
+                    octets = file.read(_FILE_OCTETS + 1)
+                if len(octets) > _FILE_OCTETS:
+                    problems.append(_problem(name, key, f"larger than {_FILE_OCTETS} octets"))
+                else:
+                    yield name, octets
         except OSError as error:
             problems.append(_problem(path, key, f"cannot be read: {error.strerror}"))
 

@@ -1,0 +1,50 @@
+"""Reads the files that the configuration names into what the pipeline needs to know."""
+
+from __future__ import annotations
+
+from smimegw.adapters.files.senders import read_senders
+from smimegw.adapters.files.trust import read_certificates, read_crls
+from smimegw.config.choices import RevocationMode
+from smimegw.config.model import Configuration
+from smimegw.pipeline.settings import Settings, TrustMaterial
+from smimegw.x509.cache import ValidationCache
+
+
+def read_settings(configuration: Configuration) -> Settings:
+    """The pipeline's values.
+
+    Raises:
+        ConfigurationError: Trust material or senders' lists that cannot be read.
+    """
+    gateway = configuration.gateway
+    senders: dict[str, frozenset[str]] = {}
+    for listener in configuration.listener.values():
+        if listener.senders is not None:
+            senders.update(read_senders(listener.senders))
+    return Settings(
+        hostname=str(gateway.hostname),
+        internal_domains=frozenset(str(domain) for domain in gateway.internal_domains),
+        strict=gateway.strict,
+        strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
+        keep_original=gateway.keep_original,
+        trust=read_trust(configuration),
+        judgements=ValidationCache(limits=configuration.limits),
+        senders=senders,
+        limits=configuration.limits,
+    )
+
+
+def read_trust(configuration: Configuration) -> TrustMaterial:
+    """Whom the administrator trusts, and how strictly revocation is judged.
+
+    Raises:
+        ConfigurationError: Certificates or lists that cannot be read.
+    """
+    trust, revocation = configuration.trust, configuration.revocation
+    return TrustMaterial(
+        anchors=read_certificates(trust.anchors, "trust.anchors"),
+        intermediates=read_certificates(trust.intermediates, "trust.intermediates"),
+        crls=read_crls(trust.crls, "trust.crls"),
+        require_revocation=revocation.mode is RevocationMode.REQUIRE,
+        crl_grace_seconds=int(revocation.crl_grace.total_seconds()),
+    )
