@@ -146,7 +146,11 @@ class Company:
         if incoming is None:
             return Outcome(reply=reply)
         for address in recipients:
-            reply = await incoming.recipient(Recipient(mailbox=Mailbox.parse(address)))
+            try:
+                reply = await incoming.recipient(Recipient(mailbox=Mailbox.parse(address)))
+            except BaseException:
+                await incoming.abandon()  # as the listener does
+                raise
             if not reply.is_positive:
                 await incoming.abandon()
                 return Outcome(reply=reply)

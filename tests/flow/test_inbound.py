@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from smimegw.cms.algorithms import ContentCipher
-from smimegw.cms.keys import SigningCredential, SoftwareSigningKey
 from smimegw.limits import Limits
-from smimegw.mime.build import split_for_protection
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
 from smimegw.smime.encrypt import encrypt
-from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose, validate
 from tests.fakes.company import Company, message
 from tests.fakes.pki import NOW, PAST, Issued, make_ca
+from tests.flow.protected import encrypted, signed
 
 ALICE = "alice@ours.example"
 BOB = "bob@partner.example"
@@ -29,45 +26,6 @@ def company() -> Company:
     company = Company()
     company.user(ALICE)
     return company
-
-
-def protected(content: bytes, change: Callable[[Entity], Entity]) -> bytes:
-    """*content* with its inner entity exchanged for what *change* makes of it."""
-    outer, inner = split_for_protection(Entity.parse(content).header)
-    new = change(Entity(inner, Entity.parse(content).body))
-    fields = tuple(e for e in outer if e.lower_name != "mime-version")
-    header = HeaderSection(
-        (*fields, *Entity.parse(b"MIME-Version: 1.0\r\n\r\n").header, *new.header)
-    )
-    return header.raw + b"\r\n" + new.body
-
-
-def signed(content: bytes, signer: Issued, *, opaque: bool = False) -> bytes:
-    credential = SigningCredential(signer.certificate, signer.chain, SoftwareSigningKey(signer.key))
-    sign = sign_opaque if opaque else sign_clear
-    return protected(content, lambda entity: sign(entity, credential, now=NOW))
-
-
-def encrypted(
-    content: bytes, company: Company, *recipients: Issued, cipher: ContentCipher | None = None
-) -> bytes:
-    evidence = Evidence(trust_anchors=(company.ca.certificate,), require_revocation=False)
-    chosen = [
-        validate(
-            r.certificate,
-            evidence,
-            purpose=Purpose.ENCRYPTION,
-            mailbox=r.certificate.mailboxes[0],
-            now=NOW,
-        )
-        for r in recipients
-    ]
-
-    def change(entity: Entity) -> Entity:
-        result = encrypt(entity, chosen, cipher=cipher or ContentCipher.AES_256_CBC)
-        return Entity(result.header, b"".join(result.pieces()))
-
-    return protected(content, change)
 
 
 def fields(content: bytes, name: str) -> list[str]:
@@ -96,7 +54,7 @@ def test_encrypted_signed_mail_is_opened_and_passes(company: Company) -> None:
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
     inner = signed(message(BOB, ALICE, body="geheim\r\n"), company.ca.issue(BOB))
-    arrived = receive(company, encrypted(inner, company, alice))
+    arrived = receive(company, encrypted(inner, company.ca, alice))
     assert b"geheim\r\n" in arrived
     (signature,) = fields(arrived, "x-smimegw-signature")
     assert signature.startswith("layer=1; result=pass; signer=bob@partner.example; fpr=sha256:")
@@ -108,7 +66,7 @@ def test_encrypted_inside_signed_is_opened(company: Company) -> None:
     """The reverse order: a signature over the ciphertext (triple wrap's outer half)."""
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
-    inner = encrypted(message(BOB, ALICE, body="geheim\r\n"), company, alice)
+    inner = encrypted(message(BOB, ALICE, body="geheim\r\n"), company.ca, alice)
     arrived = receive(company, signed(inner, company.ca.issue(BOB)))
     assert b"geheim\r\n" in arrived
     assert fields(arrived, "x-smimegw-status")[0].startswith("signed=pass; encrypted=yes")
@@ -132,7 +90,7 @@ def test_gcm_is_reported_as_authenticated(company: Company) -> None:
     """AuthEnvelopedData notices changes by itself (RFC 5083)."""
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
-    content = encrypted(message(BOB, ALICE), company, alice, cipher=ContentCipher.AES_256_GCM)
+    content = encrypted(message(BOB, ALICE), company.ca, alice, cipher=ContentCipher.AES_256_GCM)
     arrived = receive(company, content)
     assert fields(arrived, "x-smimegw-status") == [
         "signed=none; encrypted=yes; integrity=authenticated"
@@ -243,7 +201,7 @@ def test_signed_part_among_unsigned_text_is_not_signed(company: Company) -> None
 
 def test_mail_without_our_key_stays_encrypted(company: Company) -> None:
     """Ciphertext unchanged and the reason (R-47)."""
-    content = encrypted(message(BOB, ALICE), company, company.ca.issue(ALICE, slot="elsewhere"))
+    content = encrypted(message(BOB, ALICE), company.ca, company.ca.issue(ALICE, slot="elsewhere"))
     arrived = receive(company, content)
     assert Entity.parse(arrived).body == Entity.parse(content).body
     assert fields(arrived, "x-smimegw-encrypted") == ["not-decrypted; reason=no-key"]
@@ -254,7 +212,7 @@ def test_key_opens_only_its_owners_copy(company: Company) -> None:
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
     company.user("dora@ours.example")
-    content = encrypted(message(BOB, ALICE, body="geheim\r\n"), company, alice)
+    content = encrypted(message(BOB, ALICE, body="geheim\r\n"), company.ca, alice)
     receive(company, content, ALICE, "dora@ours.example")
     readable = {e.recipients[0]: b"geheim" in e.content for e in company.world.relay.arrived}
     assert readable == {ALICE: True, "dora@ours.example": False}
@@ -264,7 +222,7 @@ def test_ciphertext_for_alice_sent_to_bob_only_stays_closed(company: Company) ->
     """Possession of a key is not enough, it must be the recipient's (J09)."""
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
-    content = encrypted(message(BOB, ALICE, body="geheim\r\n"), company, alice)
+    content = encrypted(message(BOB, ALICE, body="geheim\r\n"), company.ca, alice)
     assert b"geheim" not in receive(company, content, "dora@ours.example")
 
 
@@ -275,7 +233,7 @@ def test_broken_ciphertext_is_reported_with_one_word(
     """All inner causes look the same outside (R-48, H19)."""
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
-    content = encrypted(message(BOB, ALICE), company, alice, cipher=cipher)
+    content = encrypted(message(BOB, ALICE), company.ca, alice, cipher=cipher)
     lines = Entity.parse(content).body.split(b"\r\n")
     lines[-3] = lines[-3][:4] + (b"AAAA" if lines[-3][4:8] != b"AAAA" else b"BBBB") + lines[-3][8:]
     arrived = receive(company, Entity.parse(content).header.raw + b"\r\n" + b"\r\n".join(lines))
@@ -286,7 +244,7 @@ def test_encrypted_part_in_a_larger_message_stays_closed(company: Company) -> No
     """Attacker's HTML around it is how EFAIL works (J01)."""
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
-    part = encrypted(b"\r\ngeheim\r\n", company, alice)
+    part = encrypted(b"\r\ngeheim\r\n", company.ca, alice)
     body = b"--b\r\n\r\n<img src='http://x/?\r\n--b\r\n" + part + b"\r\n--b\r\n\r\n'>\r\n--b--\r\n"
     content = message(
         BOB,
@@ -301,7 +259,7 @@ def test_locked_keystore_delays_only_mail_for_its_keys(company: Company) -> None
     """Delay, never a wrong "no key" (R-49); other mail flows."""
     alice = company.ca.issue(ALICE)
     company.world.keystore.locked = True
-    content = encrypted(message(BOB, ALICE), company, alice)
+    content = encrypted(message(BOB, ALICE), company.ca, alice)
     assert company.send("mx", [ALICE], content, reverse_path=BOB).reply.code == 451
     assert company.send("mx", [ALICE], message(BOB, ALICE), reverse_path=BOB).reply.code == 250
 
