@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import tempfile
 import traceback
@@ -22,6 +23,22 @@ _AGAIN_ERRNO = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE
 _PERMISSION_ERRNO = {errno.EACCES, errno.EPERM}
 
 
+# Only the module of the command asked for is imported: LDAP and SQL are for `publish` alone.
+_COMMANDS = {
+    "init": "lifecycle.init",
+    "status": "lifecycle.status",
+    "ledger": "lifecycle.ledger",
+    "issue": "certificates.issue",
+    "renew": "certificates.renew",
+    "revoke": "revoking.revoke",
+    "crl": "revoking.crl",
+    "list": "showing.list_command",
+    "show": "showing.show",
+    "export": "showing.export",
+    "publish": "publishing.publish",
+}
+
+
 class Refusal(click.ClickException):
     """An error that the command line shows as one text, with its exit code."""
 
@@ -36,6 +53,18 @@ class Refusal(click.ClickException):
 
 class Program(click.Group):
     """A group whose commands end in the documented exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Their names, in alphabetical order as click has them."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the command *cmd_name*."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(".")
+        command: click.Command = getattr(importlib.import_module(f"pki.cli.{module}"), attribute)
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn what it raises into text and exit code."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -19,7 +20,8 @@ from pki.home import locked
 from pki.ledger import Ledger
 from tests.unit.pki.steps import PASSPHRASE
 
-COMMANDS = sorted(main.commands)
+_CONTEXT = click.Context(main)
+COMMANDS = main.list_commands(_CONTEXT)
 _PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -74,7 +76,8 @@ def test_help_shows_two_examples(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_options_of_examples_exist(name: str) -> None:
     """An example that does not work is worse than none."""
-    command = main.commands[name]
+    command = main.get_command(_CONTEXT, name)
+    assert command is not None
     known = {
         option
         for owner in (command, main)
@@ -89,7 +92,9 @@ def test_options_of_examples_exist(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_option_takes_a_secret_itself(name: str) -> None:
     """A secret on the command line is in everybody's process list; only files are named there."""
-    names = [opt for parameter in main.commands[name].params for opt in parameter.opts]
+    command = main.get_command(_CONTEXT, name)
+    assert command is not None
+    names = [opt for parameter in command.params for opt in parameter.opts]
     assert all(opt.endswith("-file") for opt in names if "pass" in opt)
 
 
