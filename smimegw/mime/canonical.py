@@ -46,7 +46,8 @@ def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> En
 
     Raises:
         MIMEError: Something must be changed and the structure is ambiguous, its transfer
-            encoding is broken or unknown, or its type allows none.
+            encoding is broken or unknown, or its type allows none; or it must not be changed,
+            because it is signed or encrypted inside, and relays would.
         LimitError: Nested deeper than `mime_depth`, or too many parts.
     """
     if is_signable(entity):
@@ -89,6 +90,17 @@ def _is_clean(octets: bytes) -> bool:
     )
 
 
+def _is_left_alone(octets: bytes) -> bool:
+    """Whether relays carry the octets as they are, although they are not in canonical form."""
+    return (
+        octets.isascii()
+        and b"\0" not in octets
+        and has_crlf_only(octets)
+        and not has_long_line(octets)
+        and _DECLARED_8BIT.search(octets.lower()) is None
+    )
+
+
 def _canonical(entity: Entity, limits: Limits, depth: int, default: ContentType) -> Entity:
     """Canonical form; *default* is the media type without a Content-Type field."""
     if _needs_nothing(entity.raw):
@@ -97,6 +109,8 @@ def _canonical(entity: Entity, limits: Limits, depth: int, default: ContentType)
         raise LimitError("mime_depth", f"nested deeper than {limits.mime_depth}")
     content_type = entity.content_type if entity.header.all("content-type") else default
     if content_type.media_type in _SEALED:
+        if not _is_left_alone(entity.raw):
+            raise MIMEError("what is signed or encrypted inside does not survive transport")
         return entity
     if content_type.type == "multipart":
         return _multipart(entity, limits, depth)

@@ -76,7 +76,9 @@ def gnupg(*people: Issued) -> Iterator[GnuPG]:
     """A home with the keys of *people*, whose roots are trusted; its agents end with it."""
     home = Path(tempfile.mkdtemp(prefix="gpgsm"))  # short: its agent's socket lives there
     try:
-        (home / "gpg-agent.conf").write_text("allow-loopback-pinentry\n")
+        # The keys are throw-away ones: unlocking them need not cost a tenth of a second.
+        agent = "allow-loopback-pinentry\ns2k-count 1024\n"
+        (home / "gpg-agent.conf").write_text(agent)
         (home / "gpgsm.conf").write_text("disable-crl-checks\n")
         (home / "passphrase").write_text(_PASSPHRASE + "\n")
         found = GnuPG(home)

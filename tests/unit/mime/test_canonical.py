@@ -177,6 +177,24 @@ def test_sealed_parts_are_never_touched(content_type: bytes) -> None:
     assert split_multipart(entity)[0] == sealed
 
 
+@pytest.mark.parametrize(
+    "inside",
+    [
+        TEXT + "ü\r\n".encode(),
+        TEXT + b"a label is enough for relays\r\n",
+        b"\r\n" + b"x" * 999 + b"\r\n",
+        b"\r\na\0b\r\n",
+        b"\r\na\nb\r\n",
+    ],
+    ids=["8-bit", "label", "long line", "NUL", "bare LF"],
+)
+def test_sealed_parts_that_relays_would_change_have_no_canonical_form(inside: bytes) -> None:
+    """Next hops without 8BITMIME encode them, and every signature around breaks (G16)."""
+    sealed = b"Content-Type: multipart/signed; boundary=in\r\n\r\n--in\r\n" + inside + b"--in--\r\n"
+    with pytest.raises(MIMEError, match="signed or encrypted"):
+        canonical_for_signing(Entity.parse(nested(sealed, b"\r\nours\r\n")))
+
+
 def test_names_of_attachments_survive() -> None:
     """8-bit parameters become RFC 2231, 8-bit descriptions RFC 2047."""
     part = (
