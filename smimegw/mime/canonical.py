@@ -110,7 +110,10 @@ def _canonical(entity: Entity, limits: Limits, depth: int, default: ContentType)
     content_type = entity.content_type if entity.header.all("content-type") else default
     if content_type.media_type in _SEALED:
         if not _is_left_alone(entity.raw):
-            raise MIMEError("what is signed or encrypted inside does not survive transport")
+            raise MIMEError(
+                "a part that is signed or encrypted has 8-bit octets or long lines, which relays"
+                " change, and must stay as it is: sign opaque"
+            )
         return entity
     if content_type.type == "multipart":
         return _multipart(entity, limits, depth)

@@ -40,6 +40,10 @@ class GnuPG:
         assert code != 0, f"{arguments} was expected to fail"
         return said
 
+    def meet(self, person: Issued) -> None:
+        """Learn the certificate of *person*, without the key."""
+        self.run("--import", stdin=person.pem)
+
     def keep(self, name: str, octets: bytes) -> Path:
         """A file for gpgsm to read."""
         path = self.home / name

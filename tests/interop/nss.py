@@ -58,6 +58,12 @@ class NSS:
         """EnvelopedData for *recipients*."""
         return self._cmsutil("-E", "-r", ",".join(recipients), "-i", self._keep("in", content))
 
+    def meet(self, person: Issued) -> None:
+        """Learn the certificate of *person*, without the key."""
+        address = person.certificate.mailboxes[0].address
+        der = self._keep("in", person.certificate.parsed.public_bytes(Encoding.DER))
+        self._expect("certutil", "-A", "-n", address, "-t", ",,", "-i", der)
+
     def refusal(self, der: bytes, content: bytes | None = None) -> str:
         """What it says about SignedData or EnvelopedData that it does not accept."""
         detached = () if content is None else ("-c", self._keep("content", content))

@@ -10,17 +10,16 @@ import pytest
 
 from smimegw.adapters.smtp.sink import Sink
 from smimegw.mime.lines import has_crlf_only
-from tests.fakes.company import Company
-from tests.fakes.pki import Issued
-from tests.interop.gnupg import gnupg
-from tests.interop.nss import nss
+from tests.interop.exchange import ALICE, BOB, Exchange
+from tests.interop.gnupg import GnuPG, gnupg
+from tests.interop.nss import NSS, nss
 from tests.interop.openssl import Files
 from tests.interop.readers import GnuPGReader, NSSReader, OpenSSLReader, Reader, shown
 from tests.interop.untidy import UNTIDY
+from tests.interop.writers import HEAD, GnuPGWriter, NSSWriter, OpenSSLWriter, Writer
 from tests.peers.ports import free_port
 from tests.peers.postfix import Postfix
 
-ALICE = "alice@ours.example"
 SEVEN_BITS = ("PIPELINING", "SIZE 209715200", "ENHANCEDSTATUSCODES")
 FORMS = {
     "clear": 'protect = "sign"',
@@ -28,31 +27,6 @@ FORMS = {
     "sealed": 'protect = "sign-then-encrypt"',
     "plain": 'protect = "none"',
 }
-POLICY = (
-    "".join(
-        f"""
-[[rule]]
-name = "{form}"
-why = "test"
-when = {{ direction = "outbound", recipient_domain = ["{form}.example"] }}
-then = {{ {then} }}
-"""
-        for form, then in FORMS.items()
-    )
-    + """
-[[rule]]
-name = "others"
-why = "test"
-when = { direction = "outbound" }
-then = { protect = "none" }
-
-[[rule]]
-name = "open"
-why = "test"
-when = { direction = "inbound" }
-then = { require = "none" }
-"""
-)
 READERS = ("openssl", "gpgsm", "nss")
 Letters = Mapping[tuple[str, str], bytes]
 """Contents by name and form."""
@@ -91,30 +65,16 @@ def _submit(port: int, letters: Letters) -> None:
             client.sendmail(ALICE, [f"n{number}@next.example"], octets, options)
 
 
-def protected(company: Company, form: str, octets: bytes) -> bytes:
-    """What the gateway makes of *octets*."""
-    outcome = company.send("relay", [f"bob@{form}.example"], octets)
-    assert outcome.reply.code == 250, outcome
-    return company.arrived[-1]
+@pytest.fixture(scope="module")
+def company() -> Exchange:
+    return Exchange(FORMS)
 
 
 @pytest.fixture(scope="module")
-def company() -> Company:
-    company = Company(policy=POLICY)
-    company.user(ALICE)
-    return company
-
-
-@pytest.fixture(scope="module")
-def bob(company: Company) -> Issued:
-    return company.partner("bob@sealed.example")
-
-
-@pytest.fixture(scope="module")
-def sent(company: Company, bob: Issued) -> Letters:
+def sent(company: Exchange) -> Letters:
     """What left the gateway."""
     return {
-        (name, form): protected(company, form, octets)
+        (name, form): company.write(form, octets)
         for name, octets in UNTIDY.items()
         for form in FORMS
         # Only what is protected gets line ends that SMTP carries.
@@ -129,17 +89,23 @@ def arrived(sent: Letters) -> Letters:
 
 
 @pytest.fixture(scope="module")
-def readers(
-    bob: Issued, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Mapping[str, Reader]]:
-    """Programs with Bob's key."""
-    files = Files.of(bob, tmp_path_factory.mktemp("bob"), "bob")
-    with gnupg(bob) as home, nss(bob) as database:
-        yield {
-            "openssl": OpenSSLReader(files),
-            "gpgsm": GnuPGReader(home),
-            "nss": NSSReader(database),
-        }
+def programs(
+    company: Exchange, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Files, GnuPG, NSS]]:
+    """Each with Bob's key."""
+    files = Files.of(company.bob, tmp_path_factory.mktemp("bob"), "bob")
+    with gnupg(company.bob) as home, nss(company.bob) as database:
+        yield files, home, database
+
+
+@pytest.fixture(scope="module")
+def readers(programs: tuple[Files, GnuPG, NSS]) -> Mapping[str, Reader]:
+    files, home, database = programs
+    return {
+        "openssl": OpenSSLReader(files),
+        "gpgsm": GnuPGReader(home),
+        "nss": NSSReader(database),
+    }
 
 
 # --- our mail, other readers ----------------------------------------------------------------------
@@ -186,3 +152,61 @@ def test_change_behind_postfix_is_noticed(
 def test_ordinary_mail_stays_readable_without_smime(arrived: Letters, name: str) -> None:
     """Wrapping everything would survive too, and nobody without S/MIME could read it."""
     assert b"multipart/signed" in arrived[name, "clear"].partition(b"\r\n\r\n")[0]
+
+
+# --- their mail, our gateway ----------------------------------------------------------------------
+
+THEIRS = {
+    "8-bit": b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+    + "Grüße \r\nFrom Köln\r\n.\r\n\r\n".encode(),
+    "quoted-printable": b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: quoted-printable\r\n\r\nGr=C3=BC=C3=9Fe=20\r\n=46rom\r\n",
+    "base64": b"Content-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Transfer-Encoding: base64\r\n\r\nR3LDvMOfZQ0K\r\n",
+    "no line end": b"Content-Type: text/plain\r\n\r\ncut off",
+}
+WRITERS = ("openssl", "gpgsm", "nss")
+
+
+@pytest.fixture(scope="module")
+def theirs(company: Exchange, programs: tuple[Files, GnuPG, NSS]) -> Letters:
+    """What Bob's programs make of it, by "content form" and program."""
+    files, home, database = programs
+    writers: dict[str, Writer] = {
+        "openssl": OpenSSLWriter(files, files.certificate),
+        "gpgsm": GnuPGWriter(home, BOB, ALICE),
+        "nss": NSSWriter(database, BOB, ALICE),
+    }
+    return {
+        (f"{name} {form}", program): HEAD + getattr(writer, form)(entity)
+        for name, entity in THEIRS.items()
+        for form in ("clear", "opaque")
+        for program, writer in writers.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def carried(theirs: Letters) -> Letters:
+    """The same behind Postfix, whose next hop takes 8 bits as our listener does."""
+    return through_postfix(theirs, extensions=(*SEVEN_BITS, "8BITMIME"))
+
+
+@pytest.mark.parametrize("program", WRITERS)
+@pytest.mark.parametrize("form", ["clear", "opaque"])
+@pytest.mark.parametrize("name", THEIRS)
+def test_signature_of_another_program_passes_behind_postfix(
+    company: Exchange, carried: Letters, name: str, form: str, program: str
+) -> None:
+    """8-bit and encoded text, signed clear and opaque, by three programs (RFC 8551, 3.1; I01)."""
+    seen = company.read(carried[f"{name} {form}", program])
+    assert seen.result == "pass"
+    assert seen.shown == shown(THEIRS[name])
+
+
+def test_clear_signature_over_8_bits_fails_where_a_relay_encodes(
+    company: Exchange, theirs: Letters
+) -> None:
+    """Why we encode first, and why our listener offers 8BITMIME (RFC 6152, 3; I03)."""
+    key = ("8-bit clear", "openssl")
+    seen = company.read(through_postfix({key: theirs[key]})[key])
+    assert (seen.result, "digest" in seen.field("Authentication-Results")) == ("fail", True)

@@ -1,0 +1,136 @@
+"""Other programs as writers of protected mails: openssl, gpgsm and NSS, behind one interface.
+
+    mail = HEAD + writer.clear(entity)
+    mail = HEAD + writer.encrypted(writer.opaque(entity))
+
+Entities have CRLF line ends.  The MIME structure around CMS objects is put together here, never
+with the product's own code.
+"""
+
+from __future__ import annotations
+
+from base64 import encodebytes
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tests.interop.gnupg import GnuPG
+from tests.interop.nss import NSS
+from tests.interop.openssl import Files, openssl
+
+HEAD = (
+    b"From: Bob <bob@partner.example>\r\nTo: alice@ours.example\r\nSubject: from outside\r\n"
+    b"Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <b1@partner.example>\r\n"
+    b"MIME-Version: 1.0\r\n"
+)
+
+
+class Writer(Protocol):
+    """A program that protects mail; what it makes are entities without MIME-Version."""
+
+    def clear(self, entity: bytes) -> bytes:
+        """Multipart/signed."""
+
+    def opaque(self, entity: bytes) -> bytes:
+        """Application/pkcs7-mime with SignedData."""
+
+    def encrypted(self, entity: bytes) -> bytes:
+        """Application/pkcs7-mime with EnvelopedData."""
+
+
+@dataclass(frozen=True)
+class OpenSSLWriter:
+    """``openssl cms``, which writes the MIME structure too, with LF line ends."""
+
+    own: Files
+    recipient: Path
+
+    def clear(self, entity: bytes) -> bytes:
+        return _sent(openssl("cms", "-sign", *self._signer, stdin=_on_unix(entity)))
+
+    def opaque(self, entity: bytes) -> bytes:
+        return _sent(openssl("cms", "-sign", "-nodetach", *self._signer, stdin=_on_unix(entity)))
+
+    def encrypted(self, entity: bytes) -> bytes:
+        return _sent(openssl("cms", "-encrypt", "-aes256", self.recipient, stdin=entity))
+
+    @property
+    def _signer(self) -> tuple[str | Path, ...]:
+        own = self.own
+        return ("-signer", own.certificate, "-inkey", own.key, "-certfile", own.chain)
+
+
+@dataclass(frozen=True)
+class GnuPGWriter:
+    """gpgsm, with *options* for signing and for encrypting."""
+
+    home: GnuPG
+    signer: str
+    recipient: str
+    digest: str = "SHA256"
+    cipher: str = "AES256"
+
+    def clear(self, entity: bytes) -> bytes:
+        return _multipart_signed(entity, self._sign(entity, "--detach-sign"), self.digest)
+
+    def opaque(self, entity: bytes) -> bytes:
+        return _pkcs7_mime("signed-data", self._sign(entity))
+
+    def encrypted(self, entity: bytes) -> bytes:
+        options = ("--cipher-algo", self.cipher, "--recipient", self.recipient)
+        return _pkcs7_mime("enveloped-data", self.home.run("--encrypt", *options, stdin=entity)[0])
+
+    def _sign(self, entity: bytes, *form: str) -> bytes:
+        options = ("--local-user", self.signer, "--digest-algo", self.digest)
+        return self.home.run("--sign", *form, *options, stdin=entity)[0]
+
+
+@dataclass(frozen=True)
+class NSSWriter:
+    """NSS' cmsutil."""
+
+    database: NSS
+    signer: str
+    recipient: str
+    digest: str = "SHA256"
+
+    def clear(self, entity: bytes) -> bytes:
+        signature = self.database.signed(self.signer, entity, detached=True, digest=self.digest)
+        return _multipart_signed(entity, signature, self.digest)
+
+    def opaque(self, entity: bytes) -> bytes:
+        signed = self.database.signed(self.signer, entity, digest=self.digest)
+        return _pkcs7_mime("signed-data", signed)
+
+    def encrypted(self, entity: bytes) -> bytes:
+        return _pkcs7_mime("enveloped-data", self.database.encrypted([self.recipient], entity))
+
+
+def _on_unix(entity: bytes) -> bytes:
+    return entity.replace(b"\r\n", b"\n")
+
+
+def _sent(mail: bytes) -> bytes:
+    """What SMTP makes of a mail with the line ends of Unix; the field is in HEAD already."""
+    return _on_unix(mail).replace(b"\n", b"\r\n").replace(b"MIME-Version: 1.0\r\n", b"", 1)
+
+
+def _base64(der: bytes) -> bytes:
+    return encodebytes(der).replace(b"\n", b"\r\n")
+
+
+def _multipart_signed(entity: bytes, signature: bytes, digest: str) -> bytes:
+    micalg = f"sha-{digest.removeprefix('SHA')}".encode()
+    return (
+        b'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; micalg=' + micalg
+        + b';\r\n boundary="=_theirs"\r\n\r\n--=_theirs\r\n' + entity + b"\r\n--=_theirs\r\n"
+        b"Content-Type: application/pkcs7-signature; name=smime.p7s\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + _base64(signature) + b"\r\n--=_theirs--\r\n"
+    )  # fmt: skip
+
+
+def _pkcs7_mime(smime_type: str, der: bytes) -> bytes:
+    return (
+        b"Content-Type: application/pkcs7-mime; smime-type=" + smime_type.encode()
+        + b"; name=smime.p7m\r\nContent-Transfer-Encoding: base64\r\n\r\n" + _base64(der)
+    )  # fmt: skip
