@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from smimegw.pipeline.deliver import Delivered
+from smimegw.pipeline.deliver import IN_DOUBT, Delivered
 from smimegw.pipeline.gather import RecipientEvidence
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.select import chosen, recipient_facts
@@ -73,7 +73,9 @@ def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
         values["source"] = ",".join(
             dict.fromkeys(found[entry.certificate].source for entry in used)
         )
-        values["status_of_cert"] = ",".join(dict.fromkeys(entry.revocation.value for entry in used))
+        # such as good/crl 2026-11-23T02:00Z, with "overdue" behind it within the grace time
+        status = (f"{entry.revocation.value}/{entry.evidence}" for entry in used)
+        values["status_of_cert"] = ",".join(dict.fromkeys(status))
         values["algo"] = decision.treatment.cipher.label
     if decision.refusal:
         values["refusal"] = decision.refusal
@@ -142,7 +144,7 @@ def log_deliveries(
             "status": status,
             "text": str(entry.upstream),
         }
-        if entry.reply.text.startswith("outcome unknown"):
+        if entry.reply == IN_DOUBT:
             ports.events.emit(
                 "delivery.in_doubt", txn=tx.id, to=values["to"], relay=values["relay"]
             )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey
 from smimegw.limits import Limits
+from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
+from smimegw.mime.headers import field
 from smimegw.pipeline.deliver import IN_DOUBT
 from smimegw.policy.model import Protection
 from smimegw.smime.decrypt import decrypt
@@ -19,7 +22,7 @@ from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, ReversePath
 from tests.fakes.company import POLICY, Company, message
-from tests.fakes.pki import PAST, Issued, smtp_utf8
+from tests.fakes.pki import DAY, NOW, PAST, Issued, smtp_utf8
 from tests.flow.canary import is_readable
 
 ROOT = Path(__file__).parents[2]
@@ -423,6 +426,34 @@ def test_own_signed_message_is_encrypted_and_not_signed_again(company: Company) 
     assert opened(company.arrived[1], bob).body == signed.body
 
 
+def test_own_signature_of_another_spelling_does_not_count_where_spelling_does() -> None:
+    """A domain with strict local parts tells Alice from alice, outbound as well as inbound."""
+    company = Company()
+    company.settings = replace(company.settings, strict_local_part=frozenset({"ours.example"}))
+    company.gateway.settings = company.settings
+    company.user(ALICE)
+    company.user("Alice@ours.example")
+    company.send("relay", ["x@signed.example"], message(ALICE, BOB))
+    body = Entity.parse(company.arrived[0])
+    from_other = body.header.replace(field("From", "Alice@ours.example"))
+    company.send("relay", ["x@signed.example"], body.with_header(from_other).raw)
+    layer = layer_of(Entity.parse(company.arrived[1]))
+    assert isinstance(layer, SignedLayer)
+    assert isinstance(layer_of(Entity.parse(layer.content)), SignedLayer)
+
+
+def test_configured_limits_hold_for_signing() -> None:
+    """What has more parts than we walk through is signed opaque, octet for octet."""
+    company = Company(limits=Limits(mime_parts=1))
+    company.user(ALICE)
+    parts = "--b\r\n\r\n1 \r\n--b\r\n\r\n2 \r\n--b--\r\n"
+    kind = "Content-Type: multipart/mixed; boundary=b\r\n"
+    company.send("relay", ["x@signed.example"], message(ALICE, BOB, body=parts, extra=kind))
+    layer = layer_of(Entity.parse(company.arrived[0]))
+    assert isinstance(layer, SignedLayer)
+    assert layer.form is SignedForm.OPAQUE
+
+
 def test_encrypting_delivery_cannot_be_built_without_proof() -> None:
     """The type state of the relay's parameter (G03, T-23)."""
     with pytest.raises(TypeError, match="Protected"):
@@ -507,3 +538,14 @@ def test_domain_in_national_letters_matches_its_ascii_form() -> None:
     address = "bob@bücher.example"
     assert company.send("relay", [address], message(ALICE, address)).reply.code == 250
     opened(company.arrived[0], bob)
+
+
+def test_overdue_crl_is_used_within_its_grace_time_and_named(company: Company) -> None:
+    """A late CRL delays nobody for three days, and log and record say so (R-05)."""
+    company.partner(BOB)
+    overdue = company.ca.crl(this_update=NOW - 9 * DAY, next_update=NOW - DAY)
+    company.world.directory.lists[company.ca.certificate.subject_der] = [overdue]
+    assert company.send("relay", [BOB], message(ALICE, BOB)).reply.code == 250
+    (decided,) = company.world.events.named("recipient.decided")
+    assert "overdue" in str(decided["status_of_cert"])
+    assert "overdue" in str(company.world.records.written)
