@@ -9,6 +9,7 @@ with the product's own code.
 
 from __future__ import annotations
 
+import re
 from base64 import encodebytes
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,15 @@ HEAD = (
     b"Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <b1@partner.example>\r\n"
     b"MIME-Version: 1.0\r\n"
 )
+
+
+_CONTENT_FIELDS = re.compile(rb"^Content-.*\r\n(?:[ \t].*\r\n)*", re.MULTILINE | re.IGNORECASE)
+
+
+def entity_of(mail: bytes) -> bytes:
+    """What a program protects of a whole mail: the fields about its body, and the body."""
+    head, _, body = mail.partition(b"\r\n\r\n")
+    return b"".join(_CONTENT_FIELDS.findall(head + b"\r\n")) + b"\r\n" + body
 
 
 class Writer(Protocol):
