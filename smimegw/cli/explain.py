@@ -281,8 +281,10 @@ async def _inbound(tx: Transaction, policy: Policy, assembled: Assembled, as_jso
     facts = message_facts(tx, assembled.settings)
     rows = []
     for recipient in tx.envelope.recipients:
-        opened = await peeler.open_for([recipient.mailbox])
         matched = match(policy, facts, recipient.mailbox)
+        opened = await peeler.open_for(
+            [recipient.mailbox], old_ciphers=matched.rule.then.old_ciphers
+        )
         layers = [
             f"{entry.kind.value} {entry.result}" + (f" ({entry.reason})" if entry.reason else "")
             for entry in opened.reports

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from smimegw.errors import KeystoreError, LimitError, MIMEError
+from smimegw.limits import Limits
 from smimegw.mime.build import split_for_protection
 from smimegw.mime.canonical import canonical_for_signing
 from smimegw.mime.entity import Entity
@@ -20,7 +21,7 @@ from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.strip import Stripped, strip_results
 from smimegw.pipeline.unwrap import Opened, Peeler
 from smimegw.policy.evaluate import match
-from smimegw.policy.model import Policy, Requirement
+from smimegw.policy.model import Actions, Policy, Requirement
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.report import LayerKind, LayerReport
 from smimegw.smtp.extensions import Extensions
@@ -51,8 +52,13 @@ async def handle_inbound(
     stripped = strip_results(tx.content.header, settings.hostname)
     if stripped.removed:
         ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))
-    copies = await _open(tx, ports, settings)
-    _meets_requirements(tx, copies, policy, settings)
+    message = message_facts(tx, settings)
+    rules = {
+        recipient.mailbox.key: match(policy, message, recipient.mailbox).rule.then
+        for recipient in tx.envelope.recipients
+    }
+    copies = await _open(tx, rules, ports, settings)
+    _meets_requirements(copies, rules)
     decided_at = ports.clock.now()
     deliveries = [
         await ports.workers.run(_delivery, tx, copy, stripped, settings, trace, probe.extensions)
@@ -66,7 +72,9 @@ async def handle_inbound(
     return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
 
 
-async def _open(tx: Transaction, ports: Ports, settings: Settings) -> tuple[Copy, ...]:
+async def _open(
+    tx: Transaction, rules: Mapping[str, Actions], ports: Ports, settings: Settings
+) -> tuple[Copy, ...]:
     """Peel for each recipient alone: a key opens only the copy of its own mailbox (T-06)."""
     peeler = Peeler(tx, ports, settings)
     everybody = [recipient.mailbox for recipient in tx.envelope.recipients]
@@ -74,20 +82,18 @@ async def _open(tx: Transaction, ports: Ports, settings: Settings) -> tuple[Copy
     for recipient in tx.envelope.recipients:
         owners = [recipient.mailbox] if settings.strict else everybody
         try:
-            opened = await peeler.open_for(owners)
+            old_ciphers = rules[recipient.mailbox.key].old_ciphers
+            opened = await peeler.open_for(owners, old_ciphers=old_ciphers)
         except KeystoreError as exc:
             raise Refusal("R-13" if exc.locked else "R-14") from exc
         copies.setdefault(opened, []).append(recipient)
     return tuple(Copy(tuple(recipients), opened) for opened, recipients in copies.items())
 
 
-def _meets_requirements(
-    tx: Transaction, copies: Sequence[Copy], policy: Policy, settings: Settings
-) -> None:
-    message = message_facts(tx, settings)
+def _meets_requirements(copies: Sequence[Copy], rules: Mapping[str, Actions]) -> None:
     for copy in copies:
         for recipient in copy.recipients:
-            required = match(policy, message, recipient.mailbox).requirement
+            required = rules[recipient.mailbox.key].require
             signature = overall(copy.opened.reports)
             passed = signature is not None and signature.result == "pass"
             if required is Requirement.SIGNED and not passed:
@@ -101,7 +107,7 @@ def _is_decrypted(opened: Opened) -> bool:
     return bool(encryptions) and all(entry.result == "decrypted" for entry in encryptions)
 
 
-def _carried(entity: Entity | None, offers: Extensions) -> Entity | None:
+def _carried(entity: Entity | None, offers: Extensions, limits: Limits) -> Entity | None:
     """What was inside, in 7 bits where it needs 8 and the next hop takes no more.
 
     Raises:
@@ -113,7 +119,7 @@ def _carried(entity: Entity | None, offers: Extensions) -> Entity | None:
     if inner.raw.isascii():
         return entity
     try:
-        converted = canonical_for_signing(inner)
+        converted = canonical_for_signing(inner, limits)
     except (MIMEError, LimitError) as exc:
         raise Refusal("8bit") from exc
     if not converted.raw.isascii():
@@ -135,7 +141,7 @@ def _delivery(
     if stripped.removed:
         results.append(field("X-Smimegw-Removed", f"n={len(stripped.removed)}"))
     keep = settings.keep_original and copy.opened.unwrapped
-    inside = _carried(copy.opened.entity, offers)
+    inside = _carried(copy.opened.entity, offers, settings.limits)
     entity = rewritten(tx.content, stripped.header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
     return Delivery(
@@ -149,7 +155,10 @@ def _log(tx: Transaction, copies: Sequence[Copy], ports: Ports) -> None:
     for copy in copies:
         for entry in copy.opened.reports:
             if entry.reason == "limits":
-                ports.events.emit("limit.hit", txn=tx.id, limit="layers", text=entry.detail)
+                # A LimitError's text begins with the limit's name; an encrypted layer gives no
+                # details, and it has only one limit.
+                name = entry.detail.partition(":")[0] or "recipient_infos"
+                ports.events.emit("limit.hit", txn=tx.id, limit=name, text=entry.detail)
         for recipient in copy.recipients:
             ports.events.emit(
                 "message.opened", txn=tx.id, rcpt=recipient.mailbox.address, **_summary(copy)

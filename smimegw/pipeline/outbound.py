@@ -11,18 +11,18 @@ from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MIMEError, VerificationError
 from smimegw.mime.headers import HeaderField
 from smimegw.pipeline import deliver, gather, group, protect, record
-from smimegw.pipeline.facts import message_facts, originator, permitted_originator, sender
+from smimegw.pipeline.facts import message_facts, permitted_originator
 from smimegw.pipeline.gather import OutboundEvidence
 from smimegw.pipeline.protect import Original
 from smimegw.pipeline.replies import Refusal, reply_for
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.verification import verified
 from smimegw.policy.evaluate import Matched, decide, match, stripped_subject, triggers_of
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import Decision, Policy, Rule, WithoutCertificate
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
-from smimegw.smime.verify import verify
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
 
@@ -189,7 +189,9 @@ async def _seal(
     now = decided.decided_at
     try:
         sealed = [
-            await ports.workers.run(protect.seal, original, entry, credential, now=now)
+            await ports.workers.run(
+                protect.seal, original, entry, credential, now=now, limits=settings.limits
+            )
             for entry in groups
         ]
     except (MIMEError, LimitError) as exc:
@@ -213,20 +215,8 @@ async def _own_layers(
 
 
 async def _holds(layer: SignedLayer, tx: Transaction, ports: Ports, settings: Settings) -> bool:
-    author, on_behalf = originator(tx.content.header), sender(tx.content.header)
-    gathered = await gather.signer_evidence(
-        layer.signer_certificates, ports, settings, carried=layer.signed_data.certificates
-    )
     try:
-        await ports.workers.run(
-            verify,
-            layer,
-            gathered.evidence,
-            originator=author.mailbox if author else None,
-            sender=on_behalf.mailbox if on_behalf else None,
-            now=ports.clock.now(),
-            limits=settings.limits,
-        )
+        await verified(layer, tx.content.header, ports, settings)
     except VerificationError:
         return False
     return True

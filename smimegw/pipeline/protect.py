@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import LimitError, MIMEError
+from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import SignedForm, split_for_protection
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
@@ -47,7 +48,12 @@ class Original:
 
 
 def seal(
-    original: Original, group: Group, credential: SigningCredential | None, *, now: datetime
+    original: Original,
+    group: Group,
+    credential: SigningCredential | None,
+    *,
+    now: datetime,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Delivery:
     """Return the finished copy of *group*.
 
@@ -66,7 +72,7 @@ def seal(
         return _delivery(original, group, header, (original.content.body,), None)
     outer, entity = _outer_and_inner(header, original.content)
     if signs:
-        entity = _sign(entity, group, credential, now)
+        entity = _sign(entity, group, credential, now, limits)
     if group.protection.encrypts:
         protected = encrypt(
             entity,
@@ -96,7 +102,11 @@ def _own_protection(layer: EncryptedLayer, group: Group) -> Protected | None:
 
 
 def _sign(
-    entity: Entity, group: Group, credential: SigningCredential | None, now: datetime
+    entity: Entity,
+    group: Group,
+    credential: SigningCredential | None,
+    now: datetime,
+    limits: Limits,
 ) -> Entity:
     if credential is None:
         raise ValueError("signing was decided without a credential")
@@ -106,10 +116,14 @@ def _sign(
     scheme = treatment.scheme if is_rsa else None
     if treatment.form is SignedForm.CLEAR:
         try:
-            return sign_clear(entity, credential, now=now, digest=treatment.digest, scheme=scheme)
+            return sign_clear(
+                entity, credential, now=now, digest=treatment.digest, scheme=scheme, limits=limits
+            )
         except (MIMEError, LimitError):
             pass  # relays would change it, we cannot: it travels wrapped (cases L11)
-    return sign_opaque(entity, credential, now=now, digest=treatment.digest, scheme=scheme)
+    return sign_opaque(
+        entity, credential, now=now, digest=treatment.digest, scheme=scheme, limits=limits
+    )
 
 
 def _outgoing(original: Original) -> HeaderSection:

@@ -10,10 +10,8 @@ from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, Verifi
 from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.mime.sendable import sendable
-from smimegw.pipeline import gather
-from smimegw.pipeline.facts import originator, sender
-from smimegw.pipeline.gather import GatheredEvidence
 from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.verification import verified
 from smimegw.ports import Ports
 from smimegw.smime.decompress import decompress
 from smimegw.smime.decrypt import decrypt
@@ -36,7 +34,7 @@ from smimegw.smime.report import (
     report_unverified,
     report_verified,
 )
-from smimegw.smime.verify import inner_entity, verify
+from smimegw.smime.verify import inner_entity
 from smimegw.transaction import Transaction
 
 
@@ -66,8 +64,8 @@ class Peeler:
         self._inflated: dict[Entity, tuple[LayerReport, Entity | None]] = {}
         self._signatures: dict[Entity, tuple[LayerReport, Entity | None]] = {}
 
-    async def open_for(self, owners: Sequence[Mailbox]) -> Opened:
-        """Peel with the keys of *owners* only.
+    async def open_for(self, owners: Sequence[Mailbox], *, old_ciphers: bool = False) -> Opened:
+        """Peel with the keys of *owners* only; 3DES and RC2 where the rule has *old_ciphers*.
 
         Raises:
             KeystoreError: Locked or not answering, and a key of *owners* is needed.
@@ -82,7 +80,12 @@ class Peeler:
                 layer = LimitError("layers", "more layers than are opened")
             if isinstance(layer, MessageError):
                 return _stopped(opened, report_unreadable(depth, layer))
-            report, inner = await self._peeled(layer, depth, owners)
+            if isinstance(layer, EncryptedLayer):
+                report, inner = await self._decrypt(layer, depth, owners, old_ciphers)
+            elif isinstance(layer, CompressedLayer):
+                report, inner = await self._decompress(layer, depth)
+            else:
+                report, inner = await self._verify(layer, depth)
             if report.reason == "limits":
                 return _stopped(opened, report)
             opened = _advanced(opened, layer, report, inner)
@@ -90,17 +93,6 @@ class Peeler:
                 return opened
             entity = inner
         return opened
-
-    async def _peeled(
-        self, layer: Layer, depth: int, owners: Sequence[Mailbox]
-    ) -> tuple[LayerReport, Entity | None]:
-        match layer:
-            case EncryptedLayer():
-                return await self._decrypt(layer, depth, owners)
-            case CompressedLayer():
-                return await self._decompress(layer, depth)
-            case SignedLayer():
-                return await self._verify(layer, depth)
 
     async def _layer(self, entity: Entity) -> Layer | MessageError | None:
         if entity not in self._layers:
@@ -121,12 +113,16 @@ class Peeler:
         return replace(opened, reports=(*opened.reports, report_partial(depth)))
 
     async def _decrypt(
-        self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox]
+        self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox], old_ciphers: bool
     ) -> tuple[LayerReport, Entity | None]:
         credentials = await self._ports.keystore.decryption_credentials(layer.recipient_ids, owners)
         try:
             content = await self._ports.workers.run(
-                decrypt, layer, credentials, limits=self._settings.limits
+                decrypt,
+                layer,
+                credentials,
+                limits=self._settings.limits,
+                allow_legacy=old_ciphers,
             )
         except MessageError as exc:
             return report_closed(depth, layer, exc), None
@@ -156,31 +152,12 @@ class Peeler:
 
     async def _judge(self, layer: SignedLayer, depth: int) -> tuple[LayerReport, Entity | None]:
         header = self._tx.content.header
-        author, on_behalf = originator(header), sender(header)
-        if header.all("sender") and on_behalf is None:
-            author = None  # a malformed Sender leaves open who it is from
-        gathered = await gather.signer_evidence(
-            layer.signer_certificates,
-            self._ports,
-            self._settings,
-            carried=layer.signed_data.certificates,
-        )
         try:
-            verified = await self._ports.workers.run(
-                verify,
-                layer,
-                gathered.evidence,
-                originator=author,
-                sender=on_behalf,
-                now=self._ports.clock.now(),
-                limits=self._settings.limits,
-                strict_local_part=author is not None
-                and self._settings.compares_local_part(author.mailbox),
-            )
+            content = await verified(layer, header, self._ports, self._settings)
         except VerificationError as exc:
-            report = report_unverified(depth, _as_known(exc, gathered))
+            report = report_unverified(depth, exc)
             return report, self._readable(layer, report)
-        return report_verified(depth, verified), sendable(verified.entity)
+        return report_verified(depth, content), sendable(content.entity)
 
     def _readable(self, layer: SignedLayer, report: LayerReport) -> Entity | None:
         """What is inside a signature that did not pass; None where the original must stay."""
@@ -191,13 +168,6 @@ class Peeler:
             return sendable(inner_entity(layer, self._settings.limits))
         except (MIMEError, LimitError):
             return None
-
-
-def _as_known(error: VerificationError, gathered: GatheredEvidence) -> VerificationError:
-    """An issuer that could not be asked for is not an untrusted one (RFC 8601, 2.7.1)."""
-    if gathered.trouble and error.reason == "untrusted-ca":
-        return VerificationError("temperror", "directory", error.detail, labels=error.labels)
-    return error
 
 
 def _stopped(opened: Opened, report: LayerReport) -> Opened:

@@ -91,7 +91,7 @@ def _then_texts(rule: Rule) -> Iterator[str]:
     if rule.when.covers(Direction.INBOUND):
         wanted = then.require
         text = "no demand" if wanted is Requirement.NONE else f"must be {wanted.value} (R-52)"
-        yield f"inbound: {text}"
+        yield f"inbound: {text}" + (", old ciphers are opened" if then.old_ciphers else "")
 
 
 def explain_decision(matched: Matched, decision: Decision) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ class ThenForm:
     cipher: ContentCipher = ContentCipher.AES_256_CBC
     key_transport: TransportWord = TransportWord.PKCS1V15
     require: Requirement | None = None
+    old_ciphers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,6 +166,7 @@ class Actions:
         signature: How much a signature is wanted.
         treatment: How protection is made.
         require: What inbound messages must have had.
+        old_ciphers: Open inbound mail under 3DES and RC2, too; it is marked.
     """
 
     protect: Protection = Protection.NONE
@@ -174,6 +175,7 @@ class Actions:
     signature: SignatureWish = SignatureWish.REQUIRED
     treatment: Treatment = Treatment()
     require: Requirement = Requirement.NONE
+    old_ciphers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

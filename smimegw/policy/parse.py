@@ -36,6 +36,7 @@ from smimegw.policy.triggers import normalised
 from smimegw.toml.document import Document
 from smimegw.toml.lines import KeyPath
 
+_INBOUND_KEYS = ("require", "old_ciphers")
 _OUTBOUND_KEYS = ("protect", "without_certificate", "signature", "fallback_for")
 
 
@@ -162,6 +163,7 @@ def _actions(form: ThenForm) -> Actions:
             oaep=form.key_transport is TransportWord.OAEP,
         ),
         require=form.require or Requirement.NONE,
+        old_ciphers=form.old_ciphers,
     )
 
 
@@ -174,6 +176,13 @@ def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
         yield place.problem("a word of invisible characters", "when", "subject_word")
     if when.size_over is not None and when.size_over < 0:
         yield place.problem("below 0.  Write a number of octets", "when", "size_over")
+    yield from _direction_problems(form, place)
+    yield from _protection_problems(then, place)
+
+
+def _direction_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
+    """Actions that the rule's direction demands, and those that it makes meaningless."""
+    when, then = form.when, form.then
     if when.direction is Direction.INBOUND:
         for key in _OUTBOUND_KEYS:
             if getattr(then, key):
@@ -185,9 +194,10 @@ def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
     elif then.protect is None:
         words = ", ".join(word.value for word in Protection)
         yield place.problem(f"missing.  Allowed: {words}", "then", "protect")
-    if when.direction is Direction.OUTBOUND and then.require is not None:
-        yield place.problem("without effect on outbound mail", "then", "require")
-    yield from _protection_problems(then, place)
+    if when.direction is Direction.OUTBOUND:
+        for key in _INBOUND_KEYS:
+            if getattr(then, key):
+                yield place.problem("without effect on outbound mail", "then", key)
 
 
 def _protection_problems(then: ThenForm, place: _Place) -> Iterator[Problem]:

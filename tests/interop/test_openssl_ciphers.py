@@ -18,7 +18,7 @@ from smimegw.mime.entity import Entity
 from smimegw.smime.decrypt import decrypt as open_layer
 from smimegw.smime.media_types import EncryptedLayer, layer_of
 from smimegw.smime.report import report_closed, report_opened
-from tests.fakes.company import Company, message
+from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import Issued, make_ca
 from tests.fakes.smime import pkcs7
 from tests.interop.openssl import Files, openssl
@@ -125,10 +125,8 @@ def test_old_mail_stays_closed_unless_allowed(tmp_path: Path, cipher: LegacyCiph
     assert cipher.label in report.detail
 
 
-def test_gateway_leaves_old_mail_as_it_came(tmp_path: Path) -> None:
-    """With the key at hand, and no rule that allows it (R-48)."""
-    company = Company()
-    company.user("alice@ours.example")
+def _old_mail(company: Company, tmp_path: Path) -> tuple[Entity, bytes]:
+    """What arrives of a 3DES message, and the body as it was sent."""
     company.world.keystore.add(ALICE)
     cms = _made(tmp_path, "-des3", content=TEXT)
     body = base64.encodebytes(cms).replace(b"\n", b"\r\n").decode()
@@ -137,7 +135,23 @@ def test_gateway_leaves_old_mail_as_it_came(tmp_path: Path) -> None:
     content = message("bob@partner.example", "alice@ours.example", extra=extra, body=body)
     sent = company.send("mx", ["alice@ours.example"], content, reverse_path="bob@partner.example")
     assert sent.reply.code == 250
-    arrived = Entity.parse(company.arrived[-1])
-    assert arrived.body == body.encode()
+    return Entity.parse(company.arrived[-1]), body.encode()
+
+
+def test_gateway_leaves_old_mail_as_it_came(tmp_path: Path) -> None:
+    """With the key at hand, and no rule that allows it (R-48)."""
+    arrived, sent = _old_mail(Company(), tmp_path)
+    assert arrived.body == sent
     (field,) = arrived.header.all("x-smimegw-encrypted")
     assert field.body == b"not-decrypted; reason=failed"
+
+
+def test_rule_may_open_old_mail_and_it_is_marked(tmp_path: Path) -> None:
+    """``old_ciphers = true``: readable, and its fields say that nobody vouches for it."""
+    rule = POLICY.replace(
+        'then = { require = "none" }', 'then = { require = "none", old_ciphers = true }'
+    )
+    arrived, _ = _old_mail(Company(policy=rule), tmp_path)
+    assert arrived.raw.endswith(TEXT.partition(b"\r\n\r\n")[2])
+    (status,) = arrived.header.all("x-smimegw-status")
+    assert status.body == b"signed=none; encrypted=yes; integrity=none"
