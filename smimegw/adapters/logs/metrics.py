@@ -198,15 +198,11 @@ class Metrics:
         source, result = str(values.get("source", "")), str(values.get("result", ""))
         self._lookups.labels(source, result).inc()
         self._lookup_seconds.labels(source).observe(_number(values, "seconds"))
-        self._directory_up.labels(source).set(result not in ("error", "timeout", "stale"))
+        self._directory_up.labels(source).set(result not in ("error", "stale"))
 
     def _on_directory_error(self, values: dict[str, Value]) -> None:
-        source = str(values.get("source", ""))
-        self._lookups.labels(source, "error").inc()
-        self._directory_up.labels(source).set(0)
-
-    def _on_directory_stale(self, values: dict[str, Value]) -> None:
-        self._lookups.labels(str(values.get("source", "")), "stale").inc()
+        # Of a look-up that failed, directory.lookup tells as well, and that is what is counted.
+        self._directory_up.labels(str(values.get("source", ""))).set(0)
 
     def _on_revocation_checked(self, values: dict[str, Value]) -> None:
         result, method = str(values.get("result", "")), str(values.get("method", ""))

@@ -108,6 +108,17 @@ def test_event_is_counted(event: str, values: dict[str, Any], sample: str) -> No
     assert _counted(event, **values)[sample] == 1
 
 
+def test_a_failed_look_up_is_counted_once() -> None:
+    """The log has a line about it and the look-up has its result: two events, one failure."""
+    metrics = Metrics()
+    events = LoggedEvents(stream=io.StringIO(), observers=(metrics,), strict=True)
+    events.emit("directory.error", source="ldap:staff", text="not reachable")
+    events.emit("directory.lookup", source="ldap:staff", result="error", seconds=2.0)
+    counted = _samples(metrics)
+    assert counted["smimegw_directory_lookups_total result=error source=ldap:staff"] == 1
+    assert counted["smimegw_directory_up source=ldap:staff"] == 0
+
+
 def test_open_sessions_go_up_and_down() -> None:
     """A gauge of what is open now."""
     metrics = Metrics()
