@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import InitVar, dataclass, replace
 from datetime import datetime, timedelta
 
-from smimegw.addresses import Mailbox, NamedMailbox, sole_mailbox
+from smimegw.addresses import Mailbox, sole_mailbox
 from smimegw.cms.capabilities import Capabilities
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.signed_data import CheckedSignature, verify_signer_info
@@ -29,7 +29,7 @@ from smimegw.mime.headers import HeaderSection
 from smimegw.smime.media_types import SignedLayer
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
-from smimegw.x509.match import matching_mailbox
+from smimegw.x509.match import matches
 from smimegw.x509.path import Purpose, ValidatedCertificate, validate
 
 _PROOF = object()
@@ -91,8 +91,8 @@ def verify(
     layer: SignedLayer,
     evidence: Evidence,
     *,
-    originator: NamedMailbox | Mailbox | None,
-    sender: NamedMailbox | Mailbox | None,
+    originator: Mailbox | None,
+    sender: Mailbox | None,
     now: datetime,
     limits: Limits = DEFAULT_LIMITS,
     strict_local_part: bool = False,
@@ -201,24 +201,21 @@ def _check_signature(layer: SignedLayer) -> CheckedSignature:
 
 def _check_identity(
     checked: CheckedSignature,
-    originator: NamedMailbox | Mailbox | None,
-    sender: NamedMailbox | Mailbox | None,
+    originator: Mailbox | None,
+    sender: Mailbox | None,
     strict_local_part: bool,
 ) -> Mailbox:
     if originator is None:
         raise VerificationError("fail", "from", "not exactly one From field with one mailbox")
-    author = _plain(originator)
     # RFC 8550, 3: the signer's certificate must hold the From address.
-    if matching_mailbox(checked.certificate, author, strict_local_part=strict_local_part) is None:
+    if not matches(checked.certificate, originator, strict_local_part=strict_local_part):
         raise VerificationError("fail", "from-mismatch", "signed by somebody else than From says")
     if not checked.certificate.has_alternative_name:
         # RFC 8550, 3 lets the subject's emailAddress count; CAs never checked it with care.
         raise VerificationError("policy", "no-alternative-name", "address in the subject only")
-    if sender is not None and not _plain(sender).same_as(
-        author, strict_local_part=strict_local_part
-    ):
+    if sender is not None and not sender.same_as(originator, strict_local_part=strict_local_part):
         raise VerificationError("fail", "sender-mismatch", "Sender is another mailbox than From")
-    return author
+    return originator
 
 
 def _check_claims(checked: CheckedSignature, now: datetime) -> None:
@@ -251,10 +248,6 @@ def _notes(layer: SignedLayer, checked: CheckedSignature) -> tuple[str, ...]:
 
 def _labels(checked: CheckedSignature) -> dict[str, str]:
     return {**signer_labels(checked.certificate), "algorithm": checked.label}
-
-
-def _plain(mailbox: NamedMailbox | Mailbox) -> Mailbox:
-    return mailbox.mailbox if isinstance(mailbox, NamedMailbox) else mailbox
 
 
 def _sole(header: HeaderSection, name: str) -> Mailbox:
