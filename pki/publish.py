@@ -101,7 +101,7 @@ def carry_out(plan: Plan, target: Target) -> Outcome:
 
 
 class EmbeddedTarget:
-    """The gateway's own directory, an SQLite file or PostgreSQL data base."""
+    """The gateway's own directory, an SQLite file or PostgreSQL database."""
 
     def __init__(self, engine: sqlalchemy.Engine, *, now: datetime) -> None:
         self._engine = engine
@@ -109,7 +109,7 @@ class EmbeddedTarget:
 
     @classmethod
     def open(cls, location: str, *, now: datetime) -> Self:
-        """Open or make the data base.
+        """Open or make the database.
 
         Raises:
             DirectoryError: Not reachable, damaged, or of a newer release.
@@ -137,7 +137,7 @@ class EmbeddedTarget:
         return database.publish_crl(self._engine, listed.der)
 
     def close(self) -> None:
-        """Close the data base."""
+        """Close the database."""
         self._engine.dispose()
 
 

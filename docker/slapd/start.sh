@@ -1,5 +1,5 @@
 #!/bin/sh
-# Loads the sample tree into an empty data base, with the two services' passwords, then runs slapd.
+# Loads the sample tree into an empty database, with the two services' passwords, then runs slapd.
 set -eu
 umask 077
 # slapd reserves memory for every descriptor it may open, and containers allow a million.

@@ -32,7 +32,7 @@ _OPTIONS = {
         "    --password-file ldap.txt --people-base ou=people,dc=corp,dc=example --dry-run",
     )
 )
-@click.option("--embedded", metavar="DATABASE", help="The gateway's data base file or its URL.")
+@click.option("--embedded", metavar="DATABASE", help="The gateway's database file or its URL.")
 @click.option("--ldap", "ldap_url", metavar="URL", help="ldaps://HOST; several in quotation marks.")
 @click.option("--bind-dn", default="", help="Who writes to the LDAP directory.")
 @click.option(

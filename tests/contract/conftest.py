@@ -129,7 +129,7 @@ def sqlite_subject(tmp_path: Path) -> Iterator[Subject]:
 
     def break_down() -> None:
         for path in tmp_path.glob("smimegw.db*"):
-            path.write_bytes(b"this was a data base" * 1000)
+            path.write_bytes(b"this was a database" * 1000)
 
     yield from _embedded(str(file), break_down)
 

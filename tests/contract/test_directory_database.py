@@ -1,4 +1,4 @@
-"""The data base of the embedded directory: migrations, writers in each other's way, damage."""
+"""The database of the embedded directory: migrations, writers in each other's way, damage."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def der() -> bytes:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where an empty data base is, of each kind."""
+    """Where an empty database is, of each kind."""
     if request.param == "sqlite":
         return str(tmp_path / "smimegw.db")
     server: Postgres = request.getfixturevalue("postgres")
@@ -112,7 +112,7 @@ def test_the_migrations_make_the_tables_the_code_uses(engine: sa.Engine) -> None
 
 
 def test_opening_again_changes_nothing(engine: sa.Engine, location: str) -> None:
-    """Every start opens the data base."""
+    """Every start opens the database."""
     publish_certificate(engine, BOB, der(), now=NOW)
     again = open_database(location)
     with again.connect() as connection:
@@ -256,7 +256,7 @@ def test_a_server_that_hangs_is_an_error(postgres: Postgres) -> None:
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     """Never an empty directory where there was one with certificates (R-06)."""
     file = tmp_path / "smimegw.db"
-    file.write_bytes(b"this was a data base" * 1000)
+    file.write_bytes(b"this was a database" * 1000)
     with pytest.raises(DirectoryError, match="backup"):
         open_database(file)
 

@@ -25,7 +25,7 @@ _USER = "smimegw"
 
 
 class Postgres:
-    """One cluster; `create_database` gives an empty data base within 0.1 s."""
+    """One cluster; `create_database` gives an empty database within 0.1 s."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -109,7 +109,7 @@ class Postgres:
         self._process.send_signal(signal.SIGCONT)
 
     def create_database(self) -> str:
-        """Make an empty data base and return its URL."""
+        """Make an empty database and return its URL."""
         name = f"test{next(self._numbers)}"
         where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", _USER]
         self._run("createdb", *where, name)

@@ -1,4 +1,4 @@
-"""The embedded directory: certificates, CA certificates and CRLs in our own data base."""
+"""The embedded directory: certificates, CA certificates and CRLs in our own database."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EmbeddedDirectory:
         """Return every certificate published for *mailbox*, unvalidated.
 
         Raises:
-            DirectoryError: The data base could not answer.
+            DirectoryError: The database could not answer.
         """
         query = (
             sa.select(certificates.c.der, certificates.c.owner)
@@ -70,7 +70,7 @@ class EmbeddedDirectory:
         """CA certificates with exactly that subject, unvalidated.
 
         Raises:
-            DirectoryError: The data base could not answer.
+            DirectoryError: The database could not answer.
         """
         query = sa.select(authorities.c.der).where(
             authorities.c.subject_digest == digest(subject_der)
@@ -82,7 +82,7 @@ class EmbeddedDirectory:
         """The newest CertificateList with exactly that issuer, unverified.
 
         Raises:
-            DirectoryError: The data base could not answer.
+            DirectoryError: The database could not answer.
         """
         query = sa.select(crls.c.der, crls.c.issuer).where(
             crls.c.issuer_digest == digest(issuer_der)
@@ -112,7 +112,7 @@ class EmbeddedDirectory:
             return await asyncio.wait_for(working, self._deadline_seconds)
         except TimeoutError:
             server = describe(self._engine)
-            text = f"data base {server} did not answer within {self._deadline_seconds:g} s"
+            text = f"database {server} did not answer within {self._deadline_seconds:g} s"
             raise DirectoryError(text, server=server) from None
 
     def _parse(self, octets: bytes) -> tuple[Certificate, ...]:

@@ -1,4 +1,4 @@
-"""Opens the data base – SQLite by default, PostgreSQL for several nodes – ready to be used."""
+"""Opens the database – SQLite by default, PostgreSQL for several nodes – ready to be used."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def failures(engine: sa.Engine) -> Iterator[None]:
         server = describe(engine)
         reason = _reason(error)
         advice = _advice(engine, reason)
-        raise DirectoryError(f"data base {server}: {reason}; {advice}", server=server) from error
+        raise DirectoryError(f"database {server}: {reason}; {advice}", server=server) from error
 
 
 def describe(engine: sa.Engine) -> str:
-    """Where the data base is, without password."""
+    """Where the database is, without password."""
     if engine.dialect.name == "sqlite":
         return str(engine.url.database)
     return engine.url.render_as_string(hide_password=True)
@@ -63,7 +63,7 @@ def _make_engine(location: str | Path) -> sa.Engine:
     try:
         url = sa.make_url(text)
     except ArgumentError as error:
-        raise DirectoryError("the data base URL cannot be read", retryable=False) from error
+        raise DirectoryError("the database URL cannot be read", retryable=False) from error
     if url.drivername == "sqlite":
         return _sqlite(url)
     if url.get_backend_name() == "postgresql":
@@ -82,7 +82,7 @@ def _make_engine(location: str | Path) -> sa.Engine:
             pool_pre_ping=True,
             hide_parameters=True,
         )
-    text = f"data bases of kind {url.drivername!r} are not supported; use a file or postgresql://"
+    text = f"databases of kind {url.drivername!r} are not supported; use a file or postgresql://"
     raise DirectoryError(text, retryable=False)
 
 
@@ -100,7 +100,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # A reader that becomes a writer could find the data base changed under it and fail; a
+        # A reader that becomes a writer could find the database changed under it and fail; a
         # writer says so at once and waits its turn.
         writing = connection.get_execution_options().get("writing", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
@@ -113,7 +113,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """One writing transaction; committed when the block ends well.
 
     Raises:
-        DirectoryError: The data base did not do it; nothing was written.
+        DirectoryError: The database did not do it; nothing was written.
     """
     with failures(engine), engine.execution_options(writing=True).begin() as connection:
         yield connection

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from smimegw.adapters.database.schema import HEAD
 from smimegw.errors import DirectoryError
 
-_ADVISORY_LOCK = 0x736D696D65  # "smime"; any number that nobody else uses in this data base
+_ADVISORY_LOCK = 0x736D696D65  # "smime"; any number that nobody else uses in this database
 _SCRIPTS = "smimegw.adapters.database:migrations"
 
 
@@ -16,11 +16,11 @@ def migrate(engine: sa.Engine) -> None:
 
     Raises:
         DirectoryError: The tables come from a newer release.
-        sqlalchemy.exc.SQLAlchemyError: The data base failed; it is as it was before.
+        sqlalchemy.exc.SQLAlchemyError: The database failed; it is as it was before.
     """
     if _revision_of(engine) == HEAD:
         return
-    # Alembic takes 0.2 s to import and is needed once in the life of a data base.
+    # Alembic takes 0.2 s to import and is needed once in the life of a database.
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.script import ScriptDirectory  # noqa: PLC0415
@@ -34,7 +34,7 @@ def migrate(engine: sa.Engine) -> None:
         known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
         if revision is not None and revision not in known:
             text = (
-                f"the data base has schema {revision}, this release knows {HEAD}: a newer release "
+                f"the database has schema {revision}, this release knows {HEAD}: a newer release "
                 "has used it; install that release again, or restore the backup made before it"
             )
             raise DirectoryError(text, retryable=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 HEAD = "0001"
-"""The newest migration; an older data base is migrated when opened, a newer one is refused."""
+"""The newest migration; an older database is migrated when opened, a newer one is refused."""
 
 metadata = sa.MetaData()
 

@@ -374,7 +374,7 @@ def test_a_full_disk_issues_nothing(admin: Administrator) -> None:
     words = ["issue", "alice@corp.example", "--key", "p-256", "-d", admin.directory]
     words += ["--passphrase-file", admin.passphrase]
     codes = set()
-    for _ in range(12):  # a few entries fit into the last page of the data base
+    for _ in range(12):  # a few entries fit into the last page of the database
         result = _process(words, preexec_fn=fill_disk)
         codes.add(result.returncode)
         if result.returncode:

@@ -119,7 +119,7 @@ def test_two_processes_make_one_chain(ledger: Ledger, path: Path) -> None:
 
 def test_garbage_in_place_of_the_ledger_is_named(path: Path) -> None:
     """A damaged file is damage, not an empty ledger."""
-    path.write_bytes(b"no data base at all" * 100)
+    path.write_bytes(b"no database at all" * 100)
     with pytest.raises(LedgerError, match="damaged"):
         Ledger.open(path)
 
