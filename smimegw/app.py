@@ -28,7 +28,7 @@ from smimegw.adapters.logs.privacy import AddressMask, address_key
 from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
-from smimegw.adapters.smtp.settings import ListenerSettings, NextHopSettings, TLSMode
+from smimegw.adapters.smtp.settings import ListenerSettings, NextHopSettings
 from smimegw.config.choices import AuthenticationMode, LogAddresses, Protocol
 from smimegw.config.model import Configuration, Listener, ListenerTLS, NextHop
 from smimegw.config.model import Directory as DirectoryConfiguration
@@ -149,18 +149,24 @@ def _directories(
     for entry in configuration.directories:
         directory = _directory(entry, configuration)
         closing.push_async_callback(directory.close)
-        if isinstance(entry, EmbeddedConfiguration):
-            people.append(directory)
-            issuers.append(directory)
-            continue
-        times = CacheTimes(
-            found_seconds=entry.cache.found.total_seconds(),
-            absent_seconds=entry.cache.absent.total_seconds(),
-            stale_seconds=entry.cache.stale.total_seconds(),
-        )
+        times = _cache_times(entry)
         people.append(CachingDirectory(directory, times))
         issuers.append(CachingAuthorities(directory, times))
     return ChainDirectory(people), ChainAuthorities(issuers)
+
+
+# One message asks the database half a dozen times; what the CA publishes counts within seconds.
+_EMBEDDED_TIMES = CacheTimes(found_seconds=5.0, absent_seconds=2.0)
+
+
+def _cache_times(entry: DirectoryConfiguration) -> CacheTimes:
+    if isinstance(entry, EmbeddedConfiguration):
+        return _EMBEDDED_TIMES
+    return CacheTimes(
+        found_seconds=entry.cache.found.total_seconds(),
+        absent_seconds=entry.cache.absent.total_seconds(),
+        stale_seconds=entry.cache.stale.total_seconds(),
+    )
 
 
 def _directory(
@@ -235,7 +241,7 @@ def _next_hop(hop: NextHop) -> NextHopSettings:
         host=hop.address.host,
         port=hop.address.port,
         lmtp=hop.protocol is Protocol.LMTP,
-        tls_mode=TLSMode(hop.tls.mode.value),
+        tls_mode=hop.tls.mode,
         ca=hop.tls.ca,
     )
 
