@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from smimegw.config.choices import AuthenticationMode, TLSMode
 from smimegw.config.model import EVERYBODY, Configuration, LDAPDirectory, Listener
-from smimegw.config.values import Endpoint
+from smimegw.config.values import Endpoint, is_loopback
 from smimegw.smtp.roles import ListenerRole
 from smimegw.toml.document import dotted
 from smimegw.toml.lines import KeyPath
@@ -60,7 +59,7 @@ def _listener_faults(
     if listener.auth is AuthenticationMode.NEXT_HOP:
         if listener.role is not ListenerRole.SUBMISSION:
             yield Fault((*path, "auth"), f'only for role "submission", this is "{listener.role}"')
-        elif listener.tls is None and not _is_loopback(listener.address.host):
+        elif listener.tls is None and not is_loopback(listener.address.host):
             message = "passwords would cross the network in clear.  Configure tls for this listener"
             yield Fault((*path, "auth"), message)
     elif listener.role is ListenerRole.SUBMISSION and listener.peers == EVERYBODY:
@@ -105,7 +104,7 @@ def _ldap_faults(directory: LDAPDirectory, path: KeyPath) -> Iterator[Fault]:
         if parts.scheme not in ("ldap", "ldaps") or not parts.hostname:
             message = f"{show(url)} is not an LDAP URL.  Allowed: ldaps://host, ldap://host"
             yield Fault((*path, "url"), message)
-        elif parts.scheme == "ldap" and not (directory.start_tls or _is_loopback(parts.hostname)):
+        elif parts.scheme == "ldap" and not (directory.start_tls or is_loopback(parts.hostname)):
             message = f"{show(url)} is clear text.  Write ldaps:// or set start_tls = true"
             yield Fault((*path, "url"), message)
     if not any(name in directory.filter for name in _LDAP_FIELDS):
@@ -124,10 +123,3 @@ def _limit_faults(configuration: Configuration) -> Iterator[Fault]:
         value = getattr(configuration.limits, name)
         if value <= 0:
             yield Fault(("limits", name), f"{value} is not allowed.  Write a number above 0")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

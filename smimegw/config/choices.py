@@ -23,9 +23,9 @@ class TLSMode(StrEnum):
     """How much TLS is demanded of a next hop."""
 
     NONE = "none"
-    OPPORTUNISTIC = "opportunistic"
-    REQUIRED = "required"
-    VERIFY = "verify"
+    OPPORTUNISTIC = "opportunistic"  # against listeners only: clear when TLS cannot be had
+    REQUIRED = "required"  # encrypted, to whoever answers
+    VERIFY = "verify"  # encrypted, and the certificate is for the configured name
 
 
 class RevocationMode(StrEnum):

@@ -127,6 +127,14 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def is_loopback(host: str) -> bool:
+    """Whether *host*, a name or an IP address, is this machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def network(value: Any, _: Any = None) -> IPNetwork:
     """Read an IP address or a network in CIDR form."""
     try:

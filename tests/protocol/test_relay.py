@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from smimegw.adapters.smtp.relay import SMTPRelay, SMTPSession
-from smimegw.adapters.smtp.settings import NextHopSettings, TLSMode
+from smimegw.adapters.smtp.settings import NextHopSettings
 from smimegw.addresses import Mailbox
+from smimegw.config.choices import TLSMode
 from smimegw.errors import AuthenticationError, MIMEError, NextHopError
 from smimegw.limits import Limits
 from smimegw.transaction import Recipient, ReversePath

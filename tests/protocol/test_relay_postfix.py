@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from smimegw.adapters.smtp.settings import TLSMode
 from smimegw.addresses import Mailbox
+from smimegw.config.choices import TLSMode
 from smimegw.errors import AuthenticationError
 from smimegw.limits import Limits
 from smimegw.transaction import Recipient, ReversePath

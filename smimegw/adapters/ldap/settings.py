@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from smimegw.config.values import is_loopback
 from smimegw.errors import ConfigurationError, Problem
 
 _PORTS = {"ldap": 389, "ldaps": 636}
@@ -46,7 +46,7 @@ class LDAPServer:
             )
         port = parts.port or _PORTS[parts.scheme]  # .port raises ValueError when out of range
         tls = parts.scheme == "ldaps"
-        if not (tls or start_tls or _is_loopback(parts.hostname)):
+        if not (tls or start_tls or is_loopback(parts.hostname)):
             raise ValueError(
                 f"{url} would be read and changed on the way by anybody in between; "
                 f"write ldaps://{parts.netloc} or set start_tls = true"
@@ -108,12 +108,3 @@ def parse_servers(
     if problems:
         raise ConfigurationError(tuple(problems))
     return tuple(servers)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

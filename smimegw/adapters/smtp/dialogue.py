@@ -15,8 +15,9 @@ from typing import Protocol
 
 from smimegw.adapters.smtp.authentication import MECHANISMS, RESPONSE_OCTETS, read_login
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError, Connection
-from smimegw.adapters.smtp.settings import ListenerSettings, contains, is_loopback, plain_address
+from smimegw.adapters.smtp.settings import ListenerSettings, contains, plain_address
 from smimegw.adapters.smtp.xforward import ATTRIBUTES, parse_xforward
+from smimegw.config.values import is_loopback
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
 from smimegw.ports import Events, IncomingTransaction, Reception

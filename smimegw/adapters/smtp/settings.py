@@ -5,12 +5,11 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
+from smimegw.config.choices import TLSMode
+from smimegw.config.values import IPNetwork
 from smimegw.smtp.roles import ListenerRole
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +41,8 @@ class ListenerSettings:
     port: int = 0
     hostname: str = "localhost"
     lmtp: bool = False
-    peers: tuple[Network, ...] | None = None
-    xforward_from: tuple[Network, ...] = ()
+    peers: tuple[IPNetwork, ...] | None = None
+    xforward_from: tuple[IPNetwork, ...] = ()
     next_hop: str = ""
     tls: ssl.SSLContext | None = None
     tls_required: bool = False
@@ -55,15 +54,6 @@ class ListenerSettings:
     def admits(self, peer: str) -> bool:
         """Whether *peer*, an IP address, may connect."""
         return self.peers is None or contains(self.peers, peer)
-
-
-class TLSMode(StrEnum):
-    """How a connection to a next hop is protected."""
-
-    NONE = "none"
-    OPPORTUNISTIC = "opportunistic"  # against listeners only: clear when TLS cannot be had
-    REQUIRED = "required"  # encrypted, to whoever answers
-    VERIFY = "verify"  # encrypted, and the certificate is for the configured name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +75,7 @@ class NextHopSettings:
     ca: Path | None = None
 
 
-def contains(networks: tuple[Network, ...], address: str) -> bool:
+def contains(networks: tuple[IPNetwork, ...], address: str) -> bool:
     """Whether *address* lies in one of *networks*; what is no IP address lies in none."""
     try:
         parsed = ipaddress.ip_address(plain_address(address))
@@ -103,11 +93,3 @@ def plain_address(address: str) -> str:
         return address
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return str(mapped or parsed)
-
-
-def is_loopback(address: str) -> bool:
-    """*address* is this machine itself."""
-    try:
-        return ipaddress.ip_address(plain_address(address)).is_loopback
-    except ValueError:
-        return address == "localhost"

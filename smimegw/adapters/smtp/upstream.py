@@ -9,7 +9,9 @@ import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from smimegw.adapters.smtp.settings import NextHopSettings, TLSMode, is_loopback
+from smimegw.adapters.smtp.settings import NextHopSettings, plain_address
+from smimegw.config.choices import TLSMode
+from smimegw.config.values import is_loopback
 from smimegw.errors import AuthenticationError, NextHopError
 from smimegw.limits import Limits
 from smimegw.smtp.client import Client, State
@@ -99,7 +101,7 @@ class Upstream:
         client = Client(
             server=f"{settings.host}[{address}]:{port}",
             lmtp=settings.lmtp,
-            secure=is_loopback(str(address)),  # nobody listens there
+            secure=is_loopback(plain_address(str(address))),  # nobody listens there
             limits=limits,
         )
         return cls(reader, writer, client, limits)
