@@ -1,13 +1,11 @@
-"""Tells people in plain lines what a rule says and why a decision came out as it did."""
+"""Tells people in plain lines what a rule says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from smimegw.policy.evaluate import Matched
 from smimegw.policy.model import (
     Conditions,
-    Decision,
     Direction,
     Requirement,
     Rule,
@@ -15,17 +13,6 @@ from smimegw.policy.model import (
     WithoutCertificate,
 )
 
-REFUSAL_TEXTS = {
-    "R-01": "no usable certificate, encryption required",
-    "R-03": "only expired or not yet valid certificates",
-    "R-04": "certificate revoked",
-    "R-05": "revocation status unknown, try later",
-    "R-06": "directory not reachable, try later",
-    "R-08": "certificate weak, for another purpose or of an unknown authority",
-    "R-10": "no signing certificate for the sender, signature required",
-    "R-13": "keystore locked, try later",
-    "R-14": "keystore did not answer, try later",
-}
 _WITHOUT_TEXTS = {
     WithoutCertificate.REFUSE: "refuse the message",
     WithoutCertificate.SEND_SIGNED: "send it signed, not encrypted",
@@ -92,24 +79,3 @@ def _then_texts(rule: Rule) -> Iterator[str]:
         wanted = then.require
         text = "no demand" if wanted is Requirement.NONE else f"must be {wanted.value} (R-52)"
         yield f"inbound: {text}" + (", old ciphers are opened" if then.old_ciphers else "")
-
-
-def explain_decision(matched: Matched, decision: Decision) -> tuple[str, ...]:
-    """Lines that say what one recipient's copy gets, and which rules were passed over."""
-    headline = decision.protection.value.upper()
-    if decision.refusal:
-        headline = f"REFUSED {decision.refusal}: {REFUSAL_TEXTS[decision.refusal]}"
-    lines = [
-        f"{decision.recipient}  →  {headline}",
-        f'  rule      {decision.rule_source}  "{decision.rule}"',
-        f"  because   {decision.why}",
-    ]
-    if decision.fallback:
-        lines.append(f"  fallback  certificate: {decision.fallback}; the rule allows this")
-    if decision.note:
-        lines.append(f"  note      {decision.note}")
-    lines += [
-        f'  not       {tried.source}  "{tried.rule}": {tried.why_not} does not hold'
-        for tried in matched.tried
-    ]
-    return tuple(lines)

@@ -48,7 +48,6 @@ class Waiting(Enum):
     DATA = auto()
     DOT = auto()
     RESET = auto()
-    OTHER = auto()
     QUIT = auto()
 
 
@@ -143,16 +142,6 @@ class Client:
         secret = base64.b64encode(f"\0{user}\0{password}".encode()).decode("ascii")
         return self._command(f"AUTH PLAIN {secret}", Waiting.AUTH)
 
-    def xforward(self, attributes: Iterable[tuple[str, str]]) -> bytes:
-        """XFORWARD with those *attributes* that the server takes; empty octets when none is."""
-        self._require(State.READY)
-        words = [
-            f"{name}={_xtext(value)}"
-            for name, value in attributes
-            if name.upper() in self.extensions.xforward
-        ]
-        return self._command(f"XFORWARD {' '.join(words)}", Waiting.OTHER) if words else b""
-
     def mail(
         self, reverse_path: Mailbox | None, parameters: Iterable[tuple[str, str]] = ()
     ) -> bytes:
@@ -214,11 +203,6 @@ class Client:
         """RSET: end the transaction.  Not possible once content is flowing: close instead."""
         self._require(State.READY, State.MAIL)
         return self._command("RSET", Waiting.RESET)
-
-    def noop(self) -> bytes:
-        """NOOP, to see whether an idle connection still lives."""
-        self._require(State.READY)
-        return self._command("NOOP", Waiting.OTHER)
 
     def quit(self) -> bytes:
         """QUIT; nothing can be sent afterwards."""
@@ -332,12 +316,4 @@ def _parameters(parameters: tuple[tuple[str, str], ...]) -> str:
     return "".join(
         f" {_word(name)}={_word(value)}" if value else f" {_word(name)}"
         for name, value in parameters
-    )
-
-
-def _xtext(value: str) -> str:
-    """RFC 3461, 4: everything but printable ASCII without ``+`` and ``=`` becomes ``+XX``."""
-    return "".join(
-        chr(octet) if 33 <= octet <= 126 and octet not in b"+=" else f"+{octet:02X}"
-        for octet in value.encode("utf-8")
     )

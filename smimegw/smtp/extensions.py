@@ -20,9 +20,7 @@ class Extensions:
         dsn: RFC 3461.
         pipelining: RFC 2920.
         starttls: RFC 3207.
-        enhancedstatuscodes: RFC 2034.
         auth: Mechanisms in upper case (RFC 4954).
-        xforward: Attributes in upper case that Postfix' XFORWARD takes.
     """
 
     size: int | None = None
@@ -31,9 +29,7 @@ class Extensions:
     dsn: bool = False
     pipelining: bool = False
     starttls: bool = False
-    enhancedstatuscodes: bool = False
     auth: frozenset[str] = frozenset()
-    xforward: frozenset[str] = frozenset()
 
 
 NO_EXTENSIONS = Extensions()
@@ -54,9 +50,7 @@ def parse_extensions(reply: Reply) -> Extensions:
         dsn="DSN" in keywords,
         pipelining="PIPELINING" in keywords,
         starttls="STARTTLS" in keywords,
-        enhancedstatuscodes="ENHANCEDSTATUSCODES" in keywords,
         auth=frozenset(keywords.get("AUTH", [])),
-        xforward=frozenset(keywords.get("XFORWARD", [])),
     )
 
 

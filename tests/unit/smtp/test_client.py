@@ -379,17 +379,6 @@ def test_addresses_in_other_scripts_need_smtputf8() -> None:
         client.recipient(other)
 
 
-def test_xforward_sends_what_is_understood_as_xtext() -> None:
-    """Attributes the server did not name are left out; values cannot break the line."""
-    client = Client()
-    client.receive(b"220 x\r\n")
-    client.hello("gw")
-    client.receive(b"250-x\r\n250 XFORWARD NAME ADDR\r\n")
-    sent = client.xforward([("NAME", "a b+c\r\n"), ("IDENT", "x"), ("ADDR", "192.0.2.1")])
-    assert sent == b"XFORWARD NAME=a+20b+2Bc+0D+0A ADDR=192.0.2.1\r\n"
-    assert ready().xforward([("NAME", "x")]) == b""
-
-
 def test_quit_ends_the_conversation() -> None:
     """After QUIT nothing can be sent."""
     client = ready()

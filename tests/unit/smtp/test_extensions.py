@@ -32,9 +32,7 @@ def test_the_reply_to_ehlo_is_read() -> None:
         dsn=True,
         pipelining=True,
         starttls=True,
-        enhancedstatuscodes=True,
         auth=frozenset({"PLAIN", "LOGIN"}),
-        xforward=frozenset({"NAME", "ADDR", "IDENT"}),
     )
 
 
