@@ -80,15 +80,12 @@ def _signed_pieces(entity: Entity, signature_der: bytes, mark: bytes) -> Iterato
     yield b"\r\n" + mark + b"--\r\n"
 
 
-def pkcs7_mime(
-    smime_type: str, pieces: Iterable[bytes], *, description: str = ""
-) -> tuple[Fields, Iterator[bytes]]:
+def pkcs7_mime(smime_type: str, pieces: Iterable[bytes]) -> tuple[Fields, Iterator[bytes]]:
     """Fields and body of an opaque-signed or encrypted message (RFC 8551, 3.2 and 3.3).
 
     Args:
         smime_type: One of `SMIME_TYPES`.
         pieces: The DER octets; the body streams, memory stays constant.
-        description: Text of a Content-Description field, none when empty.
 
     Raises:
         MIMEError: *smime_type* is not one that RFC 8551, 3.2.2 names.
@@ -105,8 +102,6 @@ def pkcs7_mime(
         field("Content-Transfer-Encoding", "base64"),
         field("Content-Disposition", f'attachment; filename="smime.{suffix}"'),
     )
-    if description:
-        fields = (*fields, field("Content-Description", description))
     return fields, base64.encode_lines(pieces)
 
 

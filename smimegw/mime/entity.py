@@ -130,15 +130,11 @@ class Multipart:
         body: The body that was taken apart.
         spans: Start and end of each part in *body*; the line end before a delimiter belongs to
             the delimiter (RFC 2046, 5.1.1).
-        preamble: What stands before the first delimiter.
-        epilogue: What follows the closing delimiter.
         closed: Whether the closing delimiter was there.
     """
 
     body: bytes = field(repr=False)
     spans: tuple[tuple[int, int], ...]
-    preamble: bytes = field(repr=False)
-    epilogue: bytes = field(repr=False)
     closed: bool
 
     @property
@@ -162,7 +158,6 @@ def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart
     mark = b"--" + content_type.boundary
     spans: list[tuple[int, int]] = []
     start: int | None = None
-    preamble = b""
     position = -1
     while (position := body.find(mark, position + 1)) >= 0:
         if position and body[position - 1 : position] != b"\n":
@@ -170,28 +165,19 @@ def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart
         match = _AFTER_BOUNDARY.match(body, position + len(mark))
         if match is None:
             raise MIMEError("a line begins with the boundary and goes on: the parts are ambiguous")
-        before = _before_line(body, position)
-        if start is None:
-            preamble = body[:before]
-        else:
-            spans.append((start, max(start, before)))
+        if start is not None:
+            spans.append((start, max(start, _before_line(body, position))))
         if len(spans) > limits.mime_parts:
             raise LimitError("mime_parts", f"more than {limits.mime_parts} parts")
         if match[1]:
             if start is None:
                 raise MIMEError("a multipart without parts (RFC 2046, 5.1.1)")
-            return _closed(body, spans, preamble, match.end())
+            return Multipart(body=body, spans=tuple(spans), closed=True)
         start = _line_end(body, match.end())
     if start is None:
         raise MIMEError("a multipart without its delimiter (RFC 2046, 5.1.1)")
     spans.append((start, len(body)))
-    return Multipart(body=body, spans=tuple(spans), preamble=preamble, epilogue=b"", closed=False)
-
-
-def _closed(body: bytes, spans: list[tuple[int, int]], preamble: bytes, end: int) -> Multipart:
-    return Multipart(
-        body=body, spans=tuple(spans), preamble=preamble, epilogue=body[end:], closed=True
-    )
+    return Multipart(body=body, spans=tuple(spans), closed=False)
 
 
 def _before_line(body: bytes, position: int) -> int:
@@ -206,13 +192,3 @@ def _line_end(body: bytes, position: int) -> int:
     if body.startswith(b"\r\n", position):
         return position + 2
     return min(position + 1, len(body))
-
-
-def split_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, ...]:
-    """The exact octets of each part; see `read_multipart`.
-
-    Raises:
-        MIMEError: Not a multipart, or its parts are ambiguous.
-        LimitError: More than `mime_parts` parts.
-    """
-    return read_multipart(entity, limits).parts

@@ -24,7 +24,6 @@ __all__ = [
     "encode_text_field",
     "field",
     "parse_header_section",
-    "split_content",
     "split_header",
 ]
 
@@ -118,15 +117,6 @@ class HeaderSection:
         """This section less the fields for which *predicate* is true."""
         return HeaderSection(tuple(entry for entry in self.fields if not predicate(entry)))
 
-    def without_names(self, *names: str) -> HeaderSection:
-        """This section less every field with one of *names*."""
-        lower = {name.lower() for name in names}
-        return self.without(lambda entry: entry.lower_name in lower)
-
-    def prepend(self, fields: Iterable[HeaderField]) -> HeaderSection:
-        """This section with *fields* on top."""
-        return HeaderSection((*fields, *self.fields))
-
     def append(self, fields: Iterable[HeaderField]) -> HeaderSection:
         """This section with *fields* at its end; a missing last line end is completed."""
         added = tuple(fields)
@@ -179,12 +169,6 @@ def _empty_line(content: bytes) -> tuple[int, bytes]:
     if crlf >= 0:
         return crlf + 1, b"\r\n"
     return len(content), b""
-
-
-def split_content(content: bytes) -> tuple[bytes, bytes]:
-    """Split *content* at the first empty line into header section and body; see `split_header`."""
-    header, _, body = split_header(content)
-    return header, body
 
 
 def parse_header_section(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> HeaderSection:

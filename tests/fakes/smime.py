@@ -18,12 +18,13 @@ from smimegw.cms.keys import (
     SoftwareDecryptionKey,
     SoftwareSigningKey,
 )
-from smimegw.mime.entity import Entity, split_multipart
+from smimegw.mime.entity import Entity
 from smimegw.smime.encrypt import Protected, encrypt
 from smimegw.smime.sign import sign_clear
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose, ValidatedCertificate, validate
+from tests.fakes.multiparts import split_multipart
 from tests.fakes.pki import NOW, Issued, make_ca
 
 ROOT = make_ca("S/MIME Root")

@@ -10,9 +10,10 @@ import pytest
 
 from smimegw.mime.build import boundary, multipart_signed, pkcs7_mime, split_for_protection
 from smimegw.mime.canonical import canonical_for_signing
-from smimegw.mime.entity import Entity, split_multipart
+from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.smtp.content import FINAL_DOT, ContentReader, stuffed
+from tests.fakes.multiparts import split_multipart
 
 
 def openssl(*arguments: str, octets: bytes = b"") -> bytes:

@@ -10,9 +10,10 @@ from email.message import EmailMessage, Message
 import pytest
 
 from smimegw.mime.canonical import canonical_for_signing
-from smimegw.mime.entity import Entity, split_multipart
+from smimegw.mime.entity import Entity
 from smimegw.mime.headers import decode_words
 from smimegw.mime.quoted_printable import decode_quoted_printable, encode_quoted_printable
+from tests.fakes.multiparts import split_multipart
 
 EIGHT_BIT = policy.SMTP.clone(cte_type="8bit", max_line_length=78)
 

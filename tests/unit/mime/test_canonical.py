@@ -8,9 +8,10 @@ from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import Limits
 from smimegw.mime.canonical import canonical_for_signing, is_signable
 from smimegw.mime.content_type import parse_content_type
-from smimegw.mime.entity import Entity, split_multipart
+from smimegw.mime.entity import Entity
 from smimegw.mime.headers import decode_words
 from smimegw.mime.quoted_printable import decode_quoted_printable, encode_quoted_printable
+from tests.fakes.multiparts import split_multipart
 
 TEXT = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
 

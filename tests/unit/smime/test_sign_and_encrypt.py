@@ -11,13 +11,14 @@ from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureSche
 from smimegw.cms.capabilities import OURS
 from smimegw.errors import SignatureError, UnsupportedAlgorithmError
 from smimegw.mime.content_type import parse_disposition
-from smimegw.mime.entity import Entity, split_multipart
+from smimegw.mime.entity import Entity
 from smimegw.smime.encrypt import Protected, already_protected, encrypt
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.smime.verify import verify
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose, validate
+from tests.fakes.multiparts import split_multipart
 from tests.fakes.pki import NOW, Issued, make_ca
 from tests.fakes.smime import (
     ALICE,
