@@ -62,12 +62,13 @@ async def all_or_nothing(
     Args:
         tx: For its session.
         deliveries: One per group.
-        probe: The open transaction in which the recipients were accepted; a single copy for
-            exactly these recipients is sent in it.
+        probe: The open transaction in which the recipients were accepted; a single copy with
+            exactly this envelope is sent in it.
         ports: To open further connections.
         report: Called with what became of everybody, in every case.
     """
-    own = len(deliveries) == 1 and deliveries[0].recipients == tx.envelope.recipients
+    envelopes = [(delivery.reverse_path, delivery.recipients) for delivery in deliveries]
+    own = envelopes == [(tx.envelope.reverse_path, tx.envelope.recipients)]
     if not own:
         await probe.abort()
         await probe.close()

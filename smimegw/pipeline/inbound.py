@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from smimegw.errors import KeystoreError, LimitError, MIMEError
@@ -25,7 +25,7 @@ from smimegw.policy.model import Actions, Policy, Requirement
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.report import LayerKind, LayerReport
 from smimegw.smtp.extensions import Extensions
-from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
+from smimegw.transaction import Delivery, Outcome, Recipient, ReversePath, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +144,31 @@ def _delivery(
     inside = _carried(copy.opened.entity, offers, settings.limits)
     entity = rewritten(tx.content, stripped.header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
+    reverse_path = tx.envelope.reverse_path
+    if offers.dsn and _was_secret(copy.opened):
+        reverse_path = _headers_only(reverse_path)
     return Delivery(
-        reverse_path=tx.envelope.reverse_path,
+        reverse_path=reverse_path,
         recipients=copy.recipients,
         pieces=(top.raw, entity.header.raw, entity.separator or b"\r\n", entity.body),
     )
+
+
+def _was_secret(opened: Opened) -> bool:
+    return any(
+        entry.kind is LayerKind.ENCRYPTION and entry.result == "decrypted"
+        for entry in opened.reports
+    )
+
+
+def _headers_only(reverse_path: ReversePath) -> ReversePath:
+    """The path with RET=HDRS (RFC 3461, 4.3), whatever the sender wants.
+
+    A report of the next hop that quoted the content would give what we opened to whoever sent us
+    the ciphertext (T-31).
+    """
+    others = tuple(entry for entry in reverse_path.parameters if entry[0] != "RET")
+    return replace(reverse_path, parameters=(*others, ("RET", "HDRS")))
 
 
 def _log(tx: Transaction, copies: Sequence[Copy], ports: Ports) -> None:
