@@ -22,6 +22,8 @@ from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, KeystoreError, Problem
 from smimegw.limits import Limits
 from smimegw.pipeline.admit import Gateway
+from smimegw.pipeline.settings import Settings
+from smimegw.policy.model import Policy
 from smimegw.smtp.roles import ListenerRole
 
 
@@ -57,6 +59,8 @@ class Server:
         self._not_ready: list[str] = ["starting"]
         self._stop = asyncio.Event()
         self._stop_reason = ""
+        self._reload_turn = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()  # a task that nobody holds may be lost
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -130,7 +134,36 @@ class Server:
         self._stop.set()
 
     def reload(self) -> None:
-        """Read policy, trust material and senders again; a broken edit keeps the old (R-15)."""
+        """Begin to read policy, trust material and senders again (SIGHUP)."""
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+
+    async def _reload(self) -> None:
+        """Take what was read into use as a whole; a broken edit keeps the old (R-15)."""
+        async with self._reload_turn:  # so that of two signals the later one has the last word
+            try:
+                policy, settings, problems = await asyncio.to_thread(self._read_again)
+            except Exception as exc:  # noqa: BLE001 – mail goes on with what it has (R-17)
+                self._events.emit("internal.error", error=exc)
+                return
+            if problems:
+                self._events.emit(
+                    "policy.reload_failed",
+                    problems=len(problems),
+                    text="; ".join(str(problem) for problem in problems),
+                    code="R-15",
+                )
+                return
+            self._gateway.policy, self._gateway.settings = policy, settings
+            self._events.emit(
+                "policy.reloaded",
+                digest=policy.digest[:12],
+                rules=len(policy.rules),
+                cases=len(policy.cases),
+            )
+
+    def _read_again(self) -> tuple[Policy, Settings, tuple[Problem, ...]]:
         problems: tuple[Problem, ...] = ()
         settings = self._gateway.settings
         try:
@@ -138,22 +171,7 @@ class Server:
         except ConfigurationError as exc:
             problems = exc.problems
         policy, policy_problems = self._policies.reload()
-        problems += policy_problems
-        if problems:
-            self._events.emit(
-                "policy.reload_failed",
-                problems=len(problems),
-                text="; ".join(str(problem) for problem in problems),
-                code="R-15",
-            )
-            return
-        self._gateway.policy, self._gateway.settings = policy, settings
-        self._events.emit(
-            "policy.reloaded",
-            digest=policy.digest[:12],
-            rules=len(policy.rules),
-            cases=len(policy.cases),
-        )
+        return policy, settings, problems + policy_problems
 
     async def _keystore_reasons(self) -> list[str]:
         try:
