@@ -49,7 +49,7 @@ def answer(
         now,
         evidence.crl_grace_seconds,
         ocsp_responses=evidence.ocsp_responses,
-        authorities=evidence.intermediates,
+        authorities=(*evidence.trust_anchors, *evidence.intermediates),
         limits=limits,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -44,7 +44,12 @@ _KNOWN_WHEN_CRITICAL = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifi
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """A CRL that could be used; *base_number* is set for a delta (RFC 5280, 5.2.4)."""
+    """A CRL that could be used.
+
+    Attributes:
+        base_number: Set for a delta (RFC 5280, 5.2.4).
+        other_key: Who signed it, where that makes it prove nothing but "revoked".
+    """
 
     parsed: x509.CertificateRevocationList
     this_update: datetime
@@ -52,6 +57,14 @@ class _List:
     number: int | None
     base_number: int | None
     issuer_der: bytes
+    other_key: Certificate | None = None
+
+    @property
+    def source(self) -> tuple[Certificate | None, x509.IssuingDistributionPoint | None]:
+        """Lists of one source replace each other; (None, None) alone can prove "good"."""
+        scope = scope_of(self.parsed)
+        for_some_reasons = scope is not None and scope.only_some_reasons is not None
+        return self.other_key, scope if for_some_reasons else None
 
     @property
     def age(self) -> tuple[datetime, int]:
@@ -85,12 +98,14 @@ def status(
     Args:
         certificate: Whose status is wanted.
         issuer: The certificate that issued it; lists signed by any other key do not count, except
-            indirect ones to which the certificate refers.
+            indirect ones to which the certificate refers, and those by another key of the same CA:
+            they prove "revoked", and "good" where the issuer's key does not sign lists.
         crls: DER CertificateLists, untrusted.
         now: The time of judgement.
         grace_seconds: How long after nextUpdate a list still proves "good" (R-05).
         ocsp_responses: DER OCSPResponses, untrusted.
-        authorities: Certificates among which the issuer of an indirect list may be.
+        authorities: Certificates among which another key of the CA, or the issuer of an indirect
+            list, may be; untrusted.
         limits: Longer lists than *crl_octets* are not looked at.
     """
     question = _Question(
@@ -102,7 +117,8 @@ def status(
         limits=limits,
     )
     held = tuple(der for der in crls if len(der) <= limits.crl_octets)
-    lists = [crl for der in held if (crl := _usable(der, question, held))]
+    other_keys = _other_keys(question, held)
+    lists = [crl for der in held if (crl := _usable(der, question, other_keys, held))]
     listed = _listed(lists, question)
     responses = tuple(ocsp_responses)
     if not responses:
@@ -142,6 +158,17 @@ def is_indirect_crl(der: bytes) -> bool:
 
 
 def _listed(lists: Sequence[_List], question: _Question) -> RevocationResult:
+    """What all lists say together; of those that cannot prove "good" only "revoked" counts."""
+    sources: dict[object, list[_List]] = {}
+    for crl in lists:
+        sources.setdefault(crl.source, []).append(crl)
+    certain = _combined(sources.pop((None, None), ()), question)
+    others = [_combined(some, question) for some in sources.values()]
+    revoked = [result for result in others if result.status is RevocationStatus.REVOKED]
+    return min([certain, *revoked], key=_rank)
+
+
+def _combined(lists: Sequence[_List], question: _Question) -> RevocationResult:
     """What complete lists say, brought up to date by the newest delta (RFC 5280, 6.3.3)."""
     complete = max(
         (crl for crl in lists if crl.base_number is None), key=lambda crl: crl.age, default=None
@@ -213,7 +240,10 @@ def _entry(crl: _List | None, certificate: Certificate) -> x509.RevokedCertifica
     scope = scope_of(crl.parsed)
     if scope is not None and scope.indirect_crl:
         return indirect_entry(crl.parsed, certificate)
-    return crl.parsed.get_revoked_certificate_by_serial_number(certificate.serial_number)
+    serial_number = certificate.serial_number
+    if serial_number < 0:  # forbidden, and seen; the library's index has only the others
+        return next((entry for entry in crl.parsed if entry.serial_number == serial_number), None)
+    return crl.parsed.get_revoked_certificate_by_serial_number(serial_number)
 
 
 def _lifts(entry: x509.RevokedCertificate) -> bool:
@@ -228,7 +258,9 @@ def _is_hold(entry: x509.RevokedCertificate) -> bool:
 # --- which lists count ---------------------------------------------------------------------------
 
 
-def _usable(der: bytes, question: _Question, crls: Sequence[bytes]) -> _List | None:
+def _usable(
+    der: bytes, question: _Question, other_keys: Sequence[Certificate], crls: Sequence[bytes]
+) -> _List | None:
     crl = _read(der)
     certificate, issuer = question.certificate, question.issuer
     if crl is None or crl.this_update > question.now:
@@ -237,7 +269,12 @@ def _usable(der: bytes, question: _Question, crls: Sequence[bytes]) -> _List | N
         return None
     if crl.issuer_der == issuer.subject_der and speaks_about(crl.parsed, certificate):
         signs = issuer.key_usage is None or issuer.key_usage.crl_sign
-        return crl if signs and _is_signed_by(der, issuer) else None
+        if signs and _is_signed_by(der, issuer):
+            return crl
+        signer = next((key for key in other_keys if _is_signed_by(der, key)), None)
+        # QUIRK 2026-11 AD CS: after a change of keys it makes one list for each key, and nothing
+        # in them says so.  Where the issuer signs lists, absence from another key's means nothing.
+        return replace(crl, other_key=signer if signs else None) if signer else None
     if not speaks_indirectly_about(crl.parsed, certificate):
         return None
     for signer in (issuer, *question.authorities):
@@ -252,17 +289,48 @@ def _may_list(signer: Certificate, question: _Question, crls: Sequence[bytes]) -
     RFC 5280, 6.3.3 (f) wants a path of the list's issuer to the same anchor.  We accept the
     shortest one only: issued by that same CA, which says by its own list that it still holds.
     """
-    now, issuer, limits = question.now, question.issuer, question.limits
+    issuer = question.issuer
     if signer == issuer:
         return issuer.key_usage is None or issuer.key_usage.crl_sign
+    return _is_fit(signer, question) and _is_good(signer, issuer, question, crls)
+
+
+def _other_keys(question: _Question, crls: Sequence[bytes]) -> list[Certificate]:
+    """Certificates of the question's issuer with other keys that may sign its lists.
+
+    Some CAs have a key for lists only, and many that changed their key sign with the new one.  Of
+    the paths that RFC 5280, 6.3.3 (f) wants we accept those along the issuer's own: from it, to
+    it, or beside it.
+    """
+    issuer, limits = question.issuer, question.limits
+    name = issuer.subject_der
+    others = [key for key in question.authorities if key.subject_der == name and key != issuer]
+    fit = [key for key in others if _is_fit(key, question)]
+    # Whose key made the issuer's certificate is the next in its path, whatever came with it.
+    above = [c for c in question.authorities if fit and is_issued_by(issuer, c, limits)]
+    return [
+        key
+        for key in fit
+        if key in above or any(_is_good(key, by, question, crls) for by in (issuer, *above))
+    ]
+
+
+def _is_fit(signer: Certificate, question: _Question) -> bool:
     return (
         signer.key_usage is not None
         and signer.key_usage.crl_sign
-        and not lint.validity_flaw(signer, now)
-        and not lint.key_flaw(signer, limits=limits)
+        and not lint.validity_flaw(signer, question.now)
+        and not lint.key_flaw(signer, limits=question.limits)
         and not lint.weak_hash_flaw(signer)
-        and is_issued_by(signer, issuer, limits)
-        and status(signer, issuer, crls, now, question.grace_seconds, limits=limits).status
+    )
+
+
+def _is_good(
+    signer: Certificate, issuer: Certificate, question: _Question, crls: Sequence[bytes]
+) -> bool:
+    now, grace_seconds, limits = question.now, question.grace_seconds, question.limits
+    return is_issued_by(signer, issuer, limits) and (
+        status(signer, issuer, crls, now, grace_seconds, limits=limits).status
         is RevocationStatus.GOOD
     )
 

@@ -67,6 +67,8 @@ _USAGES = {
     "encrypt": {"encipherment"},  # keyEncipherment for RSA, keyAgreement for EC
     "both": {"digital_signature", "encipherment"},
     "ca": {"key_cert_sign", "crl_sign"},
+    "cert sign": {"key_cert_sign"},
+    "crl sign": {"crl_sign"},
 }
 
 

@@ -187,6 +187,15 @@ def test_indirect_list_is_not_used_by_others() -> None:
     assert result.status is RevocationStatus.UNKNOWN
 
 
+def test_indirect_list_of_the_issuer_is_also_its_own() -> None:
+    """Entries that name no issuer, or it (RFC 5280, 5.3.3; PKITS 4.14.22 and 4.14.23)."""
+    serial = ALICE.certificate.serial_number
+    assert ask(indirect(ISSUING)).status is RevocationStatus.GOOD
+    assert ask(indirect(ISSUING, (serial, OTHER))).status is RevocationStatus.GOOD
+    assert ask(indirect(ISSUING, (serial, None))).status is RevocationStatus.REVOKED
+    assert ask(indirect(ISSUING, (serial, ISSUING))).status is RevocationStatus.REVOKED
+
+
 def test_list_of_the_signer_without_indirect_crl_does_not_count() -> None:
     """It would speak about what the signer issued itself."""
     assert dora(indirect(SIGNER, flag=False), own_list()) is RevocationStatus.UNKNOWN

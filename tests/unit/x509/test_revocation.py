@@ -152,7 +152,7 @@ def scope(**what: Any) -> x509.IssuingDistributionPoint:
         ({"only_contains_user_certs": True}, "good"),
         ({"only_contains_ca_certs": True}, "unknown"),
         ({"only_contains_attribute_certs": True}, "unknown"),
-        ({"indirect_crl": True}, "unknown"),
+        ({"indirect_crl": True}, "good"),
         ({"only_some_reasons": frozenset([x509.ReasonFlags.key_compromise])}, "unknown"),
         ({"full_name": [x509.UniformResourceIdentifier("http://a.example/1.crl")]}, "unknown"),
     ],
@@ -164,6 +164,22 @@ def test_scope_of_the_list_must_include_the_certificate(
     assert ask(ISSUING.crl([], extensions=[(scope(**what), True)])).status == expected
 
 
+def test_list_for_some_reasons_revokes() -> None:
+    """Whoever is in it is revoked, whatever other lists say (RFC 5280, 6.3.3; PKITS 4.14.15)."""
+    compromise = frozenset([x509.ReasonFlags.key_compromise])
+    some = ISSUING.crl([ALICE], extensions=[(scope(only_some_reasons=compromise), True)])
+    assert ask(some).status is RevocationStatus.REVOKED
+    assert ask(some, ISSUING.crl()).status is RevocationStatus.REVOKED
+
+
+def test_list_for_some_reasons_is_no_newer_version_of_the_whole() -> None:
+    """A hold in the complete list is not lifted by a later list about compromised keys."""
+    compromise = frozenset([x509.ReasonFlags.key_compromise])
+    some = ISSUING.crl([], extensions=[(scope(only_some_reasons=compromise), True)], number=2)
+    whole = ISSUING.crl([ALICE], this_update=NOW - DAY)
+    assert ask(some, whole).status is RevocationStatus.REVOKED
+
+
 def test_partitioned_list_counts_for_its_certificates() -> None:
     """The certificate's distribution point names the same place (RFC 5280, 6.3.3 (b) (2))."""
     place = [x509.UniformResourceIdentifier("http://a.example/1.crl")]
@@ -171,6 +187,25 @@ def test_partitioned_list_counts_for_its_certificates() -> None:
     issued = ISSUING.issue("carol@ours.example", key="p256", extensions=[(points, False)])
     crl = ISSUING.crl([], extensions=[(scope(full_name=place), True)])
     assert ask(crl, issued=issued).status is RevocationStatus.GOOD
+
+
+def named(common_name: str) -> x509.RelativeDistinguishedName:
+    return x509.RelativeDistinguishedName(
+        [x509.NameAttribute(x509.NameOID.COMMON_NAME, common_name)]
+    )
+
+
+@pytest.mark.parametrize(("part", "expected"), [("part 1", "good"), ("part 2", "unknown")])
+def test_relative_name_of_a_partition_continues_that_of_the_issuer(
+    part: str, expected: str
+) -> None:
+    """nameRelativeToCRLIssuer (RFC 5280, 4.2.1.13 and 5.2.5; PKITS 4.14.4)."""
+    points = x509.CRLDistributionPoints([x509.DistributionPoint(None, named(part), None, None)])
+    issued = ISSUING.issue("carol@ours.example", key="p256", extensions=[(points, False)])
+    full_name = [x509.DirectoryName(x509.Name([*ISSUING.name.rdns, named("part 1")]))]
+    for place in ({"full_name": full_name}, {"relative_name": named("part 1")}):
+        crl = ISSUING.crl([], extensions=[(scope(**place), True)])
+        assert ask(crl, issued=issued).status == expected
 
 
 def test_list_longer_than_the_limit_is_not_looked_at() -> None:
