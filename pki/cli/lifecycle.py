@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 import click
 
 from pki import home
 from pki.cli.program import WARNINGS
-from pki.cli.shell import Shell, common_options, examples, passphrase_option, table
+from pki.cli.shell import Json, Shell, common_options, examples, passphrase_option, table
 from pki.export import fingerprint
 from pki.founding import Founding, initialise, refuse_second
 from pki.home import ISSUERS, Home
 from pki.keys import KeyKind
 from pki.profiles import clean_name
-from pki.register import current, serial_text
+from pki.register import Certified, IssuerName, Listed, current, serial_text
 from pki.settings import Settings, parse_country, parse_domain, parse_url
 from smimegw.errors import UsageError
 
@@ -61,10 +62,7 @@ def init(
     root_url: tuple[str, ...],
 ) -> None:
     """Make a root and an issuing CA in an empty directory."""
-    if not name:
-        if not shell.may_ask:
-            raise UsageError("The CA needs a name. Give --name, for example --name 'Corp Mail CA'.")
-        name = str(click.prompt("Name of the CA", default="Mail CA", err=True))
+    name = name or _asked_name(shell)
     chosen = Settings(
         organization=clean_name(organization) if organization else "",
         country=parse_country(country),
@@ -84,25 +82,36 @@ def init(
     refuse_second(shell.directory)
     passphrase = shell.passphrase(new=True)
     initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
-    with home.reading(shell.directory) as opened:
-        root = opened.authority("root")
-        certificate = opened.certificate_path("root")
-        shell.answer(
-            str(certificate),
-            kind="authority",
-            root_certificate=str(certificate),
-            issuing_certificate=str(opened.certificate_path("issuing")),
-            root_fingerprint=fingerprint(root),
-        )
-        shell.talk(f"Root fingerprint {fingerprint(root)}")
+    _show_new(shell)
     if not chosen.domains:
         shell.warn("no --domain was given: a thief of this CA could issue for any address")
+    shell.suggest("smimegw-ca issue ADDRESS --profile pair")
+
+
+def _asked_name(shell: Shell) -> str:
+    if not shell.may_ask:
+        raise UsageError("The CA needs a name. Give --name, for example --name 'Corp Mail CA'.")
+    return str(click.prompt("Name of the CA", default="Mail CA", err=True))
+
+
+def _show_new(shell: Shell) -> None:
+    with home.reading(shell.directory) as opened:
+        root = fingerprint(opened.authority("root"))
+        certificate = opened.certificate_path("root")
+        issuing = opened.certificate_path("issuing")
+    shell.answer(
+        str(certificate),
+        kind="authority",
+        root_certificate=str(certificate),
+        issuing_certificate=str(issuing),
+        root_fingerprint=root,
+    )
     shell.talk(
+        f"Root fingerprint {root}\n"
         f"Readers have to trust {certificate} (gateway: trust.anchors).\n"
         f"Back up {shell.directory}; keep root/key.pem off this machine except for renewing the "
         "root's CRL."
     )
-    shell.suggest("smimegw-ca issue ADDRESS --profile pair")
 
 
 @click.command(
@@ -113,59 +122,89 @@ def init(
 def status(shell: Shell) -> None:
     """Show the CA, what ends soon and whether the CRLs are fresh; exit 3 when something is due."""
     with home.reading(shell.directory) as opened:
-        warnings = _warnings(opened, shell)
-        own = {name: opened.authority(name) for name in ISSUERS}
-        crls = {name: opened.register.last_crl(name) for name in ISSUERS}
-        issued = [item for item in opened.register.certificates() if item.mailbox]
-        counts = {
-            word: sum(item.status(shell.now) == word for item in issued)
+        state = _state(opened, shell)
+    shell.answer(table(_rows(state)), **_members(state))
+    for warning in state.warnings:
+        shell.warn(warning)
+    if state.warnings:
+        click.get_current_context().exit(WARNINGS)
+    shell.suggest("smimegw-ca list")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _State:
+    """What `status` tells."""
+
+    own: dict[IssuerName, Certified]
+    crls: dict[IssuerName, Listed]
+    domains: tuple[str, ...]
+    issued: dict[str, int]
+    entries: int
+    head: bytes
+    warnings: tuple[str, ...]
+
+
+def _state(opened: Home, shell: Shell) -> _State:
+    register = opened.register
+    people = [item for item in register.certificates() if item.mailbox]
+    entries, head = register.ledger.verify()
+    return _State(
+        own={name: opened.authority(name) for name in ISSUERS},
+        crls={name: last for name in ISSUERS if (last := register.last_crl(name))},
+        domains=opened.settings.domains,
+        issued={
+            word: sum(item.status(shell.now) == word for item in people)
             for word in ("valid", "expired", "revoked")
-        }
-        entries, head = opened.register.ledger.verify()
+        },
+        entries=entries,
+        head=head,
+        warnings=tuple(_warnings(opened, shell)),
+    )
+
+
+def _rows(state: _State) -> list[tuple[str, str]]:
+    """For people."""
     rows = [
         (
             f"{name} CA",
             f"{item.certificate.subject.rfc4514_string()}, ends {item.not_after:%Y-%m-%d}",
         )
-        for name, item in own.items()
+        for name, item in state.own.items()
     ]
-    rows += [(f"{name} certificate", fingerprint(item)) for name, item in own.items()]
+    rows += [(f"{name} certificate", fingerprint(item)) for name, item in state.own.items()]
     rows += [
         (f"{name} CRL", f"number {last.number}, next update {last.next_update:%Y-%m-%d %H:%M}Z")
-        for name, last in crls.items()
-        if last
+        for name, last in state.crls.items()
     ]
-    rows += [
-        ("domains", ", ".join(opened.settings.domains) or "any"),
-        ("issued", ", ".join(f"{count} {word}" for word, count in counts.items())),
-        ("ledger", f"{entries} entries, head {head.hex()}"),
+    return [
+        *rows,
+        ("domains", ", ".join(state.domains) or "any"),
+        ("issued", ", ".join(f"{count} {word}" for word, count in state.issued.items())),
+        ("ledger", f"{state.entries} entries, head {state.head.hex()}"),
     ]
-    shell.answer(
-        table(rows),
-        kind="status",
-        authorities={
+
+
+def _members(state: _State) -> Json:
+    """For scripts."""
+    return {
+        "kind": "status",
+        "authorities": {
             name: {
                 "subject": item.certificate.subject.rfc4514_string(),
                 "serial": serial_text(item.serial),
                 "fingerprint": fingerprint(item),
                 "not_after": item.not_after.isoformat(),
             }
-            for name, item in own.items()
+            for name, item in state.own.items()
         },
-        crls={
+        "crls": {
             name: {"number": last.number, "next_update": last.next_update.isoformat()}
-            for name, last in crls.items()
-            if last
+            for name, last in state.crls.items()
         },
-        issued=counts,
-        ledger={"entries": entries, "head": head.hex()},
-        warnings=warnings,
-    )
-    for warning in warnings:
-        shell.warn(warning)
-    if warnings:
-        click.get_current_context().exit(WARNINGS)
-    shell.suggest("smimegw-ca list")
+        "issued": state.issued,
+        "ledger": {"entries": state.entries, "head": state.head.hex()},
+        "warnings": list(state.warnings),
+    }
 
 
 def _warnings(opened: Home, shell: Shell) -> list[str]:
