@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from smimegw.cms import asn1, der
 from smimegw.cms.identifiers import issuer_and_serial_number
-from smimegw.cms.signed_data import certificates_only
+from smimegw.cms.signed_data import certificates_only, parse_signed_data
 from smimegw.x509.certificate import Certificate
 from tests.attacks.cast import (
     EVE,
@@ -30,6 +30,7 @@ from tests.fakes.pki import CA
 from tests.fakes.smime import assembled, signer_infos_of
 
 CONTROL = "control"
+EVES_OWN = f"From: Eve <{EVE}>\r\n".encode()
 GROUPS = {
     CONTROL: "honest messages of Bob: they must pass, or nothing is proved",
     "cms": "contents, certificates and signers of SignedData mixed anew",
@@ -39,6 +40,7 @@ GROUPS = {
     "display": "Eve signs as herself and calls herself Bob: she may pass as Eve, never as Bob",
     "marks": "result fields and marks that only the gateway may write",
     "efail": "ciphertext in a frame that leaks it, or changed so that it does",
+    "replay": "what was encrypted by Bob, sent again by Eve: opened perhaps, never Bob's",
     "covert": "ciphertext or a signature hidden in what looks harmless",
 }
 
@@ -86,6 +88,7 @@ def attacks(cast: Cast) -> tuple[Attack, ...]:
     eves = cast.clear_signed(LIE, "eve")
     made += [Attack("from", name, eves, fields) for name, fields in _from(cast.bob)]
     made += [Attack("display", name, eves, fields) for name, fields in _display(cast.bob)]
+    made += [Attack("replay", name, entity, EVES_OWN) for name, entity in _replay(cast)]
     made += [Attack("marks", name, entity, fields + bob) for name, entity, fields in _marks(cast)]
     return tuple(made)
 
@@ -125,6 +128,14 @@ def _cms(cast: Cast) -> Iterator[tuple[str, bytes]]:
         infos = [_with_new_length(renamed)]
         octets = assembled(eves, certificates=certificates, signer_infos=infos)
         yield name, multipart_signed(LIE, octets)
+    # The same without signed certificate names, so that nothing but the mathematics is left.
+    bare = cast.signature_under(EVE)
+    (own,) = parse_signed_data(bare).certificates
+    renamed = signer_infos_of(bare)[0].replace(
+        issuer_and_serial_number(own), issuer_and_serial_number(bob)
+    )
+    octets = assembled(bare, certificates=[own, bob], signer_infos=[_with_new_length(renamed)])
+    yield "renamed-signer-bare", multipart_signed(LIE, octets)
     yield "attributes-as-content", p7m(_attributes_as_content(true))
     yield "truncated", multipart_signed(TRUTH, true[:-40])
     yield "octets-behind", multipart_signed(TRUTH, true + b"\0\0")
@@ -335,3 +346,11 @@ def _covert(cast: Cast) -> Iterator[tuple[str, bytes]]:
     fields = b"Content-Transfer-Encoding: base64\r\n\r\n"
     yield "tnef", b"Content-Type: application/ms-tnef\r\n" + fields + octets
     yield "signed-by-a-stranger", cast.opaque_signed(multipart(b"mixed", LIE, sealed), "stranger")
+
+
+def _replay(cast: Cast) -> Iterator[tuple[str, bytes]]:
+    sealed = cast.encrypted(cast.clear_signed())
+    yield "under-eves-name", sealed
+    yield "unsigned-under-eves-name", cast.encrypted()
+    yield "signed-by-eve", cast.clear_signed(sealed, "eve")
+    yield "signed-by-eve-opaque", cast.opaque_signed(cast.encrypted(), "eve")

@@ -17,7 +17,7 @@ from tests.attacks.cast import EVE, SECRET
 from tests.attacks.catalogue import CONTROL
 
 _NAME = re.compile(rb"<([a-z]+)\.([a-z0-9-]+)@attacks\.invalid>")
-_DISPLAY = "display"
+_MAY_BE_EVES = frozenset({"display", "replay"})
 _OPENING = frozenset({"efail", "covert"})
 MARKS = (
     r"x-smimegw-status:.*\bsigned=pass",
@@ -53,13 +53,18 @@ def judge(octets: bytes, *, authserv_id: str = "", marks: Sequence[str] = ()) ->
     passes = [field for field in _fields(octets) if _is_mark(field, authserv_id, marks)]
     if group == CONTROL:
         return Verdict(name, "" if passes else "an honest message does not pass")
-    if group == _DISPLAY and any(f"smime-identifier={EVE}" in field for field in passes):
+    if group in _MAY_BE_EVES and _names_eve(passes):
         return Verdict(name)  # said as whom
     if passes:
         return Verdict(name, f"passes: {passes[0][:120]}")
     if group in _OPENING and _shows(octets, SECRET):
         return Verdict(name, "opened: the recipient's secret came out")
     return Verdict(name)
+
+
+def _names_eve(passes: Sequence[str]) -> bool:
+    results = [field for field in passes if "authentication-results:" in field]
+    return bool(results) and all(f"smime-identifier={EVE} " in f"{field} " for field in results)
 
 
 def _header_section(octets: bytes) -> bytes:
