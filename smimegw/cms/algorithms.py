@@ -12,9 +12,9 @@ from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.errors import CertificateError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
+from smimegw.x509.lint import CURVES, RSA_EXPONENTS
 
 __all__ = [
-    "CURVES",
     "ContentCipher",
     "DigestAlgorithm",
     "KeyEncryption",
@@ -27,17 +27,6 @@ __all__ = [
     "public_key_of",
     "signature_scheme_for",
 ]
-
-CURVES: tuple[type[ec.EllipticCurve], ...] = (  # all of cofactor 1
-    ec.SECP256R1,
-    ec.SECP384R1,
-    ec.SECP521R1,
-    ec.BrainpoolP256R1,
-    ec.BrainpoolP384R1,
-    ec.BrainpoolP512R1,
-)
-_RSA_EXPONENT_MIN = 65537  # FIPS 186-5, 5.1; smaller ones make forgeries and broadcasts easier
-_RSA_EXPONENT_BITS = 256
 
 PublicKey = (
     rsa.RSAPublicKey
@@ -218,8 +207,7 @@ def public_key_of(certificate: Certificate, limits: Limits = DEFAULT_LIMITS) -> 
     if isinstance(key, rsa.RSAPublicKey):
         if not limits.rsa_bits_min <= key.key_size <= limits.rsa_bits_max:
             raise UnsupportedAlgorithmError(f"RSA key of {key.key_size} bits")
-        exponent = key.public_numbers().e
-        if exponent < _RSA_EXPONENT_MIN or exponent.bit_length() > _RSA_EXPONENT_BITS:
+        if key.public_numbers().e not in RSA_EXPONENTS:
             raise UnsupportedAlgorithmError("RSA key with an exponent out of bounds")
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):

@@ -7,8 +7,6 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from smimegw.cms import asn1, der
 from smimegw.cms.asn1 import Element
 from smimegw.errors import CertificateError, CMSError
@@ -139,10 +137,9 @@ def _issuer_and_serial(certificate_der: bytes) -> tuple[bytes, int]:
 
 def _hashed_key(certificate: Certificate) -> bytes | None:
     try:
-        key = certificate.public_key
+        info = certificate.subject_public_key_info
     except CertificateError:
         return None
-    info = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     fields = asn1.read_document(info).children()
     fields.read(asn1.SEQUENCE)  # algorithm
     return hashlib.sha1(  # a name, not a protection

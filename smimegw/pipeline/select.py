@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
 from smimegw.pipeline.gather import JudgedCertificate, RecipientEvidence
 from smimegw.policy.facts import RecipientFacts
 from smimegw.policy.model import CertificateAnswer
-from smimegw.x509.certificate import Certificate
 from smimegw.x509.path import ValidatedCertificate
 
 MAX_CERTIFICATES = 3  # during roll-over a copy is encrypted to old and new
@@ -50,14 +47,14 @@ def _answer(evidence: RecipientEvidence) -> tuple[CertificateAnswer, str]:
 def _usable(evidence: RecipientEvidence) -> list[ValidatedCertificate]:
     # a key whose certificate was revoked is not used through another certificate of it.
     revoked = {
-        _public_key(entry.found.certificate)
+        entry.found.certificate.subject_public_key_info
         for entry in evidence.judged
         if entry.reason == "revoked"
     }
     return [
         entry.validated
         for entry in evidence.judged
-        if entry.validated and _public_key(entry.found.certificate) not in revoked
+        if entry.validated and entry.validated.certificate.subject_public_key_info not in revoked
     ]
 
 
@@ -80,11 +77,5 @@ def chosen(evidence: RecipientEvidence) -> tuple[ValidatedCertificate, ...]:
     usable.sort(key=lambda entry: entry.certificate.not_before, reverse=True)
     by_key: dict[bytes, ValidatedCertificate] = {}
     for entry in usable:
-        by_key.setdefault(_public_key(entry.certificate), entry)
+        by_key.setdefault(entry.certificate.subject_public_key_info, entry)
     return tuple(by_key.values())[:MAX_CERTIFICATES]
-
-
-def _public_key(certificate: Certificate) -> bytes:
-    return certificate.parsed.public_key().public_bytes(
-        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-    )

@@ -11,6 +11,7 @@ from functools import cached_property
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from smimegw.addresses import Mailbox
@@ -178,6 +179,15 @@ class Certificate:
             return self.parsed.public_key()
         except (ValueError, UnsupportedAlgorithm) as exc:
             raise CertificateError("weak-key", "a key that is broken or of unknown kind") from exc
+
+    @cached_property
+    def subject_public_key_info(self) -> bytes:
+        """The same in DER (RFC 5280, 4.1.2.7); equal for equal keys.
+
+        Raises:
+            CertificateError: As `public_key`.
+        """
+        return self.public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     @cached_property
     def crl_points(self) -> tuple[tuple[str, ...], ...]:

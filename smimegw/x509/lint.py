@@ -17,10 +17,10 @@ from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
 
-_RSA_EXPONENT_MIN = 65537
-_RSA_EXPONENT_MAX = 2**256  # FIPS 186-5, A.1.1
+# FIPS 186-5, A.1.1; smaller exponents make forgeries and broadcasts easier
+RSA_EXPONENTS = range(65537, 2**256, 2)
 
-_CURVES = (
+CURVES: tuple[type[ec.EllipticCurve], ...] = (  # all of cofactor 1
     *(ec.SECP256R1, ec.SECP384R1, ec.SECP521R1),
     *(ec.BrainpoolP256R1, ec.BrainpoolP384R1, ec.BrainpoolP512R1),
 )
@@ -82,14 +82,10 @@ def key_flaw(certificate: Certificate, *, limits: Limits = DEFAULT_LIMITS) -> st
     except CertificateError as exc:
         return exc.reason
     if isinstance(key, rsa.RSAPublicKey):
-        exponent = key.public_numbers().e
-        strong = (
-            limits.rsa_bits_min <= key.key_size <= limits.rsa_bits_max
-            and _RSA_EXPONENT_MIN <= exponent < _RSA_EXPONENT_MAX
-            and exponent % 2 == 1
-        )
+        fits = limits.rsa_bits_min <= key.key_size <= limits.rsa_bits_max
+        strong = fits and key.public_numbers().e in RSA_EXPONENTS
     elif isinstance(key, ec.EllipticCurvePublicKey):
-        strong = isinstance(key.curve, _CURVES)
+        strong = isinstance(key.curve, CURVES)
     else:
         strong = isinstance(key, _EDWARDS_KEYS + _MONTGOMERY_KEYS)
     return "" if strong else "weak-key"

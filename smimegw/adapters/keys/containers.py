@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -147,7 +146,7 @@ def _read_pem(
 def _certificate_of(key: PrivateKey, found: Sequence[Certificate]) -> Certificate:
     if not found:
         raise UsageError("the file holds a private key and no certificate; give both")
-    public = _public_octets(key.public_key())
+    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     for certificate in found:
         if _public_key(certificate) == public:
             return certificate
@@ -169,13 +168,9 @@ def _in_order(certificate: Certificate, others: Sequence[Certificate]) -> tuple[
 
 def _public_key(certificate: Certificate) -> bytes:
     try:
-        return _public_octets(certificate.public_key)
+        return certificate.subject_public_key_info
     except CertificateError:
         return b""  # another kind of key, so another certificate's
-
-
-def _public_octets(key: CertificatePublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _pem_certificate(pem: bytes) -> Certificate:
