@@ -104,13 +104,20 @@ def _status(reports: Sequence[LayerReport], signature: LayerReport | None) -> He
     signed = signature.result if signature else "none"
     return field(
         "X-Smimegw-Status",
-        f"signed={signed}; encrypted={encrypted}; integrity={_integrity(encryptions, signed)}",
+        f"signed={signed}; encrypted={encrypted}; integrity={_integrity(reports, signed)}",
     )
 
 
-def _integrity(encryptions: Sequence[LayerReport], signed: str) -> str:
-    """Who vouches that the content is what was sent: a signature, the cipher, or nobody."""
-    if signed == "pass":
+def _integrity(reports: Sequence[LayerReport], signed: str) -> str:
+    """Who vouches that the content is what was sent: a signature, the cipher, or nobody.
+
+    A signature around a ciphertext only is Eve's as easily as Bob's: she need not know what is in
+    it, and may have changed it before (cases J05).
+    """
+    encryptions = [entry for entry in reports if entry.kind is LayerKind.ENCRYPTION]
+    innermost = max((e.layer for e in encryptions if e.result == "decrypted"), default=-1)
+    signatures = (entry.layer for entry in reports if entry.kind is LayerKind.SIGNATURE)
+    if signed == "pass" and max(signatures, default=-1) > innermost:
         return "signed"
     if encryptions and all(entry.integrity == "authenticated" for entry in encryptions):
         return "authenticated"

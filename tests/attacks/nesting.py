@@ -111,17 +111,20 @@ def expected(case: Case) -> Expected:
     """Walk from the outside in and stop where a reader has to."""
     signatures: list[tuple[str, str]] = []
     ciphers: list[str] = []
-    closed = False
+    closed = is_covered = False  # covered: what is read at last stands inside a signature
     inside = len(case.layers)  # first layer that was not taken off
     for index, layer in enumerate(case.layers):
         defect = case.defect if index == case.at else ""
         if layer in SIGNED or defect == "truncated":  # cut off, nobody knows what it was
             result, reason, goes_on = _signature(case, defect)
             signatures.append((result, reason))
+            is_covered = True
         else:
             closed = _stays_closed(case, index, defect)
             goes_on = not closed
             ciphers.append(layer)
+            # Who signs a ciphertext need not know what is in it: it may be another's, changed.
+            is_covered = is_covered and closed
         if not goes_on:
             inside = index
             break
@@ -132,7 +135,7 @@ def expected(case: Case) -> Expected:
         signed=worst,
         reason=reason,
         encrypted="not-decrypted" if closed else "yes" if ciphers else "no",
-        integrity=_integrity(worst, ciphers, closed),
+        integrity=_integrity(worst == "pass" and is_covered, ciphers, closed),
         readable=all(layer == "clear" for layer in case.layers[inside:]),
     )
 
@@ -152,8 +155,8 @@ def _signature(case: Case, defect: str) -> tuple[str, str, bool]:
     return "pass", "", True
 
 
-def _integrity(signed: str, ciphers: list[str], closed: bool) -> str:
-    if signed == "pass":
+def _integrity(is_signed: bool, ciphers: list[str], closed: bool) -> str:
+    if is_signed:
         return "signed"
     authenticated = bool(ciphers) and not closed and set(ciphers) == {"gcm"}
     return "authenticated" if authenticated else "none"
