@@ -197,6 +197,8 @@ def _summary(copy: Copy) -> dict[str, object]:
     values["encrypted"] = encryption.result if encryption else "no"
     if encryption and encryption.cipher:
         values["cipher"] = encryption.cipher
+    if encryption and encryption.integrity:
+        values["integrity"] = encryption.integrity
     if encryption and encryption.reason:
         values["decrypt_reason"] = encryption.reason
     return values

@@ -68,10 +68,10 @@ _KINDS = (
         "session.connected",
         "smtpd",
         Level.INFO,
-        "client listener tls cipher user helo upstream_id",
+        "client listener tls",
     ),
     _kind("session.closed", "smtpd", Level.SILENT, "client listener"),
-    _kind("session.refused", "smtpd", Level.WARNING, "client listener tls reply text"),
+    _kind("session.refused", "smtpd", Level.WARNING, "client listener tls reply"),
     _kind("session.authenticated", "smtpd", Level.INFO, "client listener user result"),
     # one message
     _kind(
@@ -93,7 +93,7 @@ _KINDS = (
         "message.opened",
         "gateway",
         Level.INFO,
-        "rcpt signed reason signer cert encrypted cipher integrity decrypt_reason layers",
+        "rcpt signed reason cert encrypted cipher integrity decrypt_reason",
     ),
     _kind("header.removed", "gateway", Level.INFO, "count"),
     _kind("limit.hit", "gateway", Level.WARNING, "limit text"),
@@ -108,10 +108,10 @@ _KINDS = (
         "recipient.delivered",
         "relay",
         Level.INFO,
-        "to orig_to relay delay delays protect action dsn status text",
+        "to relay delay delays protect dsn status text",
         Form.DELIVERY,
     ),
-    _kind("delivery.in_doubt", "relay", Level.ERROR, "to relay message-id"),
+    _kind("delivery.in_doubt", "relay", Level.ERROR, "to relay"),
     _kind("relay.error", "relay", Level.ERROR, "relay text"),
     # what is around us
     _kind("certificate.not_usable", "gateway", Level.INFO, "rcpt cert source reason"),
@@ -128,6 +128,6 @@ _KINDS = (
 )
 
 CATALOGUE: dict[str, EventKind] = {kind.name: kind for kind in _KINDS}
-ADDRESS_KEYS = frozenset({"from", "to", "orig_to", "rcpt", "signer"})
+ADDRESS_KEYS = frozenset({"from", "to", "rcpt"})
 FINGERPRINT_KEYS = frozenset({"cert"})
 SECONDS_KEYS = frozenset({"delay", "delays", "seconds", "age"})
