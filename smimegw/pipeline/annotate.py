@@ -112,7 +112,7 @@ def _integrity(reports: Sequence[LayerReport], signed: str) -> str:
     """Who vouches that the content is what was sent: a signature, the cipher, or nobody.
 
     A signature around a ciphertext only is Eve's as easily as Bob's: she need not know what is in
-    it, and may have changed it before (cases J05).
+    it, and may have changed it before (cases J03).
     """
     encryptions = [entry for entry in reports if entry.kind is LayerKind.ENCRYPTION]
     innermost = max((e.layer for e in encryptions if e.result == "decrypted"), default=-1)

