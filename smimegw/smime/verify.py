@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import InitVar, dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from smimegw.addresses import Mailbox, sole_mailbox
 from smimegw.cms.capabilities import Capabilities
@@ -27,6 +28,7 @@ from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
 from smimegw.smime.media_types import SignedLayer
+from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.match import matches
@@ -96,6 +98,7 @@ def verify(
     now: datetime,
     limits: Limits = DEFAULT_LIMITS,
     strict_local_part: bool = False,
+    judgements: ValidationCache | None = None,
 ) -> VerifiedContent:
     """Verify *layer* as what *originator* signed.
 
@@ -109,6 +112,7 @@ def verify(
         now: When to judge.
         limits: Numeric limits.
         strict_local_part: Compare the case of ASCII local parts.
+        judgements: Where judgements of signers' certificates are remembered.
 
     Raises:
         VerificationError: Not verified; result and reason say why.
@@ -117,7 +121,8 @@ def verify(
     try:
         mailbox = _check_identity(checked, originator, sender, strict_local_part)
         _check_claims(checked, now)
-        signer = validate(
+        judge = judgements.validate if judgements else partial(validate, limits=limits)
+        signer = judge(
             checked.certificate,
             replace(
                 evidence,
@@ -127,7 +132,6 @@ def verify(
             mailbox=mailbox,
             now=now,
             strict_local_part=strict_local_part,
-            limits=limits,
         )
         entity = inner_entity(layer, limits)
     except VerificationError as exc:
