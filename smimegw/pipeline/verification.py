@@ -36,6 +36,7 @@ async def verified(
             now=ports.clock.now(),
             limits=settings.limits,
             strict_local_part=author is not None and settings.compares_local_part(author.mailbox),
+            judgements=settings.judgements,
         )
     except VerificationError as exc:
         raise _as_known(exc, gathered) from exc
