@@ -27,6 +27,8 @@ from smimegw.x509.certificate import Certificate
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines empty it
+_DESCRIPTIONS = ("content-type", "content-disposition")
+_CLAIMS = (b"signed", b"pkcs7", b".p7")
 _SUFFIXES = (".p7m", ".p7s", ".p7c", ".p7z")  # RFC 8551, 3.2.1 and 3.9
 
 
@@ -103,15 +105,25 @@ def _refuse_two_readings(header: HeaderSection) -> None:
         raise MIMEError("a line in the header section is no field: readers see another content")
 
 
+def _claims_smime(header: HeaderSection) -> bool:
+    """Whether a reader who takes malformed fields differently could see S/MIME here."""
+    said = b"".join(entry.body for name in _DESCRIPTIONS for entry in header.all(name)).lower()
+    return any(word in said for word in _CLAIMS)
+
+
 def _read_layer(entity: Entity, limits: Limits) -> Layer | None:
-    content_type = entity.content_type
+    try:
+        content_type = entity.content_type
+        is_cms = content_type.media_type in MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
+            entity, content_type
+        )
+    except MIMEError:
+        if _claims_smime(entity.header):
+            raise
+        return None  # a careless newsletter, for instance: nobody says that it is protected
     if content_type.media_type == "multipart/signed":
         return _clear_signed(entity, content_type, limits)
-    if content_type.media_type in MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
-        entity, content_type
-    ):
-        return _cms_layer(entity, limits)
-    return None
+    return _cms_layer(entity, limits) if is_cms else None
 
 
 def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> SignedLayer | None:

@@ -229,3 +229,35 @@ def test_broken_base64_is_refused() -> None:
     )
     with pytest.raises(MIMEError):
         layer_of(entity)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Type: text/html; charset=utf-8; charset=utf-8",
+        b"Content-Type: text",
+        b"Content-Type: multipart/mixed;\r\n boundary*0*=us-ascii''a;\r\n boundary*1*=b",
+        b"Content-Type: text/plain\r\nContent-Type: text/html",
+        b"Content-Type: application/octet-stream\r\nContent-Disposition: ;;",
+    ],
+    ids=["twice", "no subtype", "RFC 2231 boundary", "two fields", "disposition"],
+)
+def test_malformed_fields_that_do_not_speak_of_smime_are_no_smime(fields: bytes) -> None:
+    """Careless programs' mail is unsigned mail, not a signature that failed (RFC 8601, 2.7.1)."""
+    assert layer_of(Entity.parse(fields + b"\r\n\r\ntext\r\n")) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Type: multipart/signed; micalg=sha-256; micalg=sha-1; boundary=a",
+        b"Content-Type: text/plain\r\nContent-Type: application/pkcs7-mime",
+        b"Content-Type: application/octet-stream; name=a.P7M; name=b.txt",
+        b'Content-Type: application/octet-stream\r\nContent-Disposition: ; filename="smime.p7m"',
+    ],
+    ids=["twice", "two fields", "name", "disposition"],
+)
+def test_malformed_fields_that_speak_of_smime_are_an_error(fields: bytes) -> None:
+    """Another reader may see a signature or an encryption there (I26)."""
+    with pytest.raises(MIMEError):
+        layer_of(Entity.parse(fields + b"\r\n\r\ntext\r\n"))
