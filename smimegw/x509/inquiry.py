@@ -10,7 +10,7 @@ import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from smimegw.errors import CertificateError
@@ -28,10 +28,16 @@ _REMEMBERED = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class RevocationQuestion:
-    """Is *certificate*, issued by *issuer*, revoked?"""
+    """Is *certificate*, issued by *issuer*, revoked?  *above* is next in its path, if any is."""
 
     certificate: Certificate
     issuer: Certificate
+    above: Certificate | None = field(default=None, compare=False)
+
+
+def questions_about(path: Sequence[Certificate]) -> tuple[RevocationQuestion, ...]:
+    """One for each certificate of *path* but the anchor, whose issuer is the administrator."""
+    return tuple(map(RevocationQuestion, path, path[1:], (*path[2:], None)))
 
 
 def answer(
@@ -49,7 +55,8 @@ def answer(
         now,
         evidence.crl_grace_seconds,
         ocsp_responses=evidence.ocsp_responses,
-        authorities=(*evidence.trust_anchors, *evidence.intermediates),
+        above=question.above,
+        authorities=evidence.intermediates,
         limits=limits,
     )
 
@@ -117,7 +124,7 @@ def _search(certificate: Certificate, evidence: Evidence, now: datetime, limits:
                 judge(path, now, limits=limits)
             except CertificateError:
                 continue
-            questions = [RevocationQuestion(*pair) for pair in itertools.pairwise(path)]
+            questions = questions_about(path)
             results = [answer(question, evidence, now, limits=limits) for question in questions]
             if any(result.status is RevocationStatus.REVOKED for result in results):
                 continue

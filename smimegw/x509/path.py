@@ -6,7 +6,6 @@ responses at hand; the first path that passes all three is the answer.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from datetime import datetime
@@ -18,7 +17,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509 import lint
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
-from smimegw.x509.inquiry import RevocationQuestion, answer
+from smimegw.x509.inquiry import answer, questions_about
 from smimegw.x509.judge import judge
 from smimegw.x509.match import matching_mailbox
 from smimegw.x509.search import PathSearch
@@ -136,13 +135,13 @@ def _best_path(
 def _revocation(
     path: Sequence[Certificate], evidence: Evidence, now: datetime, limits: Limits
 ) -> tuple[RevocationResult, ...]:
-    # RFC 5280, 6.1: of every certificate but the anchor, whose issuer is the administrator.
+    # RFC 5280, 6.1: of every certificate but the anchor.
     results = []
-    for certificate, issuer in itertools.pairwise(path):
-        result = answer(RevocationQuestion(certificate, issuer), evidence, now, limits=limits)
+    for question in questions_about(path):
+        result = answer(question, evidence, now, limits=limits)
         if result.status is RevocationStatus.REVOKED:
-            error = _EndEntityRevokedError if certificate is path[0] else CertificateError
-            raise error("revoked", certificate.subject_text)
+            error = _EndEntityRevokedError if question.certificate is path[0] else CertificateError
+            raise error("revoked", question.certificate.subject_text)
         results.append(result)
     for certificate, result in zip(path, results, strict=False):
         if result.status is RevocationStatus.UNKNOWN and evidence.require_revocation:

@@ -78,6 +78,7 @@ class _Question:
     issuer: Certificate
     now: datetime
     grace_seconds: int
+    above: Certificate | None
     authorities: Sequence[Certificate]
     limits: Limits
 
@@ -90,6 +91,7 @@ def status(
     grace_seconds: int,
     *,
     ocsp_responses: Iterable[bytes] = (),
+    above: Certificate | None = None,
     authorities: Sequence[Certificate] = (),
     limits: Limits = DEFAULT_LIMITS,
 ) -> RevocationResult:
@@ -104,6 +106,7 @@ def status(
         now: The time of judgement.
         grace_seconds: How long after nextUpdate a list still proves "good" (R-05).
         ocsp_responses: DER OCSPResponses, untrusted.
+        above: Next after *issuer* in the path, None where that is the anchor.
         authorities: Certificates among which another key of the CA, or the issuer of an indirect
             list, may be; untrusted.
         limits: Longer lists than *crl_octets* are not looked at.
@@ -113,12 +116,13 @@ def status(
         issuer=issuer,
         now=now,
         grace_seconds=grace_seconds,
+        above=above,
         authorities=authorities,
         limits=limits,
     )
     held = tuple(der for der in crls if len(der) <= limits.crl_octets)
-    other_keys = _other_keys(question, held)
-    lists = [crl for der in held if (crl := _usable(der, question, other_keys, held))]
+    signers = _signers(question, held)
+    lists = [crl for der in held if (crl := _usable(der, question, signers))]
     listed = _listed(lists, question)
     responses = tuple(ocsp_responses)
     if not responses:
@@ -258,61 +262,46 @@ def _is_hold(entry: x509.RevokedCertificate) -> bool:
 # --- which lists count ---------------------------------------------------------------------------
 
 
-def _usable(
-    der: bytes, question: _Question, other_keys: Sequence[Certificate], crls: Sequence[bytes]
-) -> _List | None:
+def _usable(der: bytes, question: _Question, signers: Sequence[Certificate]) -> _List | None:
     crl = _read(der)
     certificate, issuer = question.certificate, question.issuer
     if crl is None or crl.this_update > question.now:
         return None
     if issuer.subject_der != certificate.issuer_der:
         return None
-    if crl.issuer_der == issuer.subject_der and speaks_about(crl.parsed, certificate):
-        signs = issuer.key_usage is None or issuer.key_usage.crl_sign
-        if signs and _is_signed_by(der, issuer):
-            return crl
-        signer = next((key for key in other_keys if _is_signed_by(der, key)), None)
-        # QUIRK 2026-11 AD CS: after a change of keys it makes one list for each key, and nothing
-        # in them says so.  Where the issuer signs lists, absence from another key's means nothing.
-        return replace(crl, other_key=signer if signs else None) if signer else None
-    if not speaks_indirectly_about(crl.parsed, certificate):
+    own = crl.issuer_der == issuer.subject_der
+    if not (speaks_about if own else speaks_indirectly_about)(crl.parsed, certificate):
         return None
-    for signer in (issuer, *question.authorities):
-        if signer.subject_der == crl.issuer_der and _may_list(signer, question, crls):
-            return crl if _is_signed_by(der, signer) else None
-    return None
+    signs = own and (issuer.key_usage is None or issuer.key_usage.crl_sign)
+    if signs and _is_signed_by(der, issuer):
+        return crl
+    named = (signer for signer in signers if signer.subject_der == crl.issuer_der)
+    signer = next((signer for signer in named if _is_signed_by(der, signer)), None)
+    # QUIRK 2026-11 AD CS: after a change of keys it makes one list for each key, and nothing in
+    # them says so.  Where the issuer signs lists, absence from another key's means nothing.
+    return replace(crl, other_key=signer if signs else None) if signer else None
 
 
-def _may_list(signer: Certificate, question: _Question, crls: Sequence[bytes]) -> bool:
-    """Whether *signer* may sign an indirect list about certificates of the question's issuer.
+def _signers(question: _Question, crls: Sequence[bytes]) -> list[Certificate]:
+    """Who besides the issuer may sign lists about its certificates.
 
-    RFC 5280, 6.3.3 (f) wants a path of the list's issuer to the same anchor.  We accept the
-    shortest one only: issued by that same CA, which says by its own list that it still holds.
+    Some CAs have a key for lists only, many that changed their key sign with the new one, and
+    indirect lists come from whom the certificate names as its cRLIssuer.  Of the paths that
+    RFC 5280, 6.3.3 (f) wants we accept those along the issuer's own: from it, to it, or beside it.
     """
-    issuer = question.issuer
-    if signer == issuer:
-        return issuer.key_usage is None or issuer.key_usage.crl_sign
-    return _is_fit(signer, question) and _is_good(signer, issuer, question, crls)
-
-
-def _other_keys(question: _Question, crls: Sequence[bytes]) -> list[Certificate]:
-    """Certificates of the question's issuer with other keys that may sign its lists.
-
-    Some CAs have a key for lists only, and many that changed their key sign with the new one.  Of
-    the paths that RFC 5280, 6.3.3 (f) wants we accept those along the issuer's own: from it, to
-    it, or beside it.
-    """
-    issuer, limits = question.issuer, question.limits
-    name = issuer.subject_der
-    others = [key for key in question.authorities if key.subject_der == name and key != issuer]
-    fit = [key for key in others if _is_fit(key, question)]
-    # Whose key made the issuer's certificate is the next in its path, whatever came with it.
-    above = [c for c in question.authorities if fit and is_issued_by(issuer, c, limits)]
-    return [
-        key
-        for key in fit
-        if key in above or any(_is_good(key, by, question, crls) for by in (issuer, *above))
+    issuer, above = question.issuer, question.above
+    names = {issuer.subject_der, *question.certificate.crl_issuers}
+    candidates = [c for c in question.authorities if c.subject_der in names and c != issuer]
+    authorities = [issuer] if above is None else [issuer, above]
+    signers = [
+        candidate
+        for candidate in candidates
+        if _is_fit(candidate, question)
+        and any(_is_good(candidate, authority, question, crls) for authority in authorities)
     ]
+    if above is not None and (above.key_usage is None or above.key_usage.crl_sign):
+        signers.append(above)
+    return signers
 
 
 def _is_fit(signer: Certificate, question: _Question) -> bool:

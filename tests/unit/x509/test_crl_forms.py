@@ -36,10 +36,8 @@ def point(**what: Any) -> x509.IssuingDistributionPoint:
     return x509.IssuingDistributionPoint(**(values | what))
 
 
-def ask(*crls: bytes, issued: Issued = ALICE, now: Any = NOW, authorities: Any = ()) -> Any:
-    return status(
-        issued.certificate, ISSUING.certificate, crls, now, GRACE, authorities=authorities
-    )
+def ask(*crls: bytes, issued: Issued = ALICE, now: Any = NOW, **known: Any) -> Any:
+    return status(issued.certificate, ISSUING.certificate, crls, now, GRACE, **known)
 
 
 def complete(revoked: Any = (), **options: Any) -> bytes:
@@ -199,6 +197,18 @@ def test_indirect_list_of_the_issuer_is_also_its_own() -> None:
 def test_list_of_the_signer_without_indirect_crl_does_not_count() -> None:
     """It would speak about what the signer issued itself."""
     assert dora(indirect(SIGNER, flag=False), own_list()) is RevocationStatus.UNKNOWN
+
+
+def test_signer_may_stand_beside_the_issuer() -> None:
+    """Certified by whoever certified the issuer, which calls him good (PKITS 4.14.25)."""
+    sibling = make_ca("Forms Sibling", parent=ROOT)
+    erin = referring(sibling)
+    listed = indirect(sibling, (erin.certificate.serial_number, ISSUING))
+    for root_list, expected in ((ROOT.crl(), "revoked"), (ROOT.crl([sibling]), "unknown")):
+        known = {"authorities": (sibling.certificate,), "above": ROOT.certificate}
+        assert ask(listed, root_list, issued=erin, **known).status == expected
+    assert ask(indirect(sibling), ROOT.crl(), issued=erin, **known).status == "good"
+    assert ask(indirect(ROOT), issued=referring(ROOT), **known).status == "good"
 
 
 def test_signer_of_another_ca_does_not_count() -> None:
