@@ -121,7 +121,7 @@ def verify(
     try:
         mailbox = _check_identity(checked, originator, sender, strict_local_part)
         _check_claims(checked, now)
-        judge = judgements.validate if judgements else partial(validate, limits=limits)
+        judge = partial(validate, limits=limits) if judgements is None else judgements.validate
         signer = judge(
             checked.certificate,
             replace(

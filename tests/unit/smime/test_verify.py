@@ -18,6 +18,7 @@ from smimegw.mime.headers import parse_header_section
 from smimegw.smime.media_types import SignedForm, SignedLayer, layer_of
 from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.smime.verify import VerifiedContent, identity_of, inner_entity, verify
+from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.path import ValidatedCertificate
 from tests.fakes.pki import (
@@ -414,3 +415,12 @@ def test_inner_entity_needs_no_verification() -> None:
     layer = layer_of(_replaced(b"100 EUR", b"900 EUR"))
     assert isinstance(layer, SignedLayer)
     assert b"900 EUR" in inner_entity(layer).body
+
+
+def test_judgement_of_the_signer_is_remembered() -> None:
+    """An empty memory is used, too; the next mail of the same signer costs no path."""
+    memory = ValidationCache()
+    entity = clear_signed()
+    first = judged(entity, judgements=memory)
+    assert len(memory) == 1
+    assert judged(entity, judgements=memory).signer is first.signer
