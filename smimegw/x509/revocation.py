@@ -61,10 +61,16 @@ class _List:
 
     @property
     def source(self) -> tuple[Certificate | None, x509.IssuingDistributionPoint | None]:
-        """Lists of one source replace each other; (None, None) alone can prove "good"."""
+        """Lists of one source replace each other; what another one says stays as it is."""
         scope = scope_of(self.parsed)
-        for_some_reasons = scope is not None and scope.only_some_reasons is not None
-        return self.other_key, scope if for_some_reasons else None
+        special = scope is not None and (scope.indirect_crl or scope.only_some_reasons is not None)
+        return self.other_key, scope if special else None
+
+    @property
+    def can_prove_good(self) -> bool:
+        """It speaks about every certificate of its scope and every reason."""
+        scope = scope_of(self.parsed)
+        return self.other_key is None and (scope is None or scope.only_some_reasons is None)
 
     @property
     def age(self) -> tuple[datetime, int]:
@@ -166,10 +172,12 @@ def _listed(lists: Sequence[_List], question: _Question) -> RevocationResult:
     sources: dict[object, list[_List]] = {}
     for crl in lists:
         sources.setdefault(crl.source, []).append(crl)
-    certain = _combined(sources.pop((None, None), ()), question)
-    others = [_combined(some, question) for some in sources.values()]
-    revoked = [result for result in others if result.status is RevocationStatus.REVOKED]
-    return min([certain, *revoked], key=_rank)
+    results = [_combined((), question)]
+    for some in sources.values():
+        result = _combined(some, question)
+        if some[0].can_prove_good or result.status is RevocationStatus.REVOKED:
+            results.append(result)
+    return min(results, key=_rank)
 
 
 def _combined(lists: Sequence[_List], question: _Question) -> RevocationResult:

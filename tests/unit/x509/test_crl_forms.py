@@ -199,6 +199,12 @@ def test_list_of_the_signer_without_indirect_crl_does_not_count() -> None:
     assert dora(indirect(SIGNER, flag=False), own_list()) is RevocationStatus.UNKNOWN
 
 
+def test_newer_indirect_list_does_not_replace_the_direct_one() -> None:
+    """It may be about other issuers' certificates only."""
+    direct = ISSUING.crl([ALICE], this_update=NOW - DAY)
+    assert ask(indirect(ISSUING), direct).status is RevocationStatus.REVOKED
+
+
 def test_signer_may_stand_beside_the_issuer() -> None:
     """Certified by whoever certified the issuer, which calls him good (PKITS 4.14.25)."""
     sibling = make_ca("Forms Sibling", parent=ROOT)
