@@ -124,10 +124,7 @@ def verify(
         judge = partial(validate, limits=limits) if judgements is None else judgements.validate
         signer = judge(
             checked.certificate,
-            replace(
-                evidence,
-                intermediates=(*layer.signed_data.certificates, *evidence.intermediates),
-            ),
+            _with_carried(evidence, layer),
             purpose=Purpose.SIGNATURE,
             mailbox=mailbox,
             now=now,
@@ -141,18 +138,7 @@ def verify(
         raise VerificationError("permerror", "limits", str(exc), labels=_labels(checked)) from exc
     except CertificateError as exc:
         raise _of_certificate(exc, checked) from exc
-    return VerifiedContent(
-        signer=signer,
-        mailbox=signer.mailbox or mailbox,
-        entity=entity,
-        signing_time=checked.signing_time,
-        label=checked.label,
-        form=layer.form,
-        notes=_notes(layer, checked),
-        capabilities=checked.capabilities,
-        encryption_key=checked.encryption_key,
-        proof=_PROOF,
-    )
+    return _proof(layer, checked, signer, entity)
 
 
 def inner_entity(layer: SignedLayer, limits: Limits = DEFAULT_LIMITS) -> Entity:
@@ -172,6 +158,29 @@ def signer_labels(certificate: Certificate) -> dict[str, str]:
         "serial": f"{certificate.serial_number:x}",
         "issuer": certificate.parsed.issuer.rfc4514_string(),
     }
+
+
+def _with_carried(evidence: Evidence, layer: SignedLayer) -> Evidence:
+    carried = layer.signed_data.certificates
+    return replace(evidence, intermediates=(*carried, *evidence.intermediates))
+
+
+def _proof(
+    layer: SignedLayer, checked: CheckedSignature, signer: ValidatedCertificate, entity: Entity
+) -> VerifiedContent:
+    assert signer.mailbox is not None  # it was validated for one
+    return VerifiedContent(
+        signer=signer,
+        mailbox=signer.mailbox,
+        entity=entity,
+        signing_time=checked.signing_time,
+        label=checked.label,
+        form=layer.form,
+        notes=_notes(layer, checked),
+        capabilities=checked.capabilities,
+        encryption_key=checked.encryption_key,
+        proof=_PROOF,
+    )
 
 
 def _check_signature(layer: SignedLayer) -> CheckedSignature:
