@@ -47,7 +47,7 @@ class UnsupportedAlgorithmError(CMSError):
 
 
 class LimitError(MessageError):
-    """A limit of `limits.py` was passed; *limit* is the field's name there."""
+    """Something is larger, deeper or more than we take; *limit* names what, as `limits.py` does."""
 
     def __init__(self, limit: str, detail: str = "") -> None:
         super().__init__(f"{limit}: {detail}" if detail else limit)

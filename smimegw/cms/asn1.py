@@ -12,7 +12,6 @@ from functools import lru_cache
 from smimegw.errors import CMSError, LimitError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
-BOOLEAN = 0x01
 INTEGER = 0x02
 BIT_STRING = 0x03
 OCTET_STRING = 0x04
