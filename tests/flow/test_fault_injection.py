@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from smimegw.pipeline.admit import Gateway
 from tests.fakes.company import Company, message
-from tests.fakes.ports import World
+from tests.fakes.ports import MemoryRelay
 from tests.flow.canary import is_readable
 
 _PACKAGE = str(Path(__file__).parents[2] / "smimegw")
@@ -82,17 +83,16 @@ def test_exception_at_any_line_leaks_nothing(
 ) -> None:
     """Whatever breaks, the copy that must be encrypted does not leave readable (G01, T-23)."""
     for line in lines[part::8]:
-        fresh = World(directory=company.world.directory, keystore=company.world.keystore)
-        company.world.relay, company.world.events = fresh.relay, fresh.events
-        victim = Company(world=fresh)
+        relay = company.world.relay = MemoryRelay()
+        company.gateway = Gateway(company.gateway.policy, company.world.ports, company.settings)
         canary = secrets.token_hex(16)
         content = message("alice@ours.example", BOB, body=canary + "\r\n")
         with traced(set(), fail_at=line):
             try:
-                outcome = victim.send("relay", [BOB], content)
+                outcome = company.send("relay", [BOB], content)
             except InjectedError:
                 continue  # before the pipeline had the message: the listener answers 451
-        arrived = [entry.content for entry in fresh.relay.arrived]
+        arrived = [entry.content for entry in relay.arrived]
         assert not any(is_readable(canary.encode(), entry) for entry in arrived), line
         assert arrived or not outcome.reply.is_positive, line
-        assert fresh.relay.open_sessions <= 1, line
+        assert relay.open_sessions <= 1, line
