@@ -78,6 +78,7 @@ def sign_crl(
     for entry in sorted(revoked, key=lambda entry: entry.serial):
         builder = builder.add_revoked_certificate(_entry(entry))
     crl = builder.sign(issuer.key, issuer.digest)
+    # the key is one that signs: `issuer.key` just did
     if not crl.is_signature_valid(issuer.certificate.public_key()):  # type: ignore[arg-type]
         raise LedgerError(
             "The CRL just signed does not verify under the CA certificate: key and certificate "

@@ -44,7 +44,7 @@ class Refusal(click.ClickException):
 
     def __init__(self, text: str, exit_code: int) -> None:
         super().__init__(text)
-        self.exit_code = exit_code  # type: ignore[misc]
+        self.exit_code = exit_code  # type: ignore[misc]  # click has a class variable
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write it to stderr."""

@@ -122,6 +122,7 @@ def read_time(element: Element) -> datetime:
     if element.tag == asn1.UTC_TIME:
         year += 2000 if year < 50 else 1900  # RFC 5652, 11.3
     try:
+        # *rest* has exactly the five groups of the pattern, which mypy cannot count
         return datetime(year, *rest, tzinfo=UTC)  # type: ignore[misc,arg-type]
     except ValueError:
         raise CMSError("signingTime is no real moment") from None

@@ -139,6 +139,6 @@ def _run(coroutine: Coroutine[Any, Any, T]) -> T:
     try:
         coroutine.send(None)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return stop.value  # type: ignore[no-any-return]  # it is what the coroutine returns
     coroutine.close()
     raise RuntimeError("the path validator wanted to wait for something")

@@ -368,6 +368,7 @@ def _is_signed_by(der: bytes, issuer: Certificate) -> bool:
 def _check(der: bytes, issuer: Certificate) -> bool:
     crl = _read(der)
     try:
+        # a key of a kind that cannot sign makes it raise, and that is "no", too
         return crl is not None and crl.parsed.is_signature_valid(issuer.public_key)  # type: ignore[arg-type]
     except (*PARSE_ERRORS, CertificateError):
         return False

@@ -14,6 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from urllib.parse import quote, urljoin
 
 from smimegw.adapters.http.client import HTTPClient, Question, Reply
@@ -83,7 +84,7 @@ class HTTPRevocation:
         for url in urls:
             content = await self._answer(
                 ("crl", url, issuer.fingerprint),
-                lambda url=url: self._list(url, issuer),  # type: ignore[misc]
+                partial(self._list, url, issuer),
             )
             if content is not None:
                 return (content,)
@@ -96,7 +97,7 @@ class HTTPRevocation:
         for url in urls:
             content = await self._answer(
                 ("ocsp", url, certificate.fingerprint, issuer.fingerprint),
-                lambda url=url: self._response(url, certificate, issuer),  # type: ignore[misc]
+                partial(self._response, url, certificate, issuer),
             )
             if content is not None:
                 return content

@@ -67,6 +67,7 @@ def _problem_of(template: str) -> str:
         )
     try:
         sample = _PLACEHOLDER.sub("x", template)
+        # ldap3's own reading of a filter, the one that a search will use; it has no types
         tree = parse_filter(sample, None, False, False, None, False)  # type: ignore[no-untyped-call]
         compile_filter(tree.elements[0])  # type: ignore[no-untyped-call]
     except (LDAPExceptionError, ValueError, IndexError, AttributeError) as error:

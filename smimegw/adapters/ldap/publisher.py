@@ -226,6 +226,7 @@ def _connect(target: PublishingTarget) -> LDAPConnection:
 
 
 def _send(raw: ldap3.Connection, change: Change) -> None:
+    # the stubs of ldap3 leave these two calls without types
     if isinstance(change, AddEntry):
         attributes = {name: list(values) for name, values in change.attributes}
         raw.add(change.dn, attributes=attributes)  # type: ignore[no-untyped-call]

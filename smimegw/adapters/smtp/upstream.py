@@ -215,6 +215,7 @@ class Upstream:
             and not self._replies
             and not self.client.awaiting
             and not self._reader.at_eof()
+            # octets that nobody asked for; StreamReader has no public question for this
             and not self._reader._buffer  # type: ignore[attr-defined]
             and not self._writer.is_closing()
         )

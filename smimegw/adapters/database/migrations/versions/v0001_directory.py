@@ -45,5 +45,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Refuse: the way back is the backup made before."""
+    """Refuse: tables that are dropped lose what was published; the way back is a backup."""
     raise NotImplementedError("restore the backup made before the upgrade")
