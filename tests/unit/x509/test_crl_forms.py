@@ -230,7 +230,9 @@ def test_signer_must_be_known_good() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"usage": "sign"}, {"usage": None}, {"not_after": PAST}, {"key": "p224"}], ids=str
+    "options",
+    [{"usage": "sign"}, {"usage": None}, {"not_after": PAST}, {"key": "p224"}],
+    ids=["usage sign", "no usage", "expired", "weak key"],
 )
 def test_unfit_signer_does_not_count(options: dict[str, Any]) -> None:
     """Without cRLSign, ended, weak."""

@@ -213,7 +213,16 @@ def test_old_answer_that_says_revoked_still_revokes() -> None:
         {"key": "p224"},
         {"extensions": []},
     ],
-    ids=str,
+    ids=[
+        "another EKU",
+        "any EKU",
+        "no EKU",
+        "usage encrypt",
+        "expired",
+        "not yet valid",
+        "weak key",
+        "no nocheck",
+    ],
 )
 def test_responder_that_was_not_appointed_is_unknown(options: dict[str, Any]) -> None:
     """Without ocspSigning, for another use, ended, not begun, weak, of unknown standing (F18)."""
