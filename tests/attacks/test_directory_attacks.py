@@ -254,7 +254,8 @@ class ScriptedServer:
         with client:
             client.settimeout(10)
             bind = client.recv(65536)
-            identifier = bind[bind.index(b"\x02") :][:3]  # the messageID, one octet long
+            start = bind.index(b"\x02", 2)  # the messageID: ldap3 counts over all connections
+            identifier = bind[start : start + 2 + bind[start + 1]]
             body = identifier + b"\x61\x07\x0a\x01\x00\x04\x00\x04\x00"
             client.sendall(b"\x30" + bytes([len(body)]) + body)
             search = client.recv(65536)
