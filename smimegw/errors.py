@@ -136,6 +136,10 @@ class RevocationError(DependencyError):
     """A server of CRLs or OCSP answers could not be asked, or what it sent cannot be used."""
 
 
+class DatabaseError(DependencyError):
+    """The gateway's own database could not answer, so what must be remembered is not (R-22)."""
+
+
 class KeystoreError(DependencyError):
     """The keystore could not give or use a key; *locked* when its key-encryption key is missing."""
 

@@ -10,6 +10,15 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from smimegw.addresses import Mailbox
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
+from smimegw.memory import (
+    Candidate,
+    Correspondent,
+    Lesson,
+    NoCorrespondents,
+    NoSightings,
+    Sighting,
+    SightingKind,
+)
 from smimegw.mime.entity import Entity
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
@@ -127,6 +136,59 @@ class NoRevocationSource:
     ) -> bytes | None:
         """Nothing."""
         return None
+
+
+# --- what is remembered --------------------------------------------------------------------------
+
+
+class Correspondents(Protocol):
+    """What verified mail taught about those who write to us; shared by all nodes."""
+
+    async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:
+        """What is known, by `Mailbox.key`; who is not known has no entry.
+
+        Raises:
+            DatabaseError: The database could not answer; never "not known".
+        """
+        ...
+
+    async def learn(self, lesson: Lesson, now: datetime) -> bool:
+        """Keep *lesson* unless something newer is known; True when it was kept.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        ...
+
+    async def candidates(self, mailbox: Mailbox) -> tuple[Candidate, ...]:
+        """Every certificate learned for *mailbox*, in the order of first seen.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+        ...
+
+    async def propose(self, candidate: Candidate) -> bool:
+        """Keep *candidate* if its mailbox does not have that certificate; True when it was new.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        ...
+
+
+class Sightings(Protocol):
+    """What was seen before, by digest; shared by all nodes."""
+
+    async def first_seen(
+        self, kind: SightingKind, digest: bytes, originator: str, now: datetime
+    ) -> Sighting:
+        """The first sighting of *digest*; this one when there was none, kept in the same step.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+        ...
 
 
 # --- keys --------------------------------------------------------------------------------------
@@ -311,3 +373,5 @@ class Ports:
     records: Records
     clock: Clock
     revocation: RevocationSource = field(default_factory=NoRevocationSource)
+    correspondents: Correspondents = field(default_factory=NoCorrespondents)
+    sightings: Sightings = field(default_factory=NoSightings)

@@ -1,0 +1,131 @@
+"""What the gateway remembers of the mail it saw: correspondents, their certificates, sightings.
+
+Only what a verified signature or a key of our own vouched for becomes one of these values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from smimegw.addresses import Mailbox
+from smimegw.cms.capabilities import Capabilities
+from smimegw.x509.certificate import Certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correspondent:
+    """What the software behind a mailbox can read, as its own signed mail said.
+
+    Attributes:
+        mailbox_key: `Mailbox.key`.
+        capabilities: As announced; None when its mail never announced any.
+        learned_at: The signing time of the mail that said so, or when it was seen without one.
+        fingerprint: Of the certificate that signed it.
+    """
+
+    mailbox_key: str
+    capabilities: Capabilities | None
+    learned_at: datetime
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What one verified mail says of its originator's software.
+
+    Attributes:
+        mailbox: The address in the certificate that is the originator's.
+        fingerprint: Of the certificate that signed.
+        capabilities: From the signed attribute, else from the certificate (RFC 4262).
+        signing_time: The signer's claim, never later than now; None when there is none.
+    """
+
+    mailbox: Mailbox
+    fingerprint: str
+    capabilities: Capabilities
+    signing_time: datetime | None
+
+
+class CandidateState(StrEnum):
+    """What may be done with a certificate learned from mail."""
+
+    CANDIDATE = "candidate"  # known, never used
+    SUCCESSOR = "successor"  # used where the configuration has harvest = "same-ca" (F22)
+    ACCEPTED = "accepted"  # used, by an administrator's word
+    REFUSED = "refused"  # never used, by an administrator's word
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A certificate that came with verified mail.
+
+    Attributes:
+        mailbox_key: Whose it is.
+        certificate: Judged usable for encryption when it was learned; judged anew before use.
+        state: What may be done with it.
+        first_seen: When the first such mail came.
+        was: Fingerprint of the certificate that was known for the mailbox before; empty when none.
+    """
+
+    mailbox_key: str
+    certificate: Certificate
+    state: CandidateState
+    first_seen: datetime
+    was: str = ""
+
+
+class SightingKind(StrEnum):
+    """What was seen."""
+
+    CIPHERTEXT = "ciphertext"
+    SIGNATURE = "signature"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """When the gateway first saw something, and from whom.
+
+    Attributes:
+        at: By the gateway's own clock.
+        originator: `Mailbox.key` of the From field then; empty when it was not one mailbox.
+    """
+
+    at: datetime
+    originator: str
+
+
+class NoCorrespondents:
+    """Implements `ports.Correspondents` where nothing is remembered."""
+
+    async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:  # noqa: ARG002
+        """Nobody."""
+        return {}
+
+    async def learn(self, lesson: Lesson, now: datetime) -> bool:  # noqa: ARG002
+        """Forget it."""
+        return False
+
+    async def candidates(self, mailbox: Mailbox) -> tuple[Candidate, ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+    async def propose(self, candidate: Candidate) -> bool:  # noqa: ARG002
+        """Forget it."""
+        return False
+
+
+class NoSightings:
+    """Implements `ports.Sightings` where nothing is remembered: everything is seen first now."""
+
+    async def first_seen(
+        self,
+        kind: SightingKind,  # noqa: ARG002
+        digest: bytes,  # noqa: ARG002
+        originator: str,
+        now: datetime,
+    ) -> Sighting:
+        """Now."""
+        return Sighting(at=now, originator=originator)
