@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports, RevocationSource
 from smimegw.x509.certificate import Certificate
+from smimegw.x509.crl import freshest_places
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.inquiry import RevocationQuestion, answer, unanswered
 from smimegw.x509.status import RevocationResult, RevocationStatus
@@ -90,12 +91,20 @@ def _open(
 async def _lists(
     question: RevocationQuestion, source: RevocationSource, found: list[bytes]
 ) -> None:
-    async def at(point: Sequence[str]) -> None:
+    async def at(point: Sequence[str]) -> tuple[bytes, ...]:
         urls = [url for url in point if source.may_ask(url)]
-        if urls:
-            found.extend(await source.crls(urls, question.issuer))
+        return await source.crls(urls, question.issuer) if urls else ()
 
-    await asyncio.gather(*(at(point) for point in question.certificate.crl_points))
+    async def at_all(points: Iterable[Sequence[str]]) -> tuple[bytes, ...]:
+        answers = await asyncio.gather(*(at(point) for point in points))
+        found.extend(der for some in answers for der in some)
+        return tuple(der for some in answers for der in some)
+
+    points = question.certificate.crl_points
+    complete = await at_all(points)
+    # A list may itself say where changes to it are published sooner (RFC 5280, 5.2.6).
+    deltas = dict.fromkeys(place for der in complete for place in freshest_places(der))
+    await at_all(place for place in deltas if place not in points)
 
 
 async def _answer(

@@ -191,19 +191,8 @@ class Certificate:
 
     @cached_property
     def crl_points(self) -> tuple[tuple[str, ...], ...]:
-        """URLs of each CRL distribution point, freshest ones too (RFC 5280, 4.2.1.13, 4.2.1.15).
-
-        The URLs of one point lead to the same list.  Points for some reasons only are left out:
-        their lists cannot prove "good".
-        """
-        points = [
-            point
-            for extension in self.parsed.extensions
-            if isinstance(extension.value, x509.CRLDistributionPoints | x509.FreshestCRL)
-            for point in extension.value
-        ]
-        places = [_urls(point.full_name or ()) for point in points if not point.reasons]
-        return tuple(dict.fromkeys(place for place in places if place))[:_PLACES]
+        """URLs of each CRL distribution point, freshest ones too (RFC 5280, 4.2.1.13, 4.2.1.15)."""
+        return crl_places(self.parsed.extensions)
 
     @cached_property
     def crl_issuers(self) -> frozenset[bytes]:
@@ -235,6 +224,22 @@ class Certificate:
     def not_after(self) -> datetime:
         """End of validity, UTC, aware."""
         return self.parsed.not_valid_after_utc
+
+
+def crl_places(extensions: x509.Extensions) -> tuple[tuple[str, ...], ...]:
+    """URLs of each point that *extensions* of a certificate or a list name for finding lists.
+
+    The URLs of one point lead to the same list.  Points for some reasons only are left out: their
+    lists cannot prove "good".
+    """
+    points = [
+        point
+        for extension in extensions
+        if isinstance(extension.value, x509.CRLDistributionPoints | x509.FreshestCRL)
+        for point in extension.value
+    ]
+    places = [_urls(point.full_name or ()) for point in points if not point.reasons]
+    return tuple(dict.fromkeys(place for place in places if place))[:_PLACES]
 
 
 def _urls(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:

@@ -8,18 +8,16 @@ one "revoked" is enough, then one "good".
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from smimegw.errors import CertificateError
-from smimegw.limits import DEFAULT_LIMITS, MIB, Limits
+from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509 import lint, ocsp
 from smimegw.x509.certificate import PARSE_ERRORS, Certificate
+from smimegw.x509.crl import RevocationList, is_signed_by, read_crl
 from smimegw.x509.crl_scope import (
     indirect_entry,
     scope_of,
@@ -29,53 +27,7 @@ from smimegw.x509.crl_scope import (
 from smimegw.x509.issuer import is_issued_by
 from smimegw.x509.status import RevocationMethod, RevocationResult, RevocationStatus
 
-__all__ = [
-    "RevocationMethod",
-    "RevocationResult",
-    "RevocationStatus",
-    "crl_next_update",
-    "is_indirect_crl",
-    "status",
-]
-
-_WEAK_HASHES = (hashes.MD5, hashes.SHA1)
-_KNOWN_WHEN_CRITICAL = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier)
-
-
-@dataclass(frozen=True, slots=True)
-class _List:
-    """A CRL that could be used.
-
-    Attributes:
-        base_number: Set for a delta (RFC 5280, 5.2.4).
-        other_key: Who signed it, where that makes it prove nothing but "revoked".
-    """
-
-    parsed: x509.CertificateRevocationList
-    this_update: datetime
-    next_update: datetime
-    number: int | None
-    base_number: int | None
-    issuer_der: bytes
-    other_key: Certificate | None = None
-
-    @property
-    def source(self) -> tuple[Certificate | None, x509.IssuingDistributionPoint | None]:
-        """Lists of one source replace each other; what another one says stays as it is."""
-        scope = scope_of(self.parsed)
-        special = scope is not None and (scope.indirect_crl or scope.only_some_reasons is not None)
-        return self.other_key, scope if special else None
-
-    @property
-    def can_prove_good(self) -> bool:
-        """It speaks about every certificate of its scope and every reason."""
-        scope = scope_of(self.parsed)
-        return self.other_key is None and (scope is None or scope.only_some_reasons is None)
-
-    @property
-    def age(self) -> tuple[datetime, int]:
-        """For choosing the newest."""
-        return self.this_update, self.number or 0
+__all__ = ["RevocationMethod", "RevocationResult", "RevocationStatus", "status"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,27 +101,9 @@ def _rank(result: RevocationResult) -> tuple[int, bool, float]:
     return order.index(result.status), result.in_grace, -age
 
 
-def crl_next_update(der: bytes, issuer: Certificate) -> datetime | None:
-    """The nextUpdate of a list that *issuer* signed; None when it did not, or nobody could use it.
-
-    For whoever fetches lists and wants to know what he got.
-    """
-    crl = _read(der)
-    if crl is None or crl.issuer_der != issuer.subject_der or not _is_signed_by(der, issuer):
-        return None
-    return crl.next_update
-
-
-def is_indirect_crl(der: bytes) -> bool:
-    """Whether *der* is a list in which its signer speaks for other issuers; unverified."""
-    crl = _read(der)
-    scope = scope_of(crl.parsed) if crl else None
-    return scope is not None and scope.indirect_crl
-
-
-def _listed(lists: Sequence[_List], question: _Question) -> RevocationResult:
+def _listed(lists: Sequence[RevocationList], question: _Question) -> RevocationResult:
     """What all lists say together; of those that cannot prove "good" only "revoked" counts."""
-    sources: dict[object, list[_List]] = {}
+    sources: dict[object, list[RevocationList]] = {}
     for crl in lists:
         sources.setdefault(crl.source, []).append(crl)
     results = [_combined((), question)]
@@ -180,7 +114,7 @@ def _listed(lists: Sequence[_List], question: _Question) -> RevocationResult:
     return min(results, key=_rank)
 
 
-def _combined(lists: Sequence[_List], question: _Question) -> RevocationResult:
+def _combined(lists: Sequence[RevocationList], question: _Question) -> RevocationResult:
     """What complete lists say, brought up to date by the newest delta (RFC 5280, 6.3.3)."""
     complete = max(
         (crl for crl in lists if crl.base_number is None), key=lambda crl: crl.age, default=None
@@ -207,7 +141,7 @@ def _combined(lists: Sequence[_List], question: _Question) -> RevocationResult:
 
 
 def _result(
-    verdict: RevocationStatus, reason: str, used: Sequence[_List], question: _Question
+    verdict: RevocationStatus, reason: str, used: Sequence[RevocationList], question: _Question
 ) -> RevocationResult:
     # Of a complete list and its delta each alone proves "good" until its own end.
     next_update = max(crl.next_update for crl in used)
@@ -229,13 +163,13 @@ def _result(
 # --- complete and delta --------------------------------------------------------------------------
 
 
-def _is_newer_delta(crl: _List, complete: _List | None) -> bool:
+def _is_newer_delta(crl: RevocationList, complete: RevocationList | None) -> bool:
     if crl.base_number is None:
         return False
     return complete is None or (crl.number or 0) > (complete.number or 0)
 
 
-def _applies(delta: _List, complete: _List) -> bool:
+def _applies(delta: RevocationList, complete: RevocationList) -> bool:
     # RFC 5280, 5.2.4 (b) and (c): same scope, and the complete list is not older than the base.
     return (
         delta.base_number is not None
@@ -246,7 +180,7 @@ def _applies(delta: _List, complete: _List) -> bool:
     )
 
 
-def _entry(crl: _List | None, certificate: Certificate) -> x509.RevokedCertificate | None:
+def _entry(crl: RevocationList | None, certificate: Certificate) -> x509.RevokedCertificate | None:
     if crl is None:
         return None
     scope = scope_of(crl.parsed)
@@ -270,8 +204,10 @@ def _is_hold(entry: x509.RevokedCertificate) -> bool:
 # --- which lists count ---------------------------------------------------------------------------
 
 
-def _usable(der: bytes, question: _Question, signers: Sequence[Certificate]) -> _List | None:
-    crl = _read(der)
+def _usable(
+    der: bytes, question: _Question, signers: Sequence[Certificate]
+) -> RevocationList | None:
+    crl = read_crl(der)
     certificate, issuer = question.certificate, question.issuer
     if crl is None or crl.this_update > question.now:
         return None
@@ -281,10 +217,10 @@ def _usable(der: bytes, question: _Question, signers: Sequence[Certificate]) -> 
     if not (speaks_about if own else speaks_indirectly_about)(crl.parsed, certificate):
         return None
     signs = own and (issuer.key_usage is None or issuer.key_usage.crl_sign)
-    if signs and _is_signed_by(der, issuer):
+    if signs and is_signed_by(der, issuer):
         return crl
     named = (signer for signer in signers if signer.subject_der == crl.issuer_der)
-    signer = next((signer for signer in named if _is_signed_by(der, signer)), None)
+    signer = next((signer for signer in named if is_signed_by(der, signer)), None)
     # QUIRK 2026-11 AD CS: after a change of keys it makes one list for each key, and nothing in
     # them says so.  Where the issuer signs lists, absence from another key's means nothing.
     return replace(crl, other_key=signer if signs else None) if signer else None
@@ -330,55 +266,6 @@ def _is_good(
         status(signer, issuer, crls, now, grace_seconds, limits=limits).status
         is RevocationStatus.GOOD
     )
-
-
-def _read(der: bytes) -> _List | None:
-    return (_remembered if len(der) <= _REMEMBERED_OCTETS else _parse)(der)
-
-
-def _parse(der: bytes) -> _List | None:
-    # None for what we can never use: malformed, without nextUpdate (RFC 5280, 5.1.2.5), a weak
-    # signature, critical extensions beyond the known ones.
-    try:
-        parsed = x509.load_der_x509_crl(der)
-        extensions = parsed.extensions
-        next_update = parsed.next_update_utc
-        issuer_der = parsed.issuer.public_bytes()
-        weak = isinstance(parsed.signature_hash_algorithm, _WEAK_HASHES)
-    except PARSE_ERRORS:
-        return None
-    number = base_number = None
-    for extension in extensions:
-        if isinstance(extension.value, x509.DeltaCRLIndicator):
-            base_number = extension.value.crl_number
-        elif isinstance(extension.value, x509.CRLNumber):
-            number = extension.value.crl_number
-        elif extension.critical and not isinstance(extension.value, _KNOWN_WHEN_CRITICAL):
-            return None
-    if next_update is None or weak:
-        return None
-    this_update = parsed.last_update_utc
-    return _List(parsed, this_update, next_update, number, base_number, issuer_der)
-
-
-def _is_signed_by(der: bytes, issuer: Certificate) -> bool:
-    return (_remembered_check if len(der) <= _REMEMBERED_OCTETS else _check)(der, issuer)
-
-
-def _check(der: bytes, issuer: Certificate) -> bool:
-    crl = _read(der)
-    try:
-        # a key of a kind that cannot sign makes it raise, and that is "no", too
-        return crl is not None and crl.parsed.is_signature_valid(issuer.public_key)  # type: ignore[arg-type]
-    except (*PARSE_ERRORS, CertificateError):
-        return False
-
-
-# Lists are asked again for every message.  What strangers send along is kept in memory as well,
-# so the sizes and numbers are small.
-_REMEMBERED_OCTETS = 4 * MIB
-_remembered = functools.lru_cache(maxsize=8)(_parse)
-_remembered_check = functools.lru_cache(maxsize=16)(_check)
 
 
 def _entry_reason(entry: x509.RevokedCertificate) -> str:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from smimegw.cms.keys import SigningCredential, SoftwareSigningKey
 from smimegw.limits import Limits
@@ -102,6 +103,19 @@ def test_fetched_list_that_names_the_certificate_refuses(company: Company, web: 
     reply = to_bob(company).reply
     assert reply.code == 550
     assert "certificate revoked (R-04)" in reply.text
+
+
+def test_changes_to_a_fetched_list_are_fetched(company: Company, web: WebServer) -> None:
+    """The list says where its deltas are (RFC 5280, 5.2.6)."""
+    place = [x509.UniformResourceIdentifier(web.url("/delta.crl"))]
+    freshest = x509.FreshestCRL([x509.DistributionPoint(place, None, None, None)])
+    web.pages["/flow.crl"] = company.ca.crl(number=10, extensions=[(freshest, False)])
+    bob = company.partner(BOB, extensions=[crl_at(web.url("/flow.crl"))])
+    based = (x509.DeltaCRLIndicator(10), True)
+    web.pages["/delta.crl"] = company.ca.crl([bob], number=11, extensions=[based])
+    reply = to_bob(company).reply
+    assert reply.code == 550
+    assert web.asked == ["GET /flow.crl", "GET /delta.crl"]
 
 
 def test_server_without_the_list_defers(company: Company, web: WebServer) -> None:

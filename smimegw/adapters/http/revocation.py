@@ -25,7 +25,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.ports import Clock, Events
 from smimegw.x509 import ocsp
 from smimegw.x509.certificate import Certificate
-from smimegw.x509.revocation import crl_next_update, is_indirect_crl
+from smimegw.x509.crl import crl_next_update, is_indirect_crl
 from smimegw.x509.status import RevocationStatus
 
 _LONGEST = timedelta(hours=4)  # CAs revoke today although nextUpdate is next week

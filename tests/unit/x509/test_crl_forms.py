@@ -10,7 +10,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from smimegw.x509.certificate import Certificate
-from smimegw.x509.revocation import RevocationStatus, crl_next_update, status
+from smimegw.x509.crl import crl_next_update
+from smimegw.x509.revocation import RevocationStatus, status
 from tests.fakes.pki import CA, DAY, NOW, PAST, Issued, make_ca
 
 GRACE = 72 * 3600

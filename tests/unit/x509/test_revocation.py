@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from smimegw.limits import Limits
-from smimegw.x509 import revocation
+from smimegw.x509 import crl
 from smimegw.x509.revocation import RevocationStatus, status
 from tests.fakes.pki import CA, DAY, NOW, PAST, make_ca, private_key
 
@@ -218,8 +218,8 @@ def test_list_longer_than_the_limit_is_not_looked_at() -> None:
 
 def test_long_lists_are_judged_without_being_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The answers are the same, only the memory is not used."""
-    monkeypatch.setattr(revocation, "_REMEMBERED_OCTETS", 0)
-    before = revocation._remembered.cache_info().currsize
+    monkeypatch.setattr(crl, "_REMEMBERED_OCTETS", 0)
+    before = crl._remembered.cache_info().currsize
     assert ask(ISSUING.crl([BOB], number=77)).status is RevocationStatus.GOOD
     assert ask(ISSUING.crl([ALICE], number=77)).status is RevocationStatus.REVOKED
-    assert revocation._remembered.cache_info().currsize == before
+    assert crl._remembered.cache_info().currsize == before
