@@ -169,6 +169,25 @@ class RecordError(DependencyError):
     """The decision record could not be written to any sink."""
 
 
+class LedgerError(DependencyError):
+    """The ledger of accepted recipients could not be asked or written (R-22)."""
+
+
+class LedgerBusyError(LedgerError):
+    """Another transaction is delivering the same message, or has taken this one over."""
+
+
+class JournalError(DependencyError):
+    """The journal of final dots could not be written.
+
+    *fatal* when the disk failed: nothing that was written may be believed, the process must end.
+    """
+
+    def __init__(self, message: str, *, fatal: bool = False) -> None:
+        super().__init__(message, retryable=not fatal)
+        self.fatal = fatal
+
+
 # --- the administrator is at fault -------------------------------------------------------------
 
 
