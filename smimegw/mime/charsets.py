@@ -16,12 +16,17 @@ _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949", "ascii":
 def decode_octets(octets: bytes, charset: str) -> str:
     """Decode *octets*; whatever the charset (or we) cannot read becomes U+FFFD."""
     try:
-        return octets.decode(_codec(charset), "replace")
+        return octets.decode(codec_of(charset), "replace")
     except (LookupError, ValueError):
         return octets.decode("ascii", "replace")
 
 
-def _codec(charset: str) -> str:
+def codec_of(charset: str) -> str:
+    """The codec that reads *charset*: it, or the superset that programs mean by it.
+
+    Raises:
+        LookupError: Not a charset that is known here.
+    """
     if len(charset) > 40 or not charset.isascii() or not charset.isprintable():
         raise LookupError("no charset")
     codec = codecs.lookup(charset)

@@ -1,0 +1,103 @@
+"""Puts a message's header fields under its protection before it is signed or encrypted (RFC 9788).
+
+The root entity inside all layers is the Cryptographic Payload.  Its header section takes a copy of
+every field that the author wrote, ``hp`` in its Content-Type says with which aim, and under
+encryption ``HP-Outer`` fields say what was left readable outside (RFC 9788, 2 and 5.2).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from smimegw.errors import MIMEError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.build import boundary
+from smimegw.mime.canonical_header import canonical_header
+from smimegw.mime.confidentiality import HeaderProtection, concealed, is_protected
+from smimegw.mime.content_type import TEXT_PLAIN, ContentType
+from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderField, HeaderSection, field
+from smimegw.mime.legacy_display import with_legacy_display
+from smimegw.mime.lines import has_long_line
+
+_PARAMETERS = frozenset({"hp", "protected-headers"})  # the client's own word on an outer entity
+
+
+def protect_header(
+    outer: HeaderSection,
+    entity: Entity,
+    wish: HeaderProtection,
+    *,
+    encrypts: bool,
+    limits: Limits = DEFAULT_LIMITS,
+) -> tuple[HeaderSection, Entity]:
+    """Return the outer fields as they may be read, and *entity* with all of them inside.
+
+    Args:
+        outer: What `split_for_protection` leaves outside: nothing in it describes the body.
+        entity: What will be protected; neither signed nor encrypted yet.
+        wish: What is hidden; nothing is when the copy is only signed (RFC 9788, 5.2.1).
+        encrypts: The copy is encrypted, signed before or not.
+        limits: Of the MIME structure.
+
+    Raises:
+        MIMEError: A field cannot be written inside without changing what it says.
+    """
+    protected = HeaderSection(
+        tuple(_proper(entry) for entry in outer if is_protected(entry.lower_name))
+    )
+    readable = concealed(outer, wish) if encrypts else outer
+    if encrypts and wish.legacy_display:
+        entity = with_legacy_display(entity, _changed(protected, wish), limits)
+    entity = _marked(entity, "cipher" if encrypts else "clear")
+    inside = [*protected]
+    if encrypts:
+        inside += _outer_fields(concealed(protected, wish))
+    return readable, Entity(HeaderSection((*inside, *entity.header)), entity.body, b"\r\n")
+
+
+def _proper(entry: HeaderField) -> HeaderField:
+    """The field in the form that a signature survives, without a space before the colon."""
+    if entry.flaw == "space-before-colon":
+        entry = HeaderField.parse(entry.name + b":" + entry.raw.partition(b":")[2])
+    return canonical_header(HeaderSection((entry,))).fields[0]
+
+
+def _changed(protected: HeaderSection, wish: HeaderProtection) -> tuple[HeaderField, ...]:
+    """The fields that a reader of the outer header section does not see as they are."""
+    readable = {entry.raw for entry in concealed(protected, wish)}
+    return tuple(entry for entry in protected if entry.raw not in readable)
+
+
+def _outer_fields(outside: HeaderSection) -> Iterator[HeaderField]:
+    for entry in outside:
+        raw = b"HP-Outer: " + entry.raw
+        if has_long_line(raw):
+            yield field("HP-Outer", entry.name + b": " + entry.body)
+        else:
+            yield HeaderField.parse(raw)
+
+
+def _marked(entity: Entity, aim: str) -> Entity:
+    """*entity* with the hp parameter, in a multipart of its own where it cannot take one."""
+    try:
+        kind = entity.content_type
+    except MIMEError:
+        return _wrapped(entity, aim)
+    if not entity.header.all("content-type"):
+        kind = TEXT_PLAIN
+    others = tuple(pair for pair in kind.parameters if pair[0] not in _PARAMETERS)
+    written = ContentType(kind.type, kind.subtype, (*others, ("hp", aim))).write()
+    return Entity(entity.header.replace(field("Content-Type", written)), entity.body, b"\r\n")
+
+
+def _wrapped(entity: Entity, aim: str) -> Entity:
+    """Nobody can say what *entity* is, so it becomes a part, octet for octet."""
+    mark = boundary(os.urandom)
+    kind = field("Content-Type", f'multipart/mixed; boundary="{mark}"; hp="{aim}"')
+    delimiter = b"--" + mark.encode("ascii")
+    body = b"".join(
+        (delimiter, b"\r\n", *entity.pieces(), b"\r\n", delimiter, b"--\r\n"),
+    )
+    return Entity(HeaderSection((kind,)), body)
