@@ -12,6 +12,7 @@ from pathlib import Path
 from smimegw.adapters.chain.answers import CacheTimes
 from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
 from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
+from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.files.settings import read_settings
@@ -64,6 +65,7 @@ class Assembled:
         keystore: For readiness.
         metrics: For the status port.
         events: For whoever logs outside the pipeline.
+        database: For readiness.
     """
 
     configuration: Configuration
@@ -72,6 +74,7 @@ class Assembled:
     keystore: FilesKeystore
     metrics: Metrics
     events: LoggedEvents
+    database: Database
     _closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def close(self) -> None:
@@ -89,7 +92,9 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     metrics = Metrics()
     closing = contextlib.AsyncExitStack()
     events = events or logged_events(configuration, metrics)
-    directory, authorities = _directories(configuration, closing)
+    database = _database(configuration)
+    closing.push_async_callback(database.close)
+    directory, authorities = _directories(configuration, database, closing)
     keystore = _keystore(configuration, events)
     relay = SMTPRelay(
         {name: _next_hop(hop) for name, hop in configuration.next_hop.items()},
@@ -120,6 +125,7 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         keystore=keystore,
         metrics=metrics,
         events=events,
+        database=database,
         _closing=closing,
     )
 
@@ -138,16 +144,22 @@ def logged_events(configuration: Configuration, metrics: Metrics) -> LoggedEvent
     )
 
 
-# --- directories ---------------------------------------------------------------------------------
+# --- the database and the directories ------------------------------------------------------------
+
+
+def _database(configuration: Configuration) -> Database:
+    """The gateway's own database, not opened yet."""
+    secret = configuration.database.password
+    return Database(configuration.database_location, password=secret.read_text if secret else None)
 
 
 def _directories(
-    configuration: Configuration, closing: contextlib.AsyncExitStack
+    configuration: Configuration, database: Database, closing: contextlib.AsyncExitStack
 ) -> tuple[CertificateDirectory, AuthorityDirectory]:
     people: list[CertificateDirectory] = []
     issuers: list[AuthorityDirectory] = []
     for entry in configuration.directories:
-        directory = _directory(entry, configuration)
+        directory = _directory(entry, configuration, database)
         closing.push_async_callback(directory.close)
         times = _cache_times(entry)
         people.append(CachingDirectory(directory, times))
@@ -170,15 +182,17 @@ def _cache_times(entry: DirectoryConfiguration) -> CacheTimes:
 
 
 def _directory(
-    entry: DirectoryConfiguration, configuration: Configuration
+    entry: DirectoryConfiguration, configuration: Configuration, database: Database
 ) -> LDAPDirectory | EmbeddedDirectory:
     if isinstance(entry, EmbeddedConfiguration):
-        location = entry.path or configuration.database_path
+        location = str(entry.path or configuration.database_location)
+        shared = location == configuration.database_location
         try:
-            return EmbeddedDirectory(open_database(location), name=entry.name)
+            engine = database.open() if shared else open_database(location)
         except DirectoryError as exc:
-            problem = Problem(file=str(location), line=None, key="directory", message=str(exc))
+            problem = Problem(file=location, line=None, key="directory", message=str(exc))
             raise ConfigurationError((problem,)) from exc
+        return EmbeddedDirectory(engine, name=entry.name)
     return LDAPDirectory(
         LDAPSettings(
             name=entry.name,

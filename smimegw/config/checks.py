@@ -38,6 +38,7 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
             message = 'without effect: only mode = "verify" uses it'
             yield Fault(("next_hop", name, "tls", "ca"), message)
     yield from _directory_faults(configuration)
+    yield from _database_faults(configuration)
     yield from _limit_faults(configuration)
 
 
@@ -116,6 +117,18 @@ def _ldap_faults(directory: LDAPDirectory, path: KeyPath) -> Iterator[Fault]:
         yield Fault((*path, "attributes"), 'empty.  Write ["userCertificate;binary"]')
     if directory.deadline.total_seconds() <= 0:
         yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "2s"')
+
+
+def _database_faults(configuration: Configuration) -> Iterator[Fault]:
+    url, password = configuration.database.url, configuration.database.password
+    if url is not None and url.in_clear:
+        message = f"{show(url.text)} is clear text.  Add ?sslmode=verify-full (or require)"
+        yield Fault(("database", "url"), message)
+    if password is not None and (url is None or not url.is_server):
+        message = "without effect: a database file has no password.  Use file modes"
+        yield Fault(("database", "password"), message)
+    if configuration.memory.keep.total_seconds() <= 0:
+        yield Fault(("memory", "keep"), 'must be longer than nothing.  Write "400d"')
 
 
 def _limit_faults(configuration: Configuration) -> Iterator[Fault]:

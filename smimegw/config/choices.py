@@ -41,6 +41,14 @@ class KeystoreKind(StrEnum):
     FILES = "files"
 
 
+class Harvest(StrEnum):
+    """What becomes of certificates that come with signed mail."""
+
+    OFF = "off"
+    CANDIDATES = "candidates"  # kept, and used when an administrator says so
+    SAME_CA = "same-ca"  # also those that follow a known one of the same CA
+
+
 class LogFormat(StrEnum):
     """How log lines look."""
 

@@ -68,13 +68,16 @@ def sample() -> str:
     lines += ["", "[next_hop.in]", 'address = "mail.corp.example:25"']
     lines += _section("[directory]", LDAPDirectory)
     lines += _section("[directory]", EmbeddedDirectory)
-    for name in ("trust", "revocation", "keystore", "policies", "log", "metrics"):
+    for name in _SECTIONS:
         lines += _section(name, _type_of(name))
     lines += ["", f"# {_texts(Configuration)['limits'][0]}", "[limits]"]
     lines += [f"# {f.name} = {toml_value(f.default)}" for f in dataclasses.fields(Limits)]
     return "\n".join(lines) + "\n"
 
 
+_SECTIONS = (
+    "trust", "revocation", "keystore", "database", "memory", "policies", "log", "metrics"
+)  # fmt: skip
 _WRITTEN = frozenset({"key_encryption_key", "anchors", "peers"})  # what nobody does without
 
 

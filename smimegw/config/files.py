@@ -24,12 +24,14 @@ def file_faults(configuration: Configuration) -> Iterator[Fault]:
     """Yield every named file that is missing, unreadable or not what it should be."""
     yield from _connection_faults(configuration)
     yield from _directory_faults(configuration)
-    for key in ("anchors", "intermediates", "crls"):
+    for key in ("anchors", "signature_anchors", "encryption_anchors", "intermediates", "crls"):
         for index, place in enumerate(getattr(configuration.trust, key)):
             yield from _unreadable(place, ("trust", key, index), directory=True)
     if configuration.keystore.key_encryption_key is not None:
         path = ("keystore", "key_encryption_key")
         yield from _key_encryption_key_faults(configuration.keystore.key_encryption_key, path)
+    if configuration.database.password is not None:
+        yield from _secret_faults(configuration.database.password, ("database", "password"))
     if not configuration.policies.path.is_dir():
         message = f"there is no directory {configuration.policies.path}"
         yield Fault(("policies", "path"), message)

@@ -10,6 +10,7 @@ from typing import Any
 
 from smimegw.config import hosts, values
 from smimegw.config.checks import consistency_faults
+from smimegw.config.database import DatabaseLocation, database_location
 from smimegw.config.describe import describe_key
 from smimegw.config.files import file_faults
 from smimegw.config.merge import merge
@@ -123,6 +124,7 @@ def _structurer(folder: Path) -> Structurer[Configuration]:
             (Path, path_of),
             (values.Secret, secret_of),
             (values.Endpoint, values.endpoint),
+            (DatabaseLocation, lambda value, _: database_location(value, folder)),
             (hosts.HostRule, hosts.host_rule),
             (hosts.ProxyURL, hosts.proxy_url),
             (values.IPNetwork, values.network),

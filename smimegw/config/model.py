@@ -13,6 +13,7 @@ from pathlib import Path
 
 from smimegw.config.choices import (
     AuthenticationMode,
+    Harvest,
     KeystoreKind,
     LogAddresses,
     LogFormat,
@@ -21,6 +22,7 @@ from smimegw.config.choices import (
     RevocationMode,
     TLSMode,
 )
+from smimegw.config.database import DatabaseLocation
 from smimegw.config.hosts import HostRule, ProxyURL
 from smimegw.config.values import Domain, Endpoint, IPNetwork, Secret, network
 from smimegw.limits import DEFAULT_LIMITS, Limits
@@ -208,7 +210,7 @@ class EmbeddedDirectory:
     Attributes:
         kind: "embedded".
         name: Our name for it in logs.
-        path: The database file; default smimegw.db in the state directory.
+        path: A database file of its own; default is the gateway's database (database.url).
     """
 
     kind: str = "embedded"
@@ -226,11 +228,15 @@ class Trust:
     Attributes:
         anchors: Files or directories of PEM or DER certificates trusted for e-mail.
             Example: ["/etc/smimegw/trust"]
+        signature_anchors: The same, trusted only for verifying signatures.
+        encryption_anchors: The same, trusted only for certificates that mail is encrypted to.
         intermediates: Files or directories of certificates that help to build paths.
         crls: Files or directories of revocation lists.
     """
 
     anchors: tuple[Path, ...] = ()
+    signature_anchors: tuple[Path, ...] = ()
+    encryption_anchors: tuple[Path, ...] = ()
     intermediates: tuple[Path, ...] = ()
     crls: tuple[Path, ...] = ()
 
@@ -273,6 +279,37 @@ class Keystore:
     kind: KeystoreKind = KeystoreKind.FILES
     path: Path | None = None
     key_encryption_key: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """The gateway's own database: certificates, and what it remembers of mail.
+
+    Attributes:
+        url: An SQLite file, or for several nodes a PostgreSQL database such as
+            "postgresql://smimegw@db.corp.example/smimegw?sslmode=verify-full"; default smimegw.db
+            in the state directory.
+        password: The password for PostgreSQL; never in the URL.
+    """
+
+    url: DatabaseLocation | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What the gateway remembers of mail that it verified or opened.
+
+    Attributes:
+        harvest: Certificates that come with signed mail: off (not kept), candidates (kept, used
+            when "smimegw correspondent accept" says so) or same-ca (also used when they follow a
+            known certificate of the same address and the same CA, and are newer).
+        keep: How long ciphertexts, signatures and correspondents are remembered after they were
+            last seen.
+    """
+
+    harvest: Harvest = Harvest.CANDIDATES
+    keep: timedelta = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +362,8 @@ class Configuration:
         trust: Which authorities are believed.
         revocation: How revocation is judged.
         keystore: Where private keys live.
+        database: The gateway's own database.
+        memory: What the gateway remembers of mail.
         policies: The rules.
         log: Log lines.
         metrics: The status port.
@@ -339,6 +378,8 @@ class Configuration:
     trust: Trust = Trust()
     revocation: Revocation = Revocation()
     keystore: Keystore = Keystore()
+    database: Database = Database()
+    memory: Memory = Memory()
     policies: Policies = Policies()
     log: Log = Log()
     metrics: Metrics = Metrics()
@@ -350,9 +391,9 @@ class Configuration:
         return self.directory or (EmbeddedDirectory(),)
 
     @property
-    def database_path(self) -> Path:
-        """The embedded database's default place."""
-        return self.gateway.state_directory / "smimegw.db"
+    def database_location(self) -> str:
+        """Path or URL of the gateway's own database, default applied."""
+        return str(self.database.url or self.gateway.state_directory / "smimegw.db")
 
     @property
     def keystore_path(self) -> Path:

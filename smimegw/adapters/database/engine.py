@@ -12,22 +12,23 @@ from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from smimegw.adapters.database.migrate import migrate
-from smimegw.errors import DirectoryError
+from smimegw.errors import DependencyError, DirectoryError
 
 _BUSY_MILLISECONDS = 1500  # a writer waits so long for another one; readers never wait (WAL)
 _CONNECT_SECONDS = 2
 
 
-def open_database(location: str | Path) -> sa.Engine:
+def open_database(location: str | Path, *, password: str = "") -> sa.Engine:
     """Open *location* and bring its tables up to date.
 
     Args:
         location: Path of an SQLite file (made when missing) or ``postgresql://user@host/name``.
+        password: For PostgreSQL, when it wants one.
 
     Raises:
         DirectoryError: Not reachable, damaged, or written by a newer release.
     """
-    engine = _make_engine(location)
+    engine = _make_engine(location, password)
     try:
         with failures(engine):
             migrate(engine)
@@ -38,15 +39,15 @@ def open_database(location: str | Path) -> sa.Engine:
 
 
 @contextmanager
-def failures(engine: sa.Engine) -> Iterator[None]:
-    """Turn the library's exceptions into DirectoryError."""
+def failures(engine: sa.Engine, family: type[DependencyError] = DirectoryError) -> Iterator[None]:
+    """Turn the library's exceptions into *family*."""
     try:
         yield
     except SQLAlchemyError as error:
         server = describe(engine)
         reason = _reason(error)
         advice = _advice(engine, reason)
-        raise DirectoryError(f"database {server}: {reason}; {advice}", server=server) from error
+        raise family(f"database {server}: {reason}; {advice}", server=server) from error
 
 
 def describe(engine: sa.Engine) -> str:
@@ -56,7 +57,7 @@ def describe(engine: sa.Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _make_engine(location: str | Path) -> sa.Engine:
+def _make_engine(location: str | Path, password: str) -> sa.Engine:
     text = str(location)
     if "://" not in text:
         return _sqlite(sa.URL.create("sqlite", database=text))
@@ -77,7 +78,7 @@ def _make_engine(location: str | Path) -> sa.Engine:
             "keepalives_count": 3,
         }
         return sa.create_engine(
-            url.set(drivername="postgresql+psycopg"),
+            url.set(drivername="postgresql+psycopg", password=password or url.password),
             connect_args=options,
             pool_pre_ping=True,
             hide_parameters=True,
@@ -109,13 +110,15 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 
 @contextmanager
-def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+def writing(
+    engine: sa.Engine, family: type[DependencyError] = DirectoryError
+) -> Iterator[sa.Connection]:
     """One writing transaction; committed when the block ends well.
 
     Raises:
-        DirectoryError: The database did not do it; nothing was written.
+        DirectoryError: Or what *family* says: the database did not do it; nothing was written.
     """
-    with failures(engine), engine.execution_options(writing=True).begin() as connection:
+    with failures(engine, family), engine.execution_options(writing=True).begin() as connection:
         yield connection
 
 
