@@ -172,8 +172,8 @@ def _changed(entity: Entity, kind: ContentType, change: _Change, *, mark: bool) 
     except UnicodeError:
         charset, new = "utf-8", text.encode()
     others = tuple(p for p in kind.parameters if p[0] not in {PARAMETER, "charset"})
-    parameters = (("charset", charset), *others, *(((PARAMETER, "1"),) if mark else ()))
-    written = ContentType(kind.type, kind.subtype, parameters).write()
+    written = ContentType(kind.type, kind.subtype, (("charset", charset), *others)).write()
+    written += f'; {PARAMETER}="1"' if mark else ""
     header = entity.header.replace(field("Content-Type", written))
     return _encoded(Entity(header, new), kept=entity.transfer_encoding)
 

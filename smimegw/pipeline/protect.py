@@ -12,11 +12,13 @@ from smimegw.cms.keys import SigningCredential
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import SignedForm, split_for_protection
+from smimegw.mime.confidentiality import HeaderConfidentiality
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
 from smimegw.pipeline.group import Group
 from smimegw.policy.model import Protection
 from smimegw.smime.encrypt import Protected, already_protected, encrypt
+from smimegw.smime.header_protection import protect_header
 from smimegw.smime.media_types import EncryptedLayer
 from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.transaction import Delivery, ReversePath
@@ -71,6 +73,7 @@ def seal(
     if not signs and not group.protection.encrypts:
         return _delivery(original, group, header, (original.content.body,), None)
     outer, entity = _outer_and_inner(header, original.content)
+    outer, entity = _with_header(outer, entity, original, group, limits)
     if signs:
         entity = _sign(entity, group, credential, now, limits)
     if group.protection.encrypts:
@@ -93,6 +96,17 @@ def _outer_and_inner(header: HeaderSection, content: Entity) -> tuple[HeaderSect
     if not outer.all("from"):
         raise MIMEError("a line before the From field is no header field")
     return outer, Entity(inner, whole.body)
+
+
+def _with_header(
+    outer: HeaderSection, entity: Entity, original: Original, group: Group, limits: Limits
+) -> tuple[HeaderSection, Entity]:
+    """The header fields under the same protection, where the rule wants that (RFC 9788)."""
+    wish = group.treatment.header
+    is_own = original.own_signature or original.own_encryption is not None
+    if is_own or wish.confidentiality is HeaderConfidentiality.OFF:
+        return outer, entity  # what the client protected, with its fields or without, stays so
+    return protect_header(outer, entity, wish, encrypts=group.protection.encrypts, limits=limits)
 
 
 def _own_protection(layer: EncryptedLayer, group: Group) -> Protected | None:

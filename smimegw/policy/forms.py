@@ -11,6 +11,7 @@ from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
 from smimegw.errors import AddressError
 from smimegw.mime.build import SignedForm
+from smimegw.mime.confidentiality import HeaderConfidentiality
 from smimegw.policy.model import (
     CertificateAnswer,
     Direction,
@@ -103,6 +104,9 @@ class ThenForm:
     scheme: SchemeWord = SchemeWord.PKCS1V15
     cipher: ContentCipher = ContentCipher.AES_256_CBC
     key_transport: TransportWord = TransportWord.PKCS1V15
+    header_confidentiality: HeaderConfidentiality | None = None
+    hidden_fields: tuple[FieldName, ...] | None = None
+    legacy_display: bool | None = None
     require: Requirement | None = None
     old_ciphers: bool = False
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
 from smimegw.mime.build import SignedForm
+from smimegw.mime.confidentiality import HeaderProtection
 
 
 class Direction(StrEnum):
@@ -93,6 +94,7 @@ class Treatment:
         scheme: For RSA signing keys; EC keys always sign with ECDSA.
         cipher: Of the content.
         oaep: RSA-OAEP instead of PKCS #1 v1.5 for RSA recipients.
+        header: How the header fields are protected.
     """
 
     form: SignedForm = SignedForm.CLEAR
@@ -100,6 +102,7 @@ class Treatment:
     scheme: SignatureScheme = SignatureScheme.RSA_PKCS1V15
     cipher: ContentCipher = ContentCipher.AES_256_CBC
     oaep: bool = False
+    header: HeaderProtection = HeaderProtection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from smimegw.policy.forms import (
     WhenForm,
     policy_structurer,
 )
+from smimegw.policy.header_keys import header_problems, header_protection
 from smimegw.policy.model import (
     Actions,
     Case,
@@ -161,6 +162,7 @@ def _actions(form: ThenForm) -> Actions:
             scheme=form.scheme.scheme,
             cipher=form.cipher,
             oaep=form.key_transport is TransportWord.OAEP,
+            header=header_protection(form),
         ),
         require=form.require or Requirement.NONE,
         old_ciphers=form.old_ciphers,
@@ -178,6 +180,8 @@ def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
         yield place.problem("below 0.  Write a number of octets", "when", "size_over")
     yield from _direction_problems(form, place)
     yield from _protection_problems(then, place)
+    for key, message in header_problems(then):
+        yield place.problem(message, "then", key)
 
 
 def _direction_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:

@@ -88,7 +88,8 @@ def _marked(entity: Entity, aim: str) -> Entity:
     if not entity.header.all("content-type"):
         kind = TEXT_PLAIN
     others = tuple(pair for pair in kind.parameters if pair[0] not in _PARAMETERS)
-    written = ContentType(kind.type, kind.subtype, (*others, ("hp", aim))).write()
+    # Quoted, as all examples of RFC 9788 have it: some readers only look.
+    written = f'{ContentType(kind.type, kind.subtype, others).write()}; hp="{aim}"'
     return Entity(entity.header.replace(field("Content-Type", written)), entity.body, b"\r\n")
 
 
