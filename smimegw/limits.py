@@ -40,6 +40,7 @@ class Limits:
     mime_depth: int = 50
     mime_parts: int = 1000
     boundary_octets: int = 200
+    adopted_field_octets: int = 8192  # a field from inside; a Subject has 100, References of a long thread 4000
 
     # CMS and ASN.1
     layers: int = 8
@@ -63,13 +64,21 @@ class Limits:
     pbkdf2_rounds: int = 1_000_000
     key_file_octets: int = 1 * MIB  # PKCS #12 or PEM: a key and a path of certificates have 20 KB
 
+    # memory
+    candidates: int = 20  # undecided certificates of one mailbox; people have a few devices
+
     # deadlines
     lookup_seconds: float = 8.0  # directory and revocation together
     revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
     download_seconds: float = 60.0  # a whole CRL, so that the next try finds it
+    database_seconds: float = 2.0  # one question to our own database, or one change
+    database_probe_seconds: float = 10.0  # /ready knows after so long that it answers again
     drain_seconds: float = 60.0
     connect_seconds: float = 10.0  # to a next hop, TLS handshake included
+    outbound_reply_seconds: float = 60.0  # from the end of the data to our reply: people wait
+    inbound_reply_seconds: float = 90.0  # the same for mail from outside: servers wait
     next_hop_seconds: float = 45.0  # one reply; below outbound_reply_seconds, so that it is told
+    late_reply_seconds: float = 600.0  # RFC 5321, 4.5.3.2.6: what a dot's answer may take
     connection_idle_seconds: float = 30.0  # an unused connection to a next hop is kept so long
 
 

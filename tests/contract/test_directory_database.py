@@ -33,7 +33,7 @@ from tests.fakes.pki import CA, NOW, make_ca
 from tests.peers.postgres import Postgres
 
 BOB = Mailbox.parse("bob@corp.example")
-TABLES = {"alembic_version", "authorities", "certificates", "crls"}
+TABLES = {"alembic_version", *metadata.tables}
 
 KILLED_HALF_WAY = """
 import os, signal, sys

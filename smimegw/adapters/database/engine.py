@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from smimegw.adapters.database.migrate import migrate
@@ -120,6 +121,15 @@ def writing(
     """
     with failures(engine, family), engine.execution_options(writing=True).begin() as connection:
         yield connection
+
+
+def insert_if_absent(
+    connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]
+) -> sa.Insert:
+    """An INSERT that leaves a row that is there as it is; its rowcount tells which it was."""
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table).values(values).on_conflict_do_nothing()
+    return sqlite.insert(table).values(values).on_conflict_do_nothing()
 
 
 def _reason(error: SQLAlchemyError) -> str:

@@ -1,10 +1,10 @@
-"""Tables of the embedded directory, as the newest migration leaves them."""
+"""Tables of the gateway's database, as the newest migration leaves them."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest migration; an older database is migrated when opened, a newer one is refused."""
 
 metadata = sa.MetaData()
@@ -47,4 +47,42 @@ crls = sa.Table(
 """The newest CertificateList of each issuer."""
 
 ACTIVE = "active"
-"""The only state so far; certificates learned from mail will wait in others."""
+"""The only state of a published certificate; those learned from mail are `candidates`."""
+
+correspondents = sa.Table(
+    "correspondents",
+    metadata,
+    sa.Column("mailbox", sa.String(400), primary_key=True),  # Mailbox.key
+    sa.Column("capabilities", sa.LargeBinary, nullable=False),  # SMIMECapabilities, DER
+    sa.Column("fingerprint", sa.String(71), nullable=False),
+    sa.Column("said_at", sa.BigInteger, nullable=False),
+    sa.Column("dated", sa.Boolean, nullable=False),  # said_at is a signing time
+    sa.Column("first_seen", sa.BigInteger, nullable=False),
+    sa.Column("last_seen", sa.BigInteger, nullable=False, index=True),
+)
+"""What the software behind a mailbox reads, as its newest signed mail said."""
+
+candidates = sa.Table(
+    "candidates",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("mailbox", sa.String(400), nullable=False),
+    sa.Column("fingerprint", sa.String(71), nullable=False),
+    sa.Column("der", sa.LargeBinary, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),  # memory.CandidateState
+    sa.Column("was", sa.String(71), nullable=False),  # fingerprint known before
+    sa.Column("first_seen", sa.BigInteger, nullable=False),
+    sa.Column("not_after", sa.BigInteger, nullable=False, index=True),
+    sa.UniqueConstraint("mailbox", "fingerprint", name="uq_candidates_mailbox_fingerprint"),
+)
+"""Certificates that came with signed mail."""
+
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("kind", sa.String(16), primary_key=True),  # memory.SightingKind
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("originator", sa.String(400), nullable=False),
+    sa.Column("first_seen", sa.BigInteger, nullable=False, index=True),
+)
+"""Ciphertexts and signatures by their SHA-256, with whom they came from first."""

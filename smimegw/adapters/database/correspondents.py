@@ -1,0 +1,202 @@
+"""Correspondents and the certificates learned from them in the gateway's database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from smimegw.adapters.database.access import Database
+from smimegw.adapters.database.engine import insert_if_absent
+from smimegw.adapters.database.schema import candidates, correspondents
+from smimegw.addresses import Mailbox
+from smimegw.cms.asn1 import read_document
+from smimegw.cms.capabilities import read_capabilities
+from smimegw.errors import CertificateError, MessageError
+from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.memory import Candidate, CandidateState, Correspondent, Lesson
+from smimegw.x509.certificate import Certificate
+
+_TOUCHED_AFTER = timedelta(days=1)  # "last seen" need not be truer than that
+_AT_ONCE = 500  # names in one question; SQLite takes 999 values
+
+
+class DatabaseCorrespondents:
+    """Implements `Correspondents`, and what the command line needs beside."""
+
+    def __init__(self, database: Database, *, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._database = database
+        self._limits = limits
+
+    async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:
+        """What is known, by `Mailbox.key`.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+        keys = sorted({mailbox.key for mailbox in mailboxes})
+        pages = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
+        if not pages:
+            return {}
+
+        def work(connection: sa.Connection) -> list[sa.Row[Any]]:
+            questions = (
+                sa.select(correspondents).where(correspondents.c.mailbox.in_(page))
+                for page in pages
+            )
+            return [row for question in questions for row in connection.execute(question)]
+
+        rows = await self._database.read(work)
+        return {row.mailbox: _correspondent(row) for row in rows}
+
+    async def learn(self, lesson: Lesson, now: datetime) -> bool:
+        """Keep *lesson* unless something newer is known; True when it was kept.
+
+        A signing time is part of what was signed, so an old mail sent again cannot bring an old
+        list back.  A mail without one changes nothing where a dated one has spoken.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        said_at = min(lesson.signing_time or now, now)
+        values = {
+            "capabilities": lesson.capabilities.write(),
+            "fingerprint": lesson.fingerprint,
+            "said_at": int(said_at.timestamp()),
+            "dated": lesson.signing_time is not None,
+        }
+        seen = int(now.timestamp())
+        mine = correspondents.c.mailbox == lesson.mailbox.key
+        newer = correspondents.c.said_at < values["said_at"]
+        if lesson.signing_time is None:
+            newer &= ~correspondents.c.dated
+        touched = correspondents.c.last_seen < seen - int(_TOUCHED_AFTER.total_seconds())
+        first = {"mailbox": lesson.mailbox.key, "first_seen": seen, "last_seen": seen, **values}
+
+        def work(connection: sa.Connection) -> bool:
+            if connection.execute(insert_if_absent(connection, correspondents, first)).rowcount:
+                return True
+            kept = sa.update(correspondents).where(mine, newer).values(last_seen=seen, **values)
+            if connection.execute(kept).rowcount:
+                return True
+            connection.execute(
+                sa.update(correspondents).where(mine, touched).values(last_seen=seen)
+            )
+            return False
+
+        return await self._database.write(work)
+
+    async def candidates(self, mailbox: Mailbox) -> tuple[Candidate, ...]:
+        """Every certificate learned for *mailbox*, in the order of first seen.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+        return await self._candidates(candidates.c.mailbox == mailbox.key)
+
+    async def everybody(self) -> tuple[tuple[Correspondent, ...], tuple[Candidate, ...]]:
+        """All that is known, by mailbox.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+        question = sa.select(correspondents).order_by(correspondents.c.mailbox)
+        rows = await self._database.read(lambda connection: list(connection.execute(question)))
+        return tuple(map(_correspondent, rows)), await self._candidates(sa.true())
+
+    async def propose(self, candidate: Candidate) -> bool:
+        """Keep *candidate* if its mailbox does not have that certificate; True when it was new.
+
+        Of a mailbox with very many, the oldest that nobody decided on makes room.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        certificate = candidate.certificate
+        values = {
+            "mailbox": candidate.mailbox_key,
+            "fingerprint": certificate.fingerprint,
+            "der": certificate.der,
+            "state": candidate.state.value,
+            "was": candidate.was,
+            "first_seen": int(candidate.first_seen.timestamp()),
+            "not_after": int(certificate.not_after.timestamp()),
+        }
+        undecided = (
+            sa.select(candidates.c.id)
+            .where(
+                candidates.c.mailbox == candidate.mailbox_key,
+                candidates.c.state == CandidateState.CANDIDATE.value,
+            )
+            .order_by(candidates.c.first_seen.desc(), candidates.c.id.desc())
+            .offset(self._limits.candidates)
+        )
+
+        def work(connection: sa.Connection) -> bool:
+            added = connection.execute(insert_if_absent(connection, candidates, values))
+            if not added.rowcount:
+                return False
+            surplus = list(connection.execute(undecided).scalars())
+            connection.execute(sa.delete(candidates).where(candidates.c.id.in_(surplus)))
+            return True
+
+        return await self._database.write(work)
+
+    async def decide(self, mailbox: Mailbox, fingerprint: str, state: CandidateState) -> bool:
+        """Put an administrator's word on a candidate; False when there is none like that.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        change = (
+            sa.update(candidates)
+            .where(candidates.c.mailbox == mailbox.key, candidates.c.fingerprint == fingerprint)
+            .values(state=state.value)
+        )
+        return await self._database.write(
+            lambda connection: bool(connection.execute(change).rowcount)
+        )
+
+    async def _candidates(self, which: sa.ColumnElement[bool]) -> tuple[Candidate, ...]:
+        question = (
+            sa.select(candidates)
+            .where(which)
+            .order_by(candidates.c.mailbox, candidates.c.first_seen, candidates.c.id)
+        )
+        rows = await self._database.read(lambda connection: list(connection.execute(question)))
+        return tuple(found for row in rows for found in _candidate(row))
+
+
+def _time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _correspondent(row: sa.Row[Any]) -> Correspondent:
+    try:
+        capabilities = read_capabilities(read_document(bytes(row.capabilities)))
+    except MessageError:
+        capabilities = None  # written by a release that read more
+    return Correspondent(
+        mailbox_key=row.mailbox,
+        capabilities=capabilities,
+        learned_at=_time(row.said_at),
+        fingerprint=row.fingerprint,
+    )
+
+
+def _candidate(row: sa.Row[Any]) -> tuple[Candidate, ...]:
+    try:
+        certificate = Certificate.parse(bytes(row.der))
+    except CertificateError:
+        return ()  # this release is stricter than the one that kept it
+    return (
+        Candidate(
+            mailbox_key=row.mailbox,
+            certificate=certificate,
+            state=CandidateState(row.state),
+            first_seen=_time(row.first_seen),
+            was=row.was,
+        ),
+    )
