@@ -240,7 +240,8 @@ def _decode_extended(pieces: dict[int, tuple[str, bool]]) -> str:
         if encoded and number == 0:
             charset, _, rest = value.partition("'")
             value = rest.partition("'")[2]
-        octets += unquote_to_bytes(value) if encoded else value.encode("utf-8", "surrogateescape")
+        raw = value.encode("utf-8", "surrogateescape")
+        octets += unquote_to_bytes(raw) if encoded else raw
     if b"\0" in octets:
         raise MIMEError("NUL in a MIME parameter")
     return decode_octets(octets, charset or "us-ascii")

@@ -112,6 +112,12 @@ def test_a_disposition_is_read() -> None:
     assert parsed == ("attachment", (("filename", "合.pdf"),))
 
 
+def test_8_bit_octets_in_an_extended_value_are_read() -> None:
+    """Raw octets where only %XX may stand: some writers do it, fuzzing found it (RFC 2231, 7)."""
+    parsed = parse_disposition(b"attachment; filename*=iso-8859-1''\xfc%e4.pdf")
+    assert parsed == ("attachment", (("filename", "üä.pdf"),))
+
+
 def test_thousands_of_parameters_are_read_in_one_pass() -> None:
     """A field full of parameters keeps every one, plain and extended (T-09)."""
     body = b"a/b" + b"".join(b"; p%d=x; q%d*=utf-8''y" % (n, n) for n in range(3000))
