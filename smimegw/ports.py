@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 from smimegw.addresses import Mailbox
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
+from smimegw.custody import Journal, Ledger, NoJournal, NoLedger
 from smimegw.memory import (
     Candidate,
     Correspondent,
@@ -302,6 +303,10 @@ class IncomingTransaction(Protocol):
         """RSET, QUIT or a lost client before the data ended; never raises."""
         ...
 
+    async def told(self, *, reached: bool) -> None:
+        """The replies after the data were written to the client, or it is gone; never raises."""
+        ...
+
 
 class Reception(Protocol):
     """Begins transactions and checks logins; one per process."""
@@ -375,3 +380,5 @@ class Ports:
     revocation: RevocationSource = field(default_factory=NoRevocationSource)
     correspondents: Correspondents = field(default_factory=NoCorrespondents)
     sightings: Sightings = field(default_factory=NoSightings)
+    ledger: Ledger = field(default_factory=NoLedger)
+    journal: Journal = field(default_factory=NoJournal)

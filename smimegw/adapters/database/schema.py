@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration; an older database is migrated when opened, a newer one is refused."""
 
 metadata = sa.MetaData()
@@ -86,3 +86,21 @@ sightings = sa.Table(
     sa.Column("first_seen", sa.BigInteger, nullable=False, index=True),
 )
 """Ciphertexts and signatures by their SHA-256, with whom they came from first."""
+
+ledger_accepted = sa.Table(
+    "ledger_accepted",
+    metadata,
+    sa.Column("fingerprint", sa.String(64), primary_key=True),  # custody.fingerprint_of
+    sa.Column("token", sa.String(64), primary_key=True),  # custody.token_of
+    sa.Column("accepted_at", sa.BigInteger, nullable=False, index=True),
+)
+"""Which recipients of a message the next hop has accepted."""
+
+ledger_claims = sa.Table(
+    "ledger_claims",
+    metadata,
+    sa.Column("fingerprint", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),  # transaction id
+    sa.Column("until", sa.BigInteger, nullable=False),
+)
+"""Which transaction delivers a message just now."""

@@ -1,0 +1,106 @@
+"""One message's page in the ledger, from before its first dot until its reply is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from smimegw.custody import fingerprint_of, message_id_of, token_of
+from smimegw.errors import LedgerError
+from smimegw.ports import Ports
+from smimegw.transaction import Delivery, Recipient, Transaction
+
+_LARGE_OCTETS = 256 * 1024  # larger content is hashed in a worker
+
+
+class LedgerEntry:
+    """What is known and written of one message.
+
+    A message in several copies is claimed, so that no two nodes deliver it at once (C35), and
+    cannot do without the ledger (R-22).  One in a single copy only asks: its reply is mirrored.
+
+    Attributes:
+        fingerprint: Of the message.
+        prior: Tokens of the recipients who had it before this transaction.
+    """
+
+    def __init__(self, tx: Transaction, ports: Ports) -> None:
+        self._tx = tx
+        self._ports = ports
+        self._claimed = False
+        self.fingerprint = ""
+        self.prior: frozenset[str] = frozenset()
+
+    async def open(self, *, several: bool) -> None:
+        """Ask who has it; with *several* copies also claim it.
+
+        Raises:
+            LedgerError: It is needed and cannot be used.
+            LedgerBusyError: The same message is being delivered just now.
+        """
+        self.fingerprint = await self._fingerprint()
+        ledger = self._ports.ledger
+        if not several:
+            try:
+                self.prior = await ledger.accepted(self.fingerprint)
+            except LedgerError as exc:
+                # Nearly every message has one copy and no past: it does not wait for a database.
+                self._trouble(exc)
+                return
+        if several or self.prior:
+            self._claimed = True  # before the answer: a claim whose answer is lost is given back
+            self.prior = await ledger.claim(self.fingerprint, self._tx.id)
+
+    async def _fingerprint(self) -> str:
+        if self._tx.size <= _LARGE_OCTETS:
+            return fingerprint_of(self._tx)
+        return await self._ports.workers.run(fingerprint_of, self._tx)
+
+    def token(self, recipient: Recipient) -> str:
+        """The ledger's name of *recipient*."""
+        return token_of(self.fingerprint, recipient.mailbox.key)
+
+    def remaining(self, deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+        """*deliveries* without the recipients who have theirs."""
+        kept = []
+        for delivery in deliveries:
+            waiting = tuple(r for r in delivery.recipients if self.token(r) not in self.prior)
+            if waiting:
+                kept.append(replace(delivery, recipients=waiting))
+        return tuple(kept)
+
+    async def accept(self, recipients: Iterable[Recipient]) -> None:
+        """Write that *recipients* have their copy; nothing where nothing was claimed.
+
+        Raises:
+            LedgerError: It could not be written, or another node has taken the message over.
+        """
+        tokens = [self.token(recipient) for recipient in recipients]
+        if self._claimed and tokens:
+            await self._ports.ledger.accept(self.fingerprint, tokens, holder=self._tx.id)
+
+    async def try_to_accept(self, recipients: Iterable[Recipient]) -> bool:
+        """The same when nothing can be held back any more; False was logged."""
+        try:
+            await self.accept(recipients)
+        except LedgerError as exc:
+            self._trouble(exc)
+            return False
+        return True
+
+    async def close(self, *, complete: bool) -> None:
+        """Give the claim back; never raises what the ledger raises.
+
+        A message without Message-ID is forgotten when everybody has it: a program may well write
+        the same again and mean it.
+        """
+        if not self._claimed:
+            return
+        forget = complete and not message_id_of(self._tx)
+        try:
+            await self._ports.ledger.release(self.fingerprint, self._tx.id, forget=forget)
+        except LedgerError as exc:
+            self._trouble(exc)
+
+    def _trouble(self, error: LedgerError) -> None:
+        self._ports.events.emit("ledger.error", txn=self._tx.id, text=str(error), code="R-22")
