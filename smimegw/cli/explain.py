@@ -12,6 +12,7 @@ import click
 
 from smimegw.addresses import Mailbox, parse_mailboxes
 from smimegw.app import Assembled, assemble
+from smimegw.cli.algorithms import algorithm_lines, algorithm_values
 from smimegw.cli.directory import certificate_lines
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.options import config_option, json_option
@@ -149,6 +150,7 @@ def _transaction(
     *,
     inbound: bool,
 ) -> Transaction:
+    author = originator(content.header)
     role = ListenerRole.SUBMISSION if user else ListenerRole.RELAY
     now = assembled.ports.clock.now()
     return Transaction(
@@ -161,7 +163,7 @@ def _transaction(
             user=user,
         ),
         envelope=Envelope(
-            reverse_path=ReversePath(mailbox=None),
+            reverse_path=ReversePath(mailbox=author.mailbox if author else None),
             recipients=tuple(Recipient(mailbox=mailbox) for mailbox in recipients),
         ),
         content=content,
@@ -217,8 +219,8 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
             for line in certificate_lines(evidence):
                 click.echo(f"  cert       {line}")
             if decision.protection.encrypts and not decision.refusal:
-                used = ", ".join(e.certificate.fingerprint[:19] for e in chosen(evidence))
-                click.echo(f"  encrypt    {decision.treatment.cipher.label} to {used}")
+                for line in algorithm_lines(decided, decision.recipient):
+                    click.echo(f"  {line}")
     signing = decided.evidence.signing
     if signing.credential is not None:
         certificate = signing.credential.certificate
@@ -257,6 +259,7 @@ def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
                     for e in (evidence.judged if evidence else ())
                     if not e.validated
                 ],
+                **algorithm_values(decided, decision.recipient),
                 "fallback": decision.fallback,
                 "note": decision.note,
                 "refusal": decision.refusal,

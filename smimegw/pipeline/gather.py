@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from smimegw.addresses import Mailbox
+from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.keys import SigningCredential
-from smimegw.errors import CertificateError, DirectoryError, KeystoreError
+from smimegw.errors import CertificateError, DatabaseError, DirectoryError, KeystoreError
 from smimegw.pipeline.inquire import inquire
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import SigningAnswer
@@ -36,11 +37,13 @@ class RecipientEvidence:
     Attributes:
         judged: In the order of the directory.
         trouble: Why the directory could not answer; empty when it did.
+        capabilities: What the mailbox' own signed mail said its software reads.
     """
 
     mailbox: Mailbox
     judged: tuple[JudgedCertificate, ...] = ()
     trouble: str = ""
+    capabilities: Capabilities = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,11 @@ async def recipient_evidence(
         async with asyncio.timeout(settings.limits.lookup_seconds) as deadline:
             found = await ports.directory.find(mailbox)
             gathered = await evidence_for(
-                [entry.certificate for entry in found], ports, settings, until=deadline.when()
+                [entry.certificate for entry in found],
+                ports,
+                settings,
+                purpose=Purpose.ENCRYPTION,
+                until=deadline.when(),
             )
     except (DirectoryError, TimeoutError) as exc:
         trouble = str(exc) or "no answer in time"
@@ -128,6 +135,7 @@ async def evidence_for(
     ports: Ports,
     settings: Settings,
     *,
+    purpose: Purpose,
     intermediates: Sequence[Certificate] = (),
     carried: Sequence[Certificate] = (),
     until: float | None = None,
@@ -141,13 +149,15 @@ async def evidence_for(
         certificates: Whose issuers are wanted.
         ports: Where to read.
         settings: Trust and limits.
+        purpose: What the certificates will be judged for; anchors may be trusted for one only.
         intermediates: More candidates for the paths.
         carried: Certificates of the message: they make paths, but nobody is asked about them.
         until: Time of the event loop at which the caller gives up; None asks nobody outside.
     """
     certificates = tuple(certificates)
     material = settings.trust
-    known = [*material.anchors, *material.intermediates, *intermediates]
+    anchors = material.anchors_for(purpose)
+    known = [*anchors, *material.intermediates, *intermediates]
     added: list[Certificate] = []
     lists = list(material.crls)
     wanted = {c.issuer_der for c in certificates}.union(*(c.crl_issuers for c in certificates))
@@ -167,7 +177,7 @@ async def evidence_for(
                 troubles.append(trouble)
             above = [c for c in (*known, *issuers) if c.subject_der == name]
             wanted.update(c.issuer_der for c in above)
-    evidence = _evidence(material, [*intermediates, *added], lists)
+    evidence = _evidence(settings.trust, purpose, [*intermediates, *added], lists)
     if until is not None:
         evidence = await _with_fetched(certificates, evidence, carried, ports, settings, until)
     return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(troubles)))
@@ -188,10 +198,13 @@ async def _with_fetched(
 
 
 def _evidence(
-    material: TrustMaterial, intermediates: Sequence[Certificate], crls: Sequence[bytes]
+    material: TrustMaterial,
+    purpose: Purpose,
+    intermediates: Sequence[Certificate],
+    crls: Sequence[bytes],
 ) -> Evidence:
     return Evidence(
-        trust_anchors=material.anchors,
+        trust_anchors=material.anchors_for(purpose),
         intermediates=tuple(dict.fromkeys([*material.intermediates, *intermediates])),
         crls=tuple(dict.fromkeys(crls)),
         require_revocation=material.require_revocation,
@@ -217,10 +230,15 @@ async def signer_evidence(
     try:
         async with asyncio.timeout(settings.limits.lookup_seconds) as deadline:
             gathered = await evidence_for(
-                certificates, ports, settings, carried=carried, until=deadline.when()
+                certificates,
+                ports,
+                settings,
+                purpose=Purpose.SIGNATURE,
+                carried=carried,
+                until=deadline.when(),
             )
     except TimeoutError:
-        configured = _evidence(settings.trust, (), settings.trust.crls)
+        configured = _evidence(settings.trust, Purpose.SIGNATURE, (), settings.trust.crls)
         gathered = GatheredEvidence(evidence=configured, trouble="no answer in time")
     if gathered.trouble:
         source = ports.directory.name
@@ -265,7 +283,11 @@ async def _is_revoked(
 ) -> bool:
     """Whether a CRL at hand names our own certificate; a missing CRL is the verifier's matter."""
     gathered = await evidence_for(
-        [credential.certificate], ports, settings, intermediates=credential.chain
+        [credential.certificate],
+        ports,
+        settings,
+        purpose=Purpose.SIGNATURE,
+        intermediates=credential.chain,
     )
     try:
         await ports.workers.run(
@@ -299,11 +321,13 @@ async def outbound(
 
     Args:
         originator: None when no rule signs.
-        recipients: Only those for whom a rule encrypts.
+        recipients: Only those for whom a rule encrypts, and whoever else must read their copies.
         ports: Where to read.
         settings: Trust and limits.
     """
+    recipients = tuple(recipients)
     async with asyncio.TaskGroup() as tasks:
+        learned = tasks.create_task(_capabilities(recipients, ports, settings))
         signer = tasks.create_task(
             _no_signer() if originator is None else signing_evidence(originator, ports, settings)
         )
@@ -311,10 +335,33 @@ async def outbound(
             tasks.create_task(recipient_evidence(mailbox, ports, settings))
             for mailbox in recipients
         ]
-    answers = [task.result() for task in found]
+    known = learned.result()
+    answers = [
+        replace(answer, capabilities=known.get(answer.mailbox.key, NOTHING_KNOWN))
+        for answer in (task.result() for task in found)
+    ]
     return OutboundEvidence(
         signing=signer.result(), recipients={answer.mailbox.key: answer for answer in answers}
     )
+
+
+async def _capabilities(
+    recipients: Sequence[Mailbox], ports: Ports, settings: Settings
+) -> dict[str, Capabilities]:
+    """What mail from *recipients* taught; never raises.
+
+    Whoever cannot be asked for counts as not known: the rule's floor holds for them as well.
+    """
+    if not recipients:
+        return {}
+    try:
+        async with asyncio.timeout(settings.limits.lookup_seconds):
+            found = await ports.correspondents.find(recipients)
+    except (DatabaseError, TimeoutError) as exc:
+        text = str(exc) or "no answer in time"
+        ports.events.emit("directory.error", source="correspondents", text=text)
+        return {}
+    return {key: entry.capabilities for key, entry in found.items() if entry.capabilities}
 
 
 async def _no_signer() -> SigningEvidence:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MIMEError, VerificationError
 from smimegw.mime.headers import HeaderField
+from smimegw.mime.structure import media_types
 from smimegw.pipeline import deliver, gather, group, protect, record
 from smimegw.pipeline.facts import message_facts, permitted_originator
 from smimegw.pipeline.gather import OutboundEvidence
+from smimegw.pipeline.group import Group
 from smimegw.pipeline.protect import Original
 from smimegw.pipeline.replies import Refusal, reply_for
 from smimegw.pipeline.select import recipient_facts
@@ -24,9 +26,17 @@ from smimegw.policy.model import Decision, Policy, Rule, WithoutCertificate
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.smtp.reply import Reply
-from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
+from smimegw.transaction import Delivery, Outcome, Transaction
 
 _ALWAYS_DROPPED = frozenset({"bcc", "resent-bcc"})  # RFC 5322, 3.6.3: nobody else may see it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnLayers:
+    """What the client protected itself: a signature that holds, or an encryption (R-26)."""
+
+    signature: bool = False
+    encryption: EncryptedLayer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +50,8 @@ class Plan:
         evidence: What was found.
         facts: What that came to, per recipient, in RCPT order.
         decisions: Per recipient, in RCPT order.
+        own: What the client protected itself.
+        groups: The copies to make, of those who are not refused.
         decided_at: When.
     """
 
@@ -49,7 +61,20 @@ class Plan:
     evidence: OutboundEvidence
     facts: tuple[RecipientFacts, ...]
     decisions: tuple[Decision, ...]
+    own: OwnLayers
+    groups: tuple[Group, ...]
     decided_at: datetime
+
+    def group_of(self, recipient: Mailbox) -> Group | None:
+        """The copy that *recipient* gets; None when refused."""
+        return next(
+            (
+                group
+                for group in self.groups
+                if any(entry.mailbox == recipient for entry in group.recipients)
+            ),
+            None,
+        )
 
 
 async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings) -> Plan:
@@ -59,24 +84,38 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         Refusal: The From address may not be used (R-12).
     """
     author = permitted_originator(tx, settings)
-    message = message_facts(tx, settings)
+    message = await _message(tx, policy, ports, settings)
     recipients = [recipient.mailbox for recipient in tx.envelope.recipients]
     matched = tuple(match(policy, message, mailbox) for mailbox in recipients)
+    readers = {
+        reader.key: reader
+        for entry in matched
+        if entry.rule.then.protect.encrypts
+        for reader in (entry.recipient, *entry.rule.then.treatment.other_readers(author))
+    }
     evidence = await gather.outbound(
         author if any(_may_sign(entry.rule) for entry in matched) else None,
-        {
-            mailbox.key: mailbox
-            for mailbox, entry in zip(recipients, matched, strict=True)
-            if entry.rule.then.protect.encrypts
-        }.values(),
+        readers.values(),
         ports,
         settings,
     )
     signing = SigningFacts(answer=evidence.signing.answer, detail=evidence.signing.detail)
     facts = tuple(recipient_facts(_evidence_of(evidence, mailbox)) for mailbox in recipients)
     decisions = tuple(
-        decide(entry, message, known, signing) for entry, known in zip(matched, facts, strict=True)
+        decide(entry, message, known, signing, _other_readers(entry, author, evidence))
+        for entry, known in zip(matched, facts, strict=True)
     )
+    own = OwnLayers()
+    if not all(decision.refusal for decision in decisions):
+        own = await _own_layers(tx, ports, settings)
+        decisions = tuple(
+            _after_own_encryption(decision, author, own, evidence) for decision in decisions
+        )
+    remaining = [
+        (recipient, decision)
+        for recipient, decision in zip(tx.envelope.recipients, decisions, strict=True)
+        if not decision.refusal
+    ]
     return Plan(
         message=message,
         originator=author,
@@ -84,8 +123,47 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         evidence=evidence,
         facts=facts,
         decisions=decisions,
+        own=own,
+        groups=group.by_treatment(remaining, evidence, tx.content.header, author, own.encryption),
         decided_at=ports.clock.now(),
     )
+
+
+async def _message(
+    tx: Transaction, policy: Policy, ports: Ports, settings: Settings
+) -> MessageFacts:
+    message = message_facts(tx, settings)
+    if not any(rule.when.media_type for rule in policy.rules):
+        return message
+    found = await ports.workers.run(media_types, tx.content, settings.limits)
+    return replace(message, media_types=found)
+
+
+def _other_readers(
+    matched: Matched, originator: Mailbox, evidence: OutboundEvidence
+) -> list[RecipientFacts]:
+    rule = matched.rule
+    if not rule.then.protect.encrypts:
+        return []
+    others = rule.then.treatment.other_readers(originator)
+    return [recipient_facts(evidence.recipients[reader.key]) for reader in others]
+
+
+def _after_own_encryption(
+    decision: Decision, originator: Mailbox, own: OwnLayers, evidence: OutboundEvidence
+) -> Decision:
+    """Refuse what the client encrypted without those who must be able to read it, too (R-26).
+
+    Encrypting around it would give them a layer with another inside that they cannot open.
+    """
+    if own.encryption is None or decision.refusal or not decision.protection.encrypts:
+        return decision
+    for reader in decision.treatment.other_readers(originator):
+        if not group.names(own.encryption, evidence.recipients[reader.key]):
+            return replace(
+                decision, refusal="R-26", blocked_by=reader, blocked_detail=f"<{reader.address}>"
+            )
+    return decision
 
 
 def _may_sign(rule: Rule) -> bool:
@@ -103,6 +181,9 @@ def refusal_reply(decision: Decision, facts: RecipientFacts, originator: Mailbox
     """The reply for a decision that refuses."""
     if decision.refusal in {"R-10", "R-13", "R-14"}:
         return reply_for(decision.refusal, detail=f"<{originator.address}>")
+    if decision.blocked_by is not None:
+        about = decision.recipient if decision.refusal == "R-26" else decision.blocked_by
+        return reply_for(decision.refusal, mailbox=about, detail=decision.blocked_detail)
     return reply_for(decision.refusal, mailbox=decision.recipient, detail=facts.detail)
 
 
@@ -131,7 +212,7 @@ async def handle_outbound(
     if refused and not (tx.session.is_lmtp and remaining):
         await record.write(tx, decided, (), ports)
         return _refused(tx, refused)
-    deliveries = await _seal(tx, policy, decided, remaining, ports, settings, trace)
+    deliveries = await _seal(tx, policy, decided, ports, settings, trace)
     _fits(deliveries, probe)
     await record.write(tx, decided, deliveries, ports)
     sealed_at = ports.clock.now()
@@ -165,12 +246,10 @@ async def _seal(
     tx: Transaction,
     policy: Policy,
     decided: Plan,
-    remaining: Sequence[tuple[Recipient, Decision]],
     ports: Ports,
     settings: Settings,
     trace: HeaderField,
 ) -> tuple[Delivery, ...]:
-    own_signature, own_encryption = await _own_layers(tx, ports, settings)
     triggers = triggers_of(policy, decided.message)
     subject = stripped_subject(decided.message.subject, triggers)
     original = Original(
@@ -179,10 +258,10 @@ async def _seal(
         trace=trace,
         subject=subject if triggers.subject_words else None,
         dropped=_ALWAYS_DROPPED | frozenset(triggers.field_names),
-        own_signature=own_signature,
-        own_encryption=own_encryption,
+        own_signature=decided.own.signature,
+        own_encryption=decided.own.encryption,
     )
-    groups = group.by_treatment(remaining, decided.evidence, tx.content.header)
+    groups = decided.groups
     if len(groups) > settings.limits.copies:
         raise Refusal("copies", detail=f"{len(groups)} different copies of one message")
     credential = decided.evidence.signing.credential
@@ -199,19 +278,16 @@ async def _seal(
     return tuple(sealed)
 
 
-async def _own_layers(
-    tx: Transaction, ports: Ports, settings: Settings
-) -> tuple[bool, EncryptedLayer | None]:
-    """What the client protected itself: a signature that holds, or an encryption (R-26)."""
+async def _own_layers(tx: Transaction, ports: Ports, settings: Settings) -> OwnLayers:
     try:
         layer = await ports.workers.run(layer_of, tx.content, settings.limits)
     except (MIMEError, CMSError, LimitError):
-        return False, None  # not S/MIME that anybody could open: protected like any other content
+        return OwnLayers()  # not S/MIME that anybody could open: protected like any other content
     if isinstance(layer, EncryptedLayer):
-        return False, layer
+        return OwnLayers(encryption=layer)
     if isinstance(layer, SignedLayer):
-        return await _holds(layer, tx, ports, settings), None
-    return False, None
+        return OwnLayers(signature=await _holds(layer, tx, ports, settings))
+    return OwnLayers()
 
 
 async def _holds(layer: SignedLayer, tx: Transaction, ports: Ports, settings: Settings) -> bool:

@@ -17,7 +17,7 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
 from smimegw.pipeline.group import Group
 from smimegw.policy.model import Protection
-from smimegw.smime.encrypt import Protected, already_protected, encrypt
+from smimegw.smime.encrypt import Protected, already_protected, encrypt, sign_outside
 from smimegw.smime.header_protection import protect_header
 from smimegw.smime.media_types import EncryptedLayer
 from smimegw.smime.sign import sign_clear, sign_opaque
@@ -77,12 +77,11 @@ def seal(
     if signs:
         entity = _sign(entity, group, credential, now, limits)
     if group.protection.encrypts:
-        protected = encrypt(
-            entity,
-            group.certificates,
-            cipher=group.treatment.cipher,
-            oaep=group.treatment.oaep,
-        )
+        protected = _encrypt(entity, group)
+        if group.protection.signs_outside:
+            protected = sign_outside(
+                protected, lambda inner: _sign(inner, group, credential, now, limits)
+            )
         fields = _joined(outer, protected.header)
         return _delivery(original, group, fields, protected.pieces(), protected)
     return _delivery(original, group, _joined(outer, entity.header), (entity.body,), None)
@@ -113,6 +112,17 @@ def _own_protection(layer: EncryptedLayer, group: Group) -> Protected | None:
     if group.protection.encrypts:
         return already_protected(layer, group.certificates)
     return None
+
+
+def _encrypt(entity: Entity, group: Group) -> Protected:
+    if group.cipher is None:
+        raise ValueError("encrypting was decided without a cipher")
+    return encrypt(
+        entity,
+        group.certificates,
+        cipher=group.cipher.cipher,
+        key_encryptions=group.key_encryptions,
+    )
 
 
 def _sign(
@@ -180,5 +190,5 @@ def _delivery(
 
 
 def label_of(protection: Protection) -> str:
-    """The short word for logs: ``none``, ``sign``, ``encrypt``, ``sign+encrypt``."""
-    return "sign+encrypt" if protection is Protection.SIGN_THEN_ENCRYPT else protection.value
+    """The short word for logs: ``none``, ``sign``, ``sign+encrypt``, ``sign+encrypt+sign`` …"""
+    return protection.value.replace("-then-", "+").replace("-", "+")

@@ -76,7 +76,9 @@ def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
         # such as good/crl 2026-11-23T02:00Z, with "overdue" behind it within the grace time
         status = (f"{entry.revocation.value}/{entry.evidence}" for entry in used)
         values["status_of_cert"] = ",".join(dict.fromkeys(status))
-        values["algo"] = decision.treatment.cipher.label
+        group = decided.group_of(decision.recipient)
+        if group is not None and group.cipher is not None:
+            values["algo"] = group.cipher.label  # such as aes-256-gcm/capabilities
     if decision.refusal:
         values["refusal"] = decision.refusal
     if decision.fallback:

@@ -34,6 +34,7 @@ ROWS = {
     "R-17": Row(451, "4.3.0", "internal error {}"),
     "R-19": Row(552, "5.3.4", "protected message of {} octets is too large for the next hop"),
     "R-20": Row(451, "4.3.0", "decision record could not be written, try later"),
+    "R-26": Row(550, "5.7.5", "encrypted by the mail program and not for {}, who must read it too"),
     "R-52-signed": Row(550, "5.7.7", "a valid signature is required from this sender"),
     "R-52-encrypted": Row(550, "5.7.1", "encryption is required from this sender"),
     "R-54": Row(554, "5.4.6", "too many hops, this looks like a loop"),

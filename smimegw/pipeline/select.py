@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities, certificate_capabilities
 from smimegw.pipeline.gather import JudgedCertificate, RecipientEvidence
 from smimegw.policy.facts import RecipientFacts
 from smimegw.policy.model import CertificateAnswer
+from smimegw.x509.certificate import Certificate
 from smimegw.x509.path import ValidatedCertificate
 
 MAX_CERTIFICATES = 3  # during roll-over a copy is encrypted to old and new (R-09)
@@ -56,6 +58,13 @@ def _usable(evidence: RecipientEvidence) -> list[ValidatedCertificate]:
         for entry in evidence.judged
         if entry.validated and entry.validated.certificate.subject_public_key_info not in revoked
     ]
+
+
+def known_of(evidence: RecipientEvidence, certificate: Certificate) -> Capabilities:
+    """What the software behind *certificate* is known to read: its mail's word, else the CA's."""
+    if evidence.capabilities.algorithms:
+        return evidence.capabilities
+    return certificate_capabilities(certificate) or NOTHING_KNOWN
 
 
 def _people(evidence: RecipientEvidence) -> set[bytes]:

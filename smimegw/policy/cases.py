@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from smimegw.addresses import Mailbox
+from smimegw.policy.algorithms import choose_cipher
 from smimegw.policy.evaluate import decide, match, stripped_subject, triggers_of
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import Case, Direction, Policy
@@ -59,25 +60,36 @@ def _actual(policy: Policy, case: Case, recipient: Mailbox) -> dict[str, str]:
     message = MessageFacts(
         direction=case.direction,
         originator=case.originator,
-        reverse_path=case.originator,
+        reverse_path=None if case.null_reverse_path else case.originator,
         user=case.user,
         subject=case.subject,
         fields=case.fields,
         size=case.size,
         recipients=len(case.recipients),
         internal_domains=_own_domains(case),
+        media_types=frozenset(case.media_types),
     )
     matched = match(policy, message, recipient)
+    treatment = matched.rule.then.treatment
     decision = decide(
         matched,
         message,
         RecipientFacts(mailbox=recipient, certificate=case.certificate),
         SigningFacts(answer=case.signing),
+        [
+            RecipientFacts(mailbox=reader, certificate=case.other_readers)
+            for reader in treatment.other_readers(case.originator)
+        ],
     )
+    encrypts = decision.protection.encrypts and not decision.refusal
+    oaep = case.reads.reads_oaep if treatment.oaep is None else treatment.oaep
     return {
         "rule": decision.rule,
         "protect": decision.protection.value,
         "refusal": decision.refusal,
         "require": matched.requirement.value,
         "subject": stripped_subject(case.subject, triggers_of(policy, message)),
+        "cipher": choose_cipher(treatment, [case.reads]).cipher.label if encrypts else "",
+        "key_transport": ("oaep" if oaep else "pkcs1v15") if encrypts else "",
+        "blocked_by": decision.blocked_by.address if decision.blocked_by else "",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -33,6 +34,7 @@ _REFUSALS = {
     CertificateAnswer.UNAVAILABLE: "R-06",
     CertificateAnswer.UNSUITABLE: "R-08",
 }
+_FOR_NOW = frozenset({CertificateAnswer.UNAVAILABLE, CertificateAnswer.REVOCATION_UNKNOWN})
 MAY_FALL_BACK = frozenset({CertificateAnswer.EXPIRED, CertificateAnswer.UNSUITABLE})
 
 
@@ -111,6 +113,14 @@ def _why_not(when: Conditions, message: MessageFacts, recipient: Mailbox) -> str
         ),
         ("user", not when.user or message.user in when.user),
         ("size_over", when.size_over is None or message.size > when.size_over),
+        (
+            "media_type",
+            not when.media_type or not message.media_types.isdisjoint(when.media_type),
+        ),
+        (
+            "null_reverse_path",
+            when.null_reverse_path in (None, message.reverse_path is None),
+        ),
         ("header", when.header is None or _has_field(when, message)),
         (
             "subject_word",
@@ -137,7 +147,11 @@ def _has_field(when: Conditions, message: MessageFacts) -> bool:
 
 
 def decide(
-    matched: Matched, message: MessageFacts, recipient: RecipientFacts, signing: SigningFacts
+    matched: Matched,
+    message: MessageFacts,
+    recipient: RecipientFacts,
+    signing: SigningFacts,
+    other_readers: Sequence[RecipientFacts] = (),
 ) -> Decision:
     """Say what the copy for *recipient* gets; a trouble never makes it weaker by itself.
 
@@ -146,11 +160,18 @@ def decide(
         message: The message.
         recipient: What the look-up of the certificate came to.
         signing: What the look-up of the signing credential came to.
+        other_readers: The same of everybody in `Treatment.other_readers`; an encrypted copy
+            that one of them could not open does not leave.
     """
     rule = matched.rule
     protection, refusal, fallback, note = Protection.NONE, "", "", ""
+    missing = None
     if message.direction is Direction.OUTBOUND:
         protection, refusal, fallback = _encryption(rule, recipient.certificate)
+        if not refusal and protection.encrypts:
+            missing = _first_missing(other_readers)
+        if missing is not None:
+            refusal = _REFUSALS[missing.certificate]
         if not refusal:
             protection, refusal, note = _signature(rule, protection, signing.answer)
     return Decision(
@@ -160,10 +181,18 @@ def decide(
         rule_source=rule.source,
         why=rule.why,
         refusal=refusal,
+        blocked_by=missing.mailbox if missing else None,
+        blocked_detail=missing.detail if missing else "",
         note=note,
         fallback=fallback,
         treatment=rule.then.treatment,
     )
+
+
+def _first_missing(readers: Sequence[RecipientFacts]) -> RecipientFacts | None:
+    """Who stops the copy: whoever has nothing for good before whoever has nothing for now."""
+    missing = [known for known in readers if known.certificate is not CertificateAnswer.USABLE]
+    return min(missing, key=lambda known: known.certificate in _FOR_NOW, default=None)
 
 
 def _encryption(rule: Rule, answer: CertificateAnswer) -> tuple[Protection, str, str]:

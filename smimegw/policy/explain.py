@@ -10,6 +10,7 @@ from smimegw.policy.model import (
     Requirement,
     Rule,
     SignatureWish,
+    Treatment,
     WithoutCertificate,
 )
 
@@ -45,6 +46,10 @@ def _when_text(when: Conditions) -> str:
         parts.append("to our own people" if when.recipient_internal else "to people outside")
     if when.subject_word:
         parts.append("with " + " or ".join(f'"{w}"' for w in when.subject_word) + " in Subject")
+    if when.media_type:
+        parts.append("with a part of type " + " or ".join(when.media_type))
+    if when.null_reverse_path is not None:
+        parts.append("reports (MAIL FROM <>)" if when.null_reverse_path else "not reports")
     if when.header:
         value = f" = {when.header.value}" if when.header.value else ""
         parts.append(f"with field {when.header.name}{value}")
@@ -73,9 +78,29 @@ def _then_texts(rule: Rule) -> Iterator[str]:
                 f" RSA keys {treatment.scheme.value}"
             )
         if then.protect.encrypts:
-            transport = "OAEP" if treatment.oaep else "PKCS #1 v1.5"
-            yield f"cipher {treatment.cipher.label}, RSA recipients {transport}"
+            yield _algorithms_text(treatment)
+        others = [reader.address for reader in treatment.also_encrypt_for]
+        others += ["the sender"] if treatment.encrypt_to_sender else []
+        if others:
+            yield f"also encrypted for {' and '.join(others)}, or not sent"
     if rule.when.covers(Direction.INBOUND):
         wanted = then.require
         text = "no demand" if wanted is Requirement.NONE else f"must be {wanted.value} (R-52)"
         yield f"inbound: {text}" + (", old ciphers are opened" if then.old_ciphers else "")
+
+
+def _algorithms_text(treatment: Treatment) -> str:
+    if treatment.cipher is None:
+        cipher = "the best cipher that all read"
+        if treatment.cipher_floor is not Treatment().cipher_floor:
+            cipher += f", at least {treatment.cipher_floor.label}"
+    else:
+        cipher = f"cipher {treatment.cipher.label}"
+    match treatment.oaep:
+        case None:
+            transport = "OAEP where they read it"
+        case True:
+            transport = "OAEP"
+        case _:
+            transport = "PKCS #1 v1.5"
+    return f"{cipher}, RSA recipients {transport}"

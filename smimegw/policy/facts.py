@@ -22,6 +22,7 @@ class MessageFacts:
         size: Octets of the content.
         recipients: Number of recipients.
         internal_domains: Our own domains, A-labels.
+        media_types: Of all parts, lower case; gathered only when a rule asks for them.
     """
 
     direction: Direction
@@ -33,6 +34,7 @@ class MessageFacts:
     size: int = 0
     recipients: int = 1
     internal_domains: frozenset[str] = frozenset()
+    media_types: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

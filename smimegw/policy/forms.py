@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,9 @@ DomainPattern = NewType("DomainPattern", str)
 FieldName = NewType("FieldName", str)
 Text = NewType("Text", str)
 Refusal = NewType("Refusal", str)
+MediaType = NewType("MediaType", str)
 
+_TYPE = re.compile(r"[!#$&^_.+A-Za-z0-9-]+/[!#$&^_.+A-Za-z0-9-]+")  # RFC 6838, 4.2
 REFUSALS = ("R-01", "R-03", "R-04", "R-05", "R-06", "R-08", "R-10", "R-13", "R-14")
 
 
@@ -52,8 +55,39 @@ class SchemeWord(StrEnum):
         return SignatureScheme.RSA_PSS if pss else SignatureScheme.RSA_PKCS1V15
 
 
+class CipherWord(StrEnum):
+    """Content ciphers; `auto` is the best that all readers are known to read."""
+
+    AUTO = "auto"
+    AES_128_CBC = ContentCipher.AES_128_CBC.label
+    AES_192_CBC = ContentCipher.AES_192_CBC.label
+    AES_256_CBC = ContentCipher.AES_256_CBC.label
+    AES_128_GCM = ContentCipher.AES_128_GCM.label
+    AES_192_GCM = ContentCipher.AES_192_GCM.label
+    AES_256_GCM = ContentCipher.AES_256_GCM.label
+    CHACHA20_POLY1305 = ContentCipher.CHACHA20_POLY1305.label
+
+    @property
+    def cipher(self) -> ContentCipher | None:
+        """The CMS cipher."""
+        return next((cipher for cipher in ContentCipher if cipher.label == self.value), None)
+
+
 class TransportWord(StrEnum):
-    """RSA key transport."""
+    """RSA key transport; `auto` is OAEP for whom is known to read it."""
+
+    AUTO = "auto"
+    PKCS1V15 = "pkcs1v15"
+    OAEP = "oaep"
+
+    @property
+    def oaep(self) -> bool | None:
+        """None when it depends on the recipient."""
+        return None if self is TransportWord.AUTO else self is TransportWord.OAEP
+
+
+class ExpectedTransport(StrEnum):
+    """What a case may promise for RSA recipients."""
 
     PKCS1V15 = "pkcs1v15"
     OAEP = "oaep"
@@ -89,6 +123,8 @@ class WhenForm:
     header: HeaderForm | None = None
     user: tuple[Text, ...] | None = None
     size_over: int | None = None
+    media_type: tuple[MediaType, ...] | None = None
+    null_reverse_path: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +138,11 @@ class ThenForm:
     form: SignedForm = SignedForm.CLEAR
     digest: DigestWord = DigestWord.SHA256
     scheme: SchemeWord = SchemeWord.PKCS1V15
-    cipher: ContentCipher = ContentCipher.AES_256_CBC
-    key_transport: TransportWord = TransportWord.PKCS1V15
+    cipher: CipherWord = CipherWord.AUTO
+    cipher_floor: ContentCipher | None = None
+    key_transport: TransportWord = TransportWord.AUTO
+    also_encrypt_for: tuple[Mailbox, ...] | None = None
+    encrypt_to_sender: bool = False
     header_confidentiality: HeaderConfidentiality | None = None
     hidden_fields: tuple[FieldName, ...] | None = None
     legacy_display: bool | None = None
@@ -132,7 +171,12 @@ class GivenForm:
     headers: Mapping[FieldName, str] | None = None
     user: str = ""
     size: int = 0
+    media_types: tuple[MediaType, ...] = ()
+    null_reverse_path: bool = False
     certificate: CertificateAnswer = CertificateAnswer.USABLE
+    other_readers: CertificateAnswer = CertificateAnswer.USABLE
+    reads_ciphers: tuple[ContentCipher, ...] = ()
+    reads_oaep: bool = False
     signing: SigningAnswer = SigningAnswer.USABLE
 
 
@@ -145,6 +189,9 @@ class ExpectForm:
     refusal: Refusal | None = None
     require: Requirement | None = None
     subject: str | None = None
+    cipher: ContentCipher | None = None
+    key_transport: ExpectedTransport | None = None
+    blocked_by: Mailbox | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +221,7 @@ def policy_structurer() -> Structurer[PolicyForm]:
             (FieldName, _field_name),
             (Text, _text),
             (Refusal, _refusal),
+            (MediaType, _media_type),
         ),
     )
 
@@ -213,3 +261,9 @@ def _refusal(value: Any, _: Any) -> Refusal:
     if value not in ("", *REFUSALS):
         raise FaultError(f'{show(value)} is not allowed.  Allowed: "", {", ".join(REFUSALS)}')
     return Refusal(value)
+
+
+def _media_type(value: Any, _: Any) -> MediaType:
+    if not isinstance(value, str) or not _TYPE.fullmatch(value):
+        raise FaultError(f'{show(value)} is not a media type.  Write "text/calendar"')
+    return MediaType(value.lower())

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
+from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.mime.build import SignedForm
 from smimegw.mime.confidentiality import HeaderProtection
 
@@ -25,16 +26,22 @@ class Protection(StrEnum):
     SIGN = "sign"
     ENCRYPT = "encrypt"
     SIGN_THEN_ENCRYPT = "sign-then-encrypt"
+    SIGN_ENCRYPT_SIGN = "sign-encrypt-sign"  # triple wrapped (RFC 2634, 1.1)
 
     @property
     def signs(self) -> bool:
         """The copy is signed."""
-        return self in (Protection.SIGN, Protection.SIGN_THEN_ENCRYPT)
+        return self not in (Protection.NONE, Protection.ENCRYPT)
 
     @property
     def encrypts(self) -> bool:
         """The copy is encrypted."""
-        return self in (Protection.ENCRYPT, Protection.SIGN_THEN_ENCRYPT)
+        return self not in (Protection.NONE, Protection.SIGN)
+
+    @property
+    def signs_outside(self) -> bool:
+        """What is encrypted is signed once more, so that relays can tell who made it."""
+        return self is Protection.SIGN_ENCRYPT_SIGN
 
 
 class WithoutCertificate(StrEnum):
@@ -92,17 +99,28 @@ class Treatment:
         form: Clear or opaque signature.
         digest: Of the signature.
         scheme: For RSA signing keys; EC keys always sign with ECDSA.
-        cipher: Of the content.
-        oaep: RSA-OAEP instead of PKCS #1 v1.5 for RSA recipients.
+        cipher: Of the content; None for the best that all readers are known to read.
+        cipher_floor: The least cipher where *cipher* is None, whatever is known of the readers.
+        oaep: RSA-OAEP or PKCS #1 v1.5 for RSA recipients; None for what each is known to read.
+        also_encrypt_for: Mailboxes that can open every encrypted copy, too, without getting one.
+        encrypt_to_sender: The originator can open it, too.
         header: How the header fields are protected.
     """
 
     form: SignedForm = SignedForm.CLEAR
     digest: DigestAlgorithm = DigestAlgorithm.SHA256
     scheme: SignatureScheme = SignatureScheme.RSA_PKCS1V15
-    cipher: ContentCipher = ContentCipher.AES_256_CBC
-    oaep: bool = False
+    cipher: ContentCipher | None = None
+    cipher_floor: ContentCipher = ContentCipher.AES_128_CBC
+    oaep: bool | None = None
+    also_encrypt_for: tuple[Mailbox, ...] = ()
+    encrypt_to_sender: bool = False
     header: HeaderProtection = HeaderProtection()
+
+    def other_readers(self, originator: Mailbox | None) -> tuple[Mailbox, ...]:
+        """Who must be able to open an encrypted copy besides its recipients."""
+        sender = (originator,) if self.encrypt_to_sender and originator else ()
+        return tuple(dict.fromkeys((*self.also_encrypt_for, *sender)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +153,8 @@ class Conditions:
         header: A header field.
         user: Logins.
         size_over: More octets than this.
+        media_type: The message or a part of it is of one of these types (outbound only).
+        null_reverse_path: MAIL FROM is ``<>``: a report or another automatic answer.
     """
 
     direction: Direction | None = None
@@ -147,6 +167,8 @@ class Conditions:
     header: HeaderTrigger | None = None
     user: tuple[str, ...] = ()
     size_over: int | None = None
+    media_type: tuple[str, ...] = ()
+    null_reverse_path: bool | None = None
 
     @property
     def is_catch_all(self) -> bool:
@@ -214,7 +236,11 @@ class Case:
         fields: Header fields, names in lower case.
         user: Login of the client.
         size: Octets.
+        media_types: Of all parts.
+        null_reverse_path: MAIL FROM is ``<>``.
         certificate: What the look-up of every recipient's certificate comes to.
+        other_readers: What that of everybody in ``also_encrypt_for`` comes to.
+        reads: What the recipients' software is known to read.
         signing: What the look-up of the signing credential comes to.
         expected: Keys of `expect` with their values.
     """
@@ -228,7 +254,11 @@ class Case:
     fields: tuple[tuple[str, str], ...] = ()
     user: str = ""
     size: int = 0
+    media_types: tuple[str, ...] = ()
+    null_reverse_path: bool = False
     certificate: CertificateAnswer = CertificateAnswer.USABLE
+    other_readers: CertificateAnswer = CertificateAnswer.USABLE
+    reads: Capabilities = NOTHING_KNOWN
     signing: SigningAnswer = SigningAnswer.USABLE
     expected: tuple[tuple[str, str], ...] = ()
 
@@ -261,6 +291,8 @@ class Decision:
         rule_source: ``file:line`` of that rule.
         why: The rule's own words.
         refusal: Row id of the failure table (``R-01`` …), empty when the copy may go out.
+        blocked_by: Whose certificate the refusal is about when it is not the recipient's.
+        blocked_detail: More about it, such as a date.
         note: A remark for the record, such as ``unsigned: no signing certificate (R-11)``.
         fallback: The certificate answer that made *protection* weaker than the rule's own wish.
         treatment: How the protection is made.
@@ -272,6 +304,8 @@ class Decision:
     rule_source: str
     why: str
     refusal: str = ""
+    blocked_by: Mailbox | None = None
+    blocked_detail: str = ""
     note: str = ""
     fallback: str = ""
     treatment: Treatment = Treatment()

@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from smimegw.cms.algorithms import DigestAlgorithm
+from smimegw.addresses import Mailbox
+from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, KeyEncryption
+from smimegw.cms.capabilities import Capabilities
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.policy.forms import (
     CaseForm,
+    CipherWord,
     ExpectForm,
+    GivenForm,
     RuleForm,
     ThenForm,
-    TransportWord,
     WhenForm,
     policy_structurer,
 )
@@ -38,7 +41,14 @@ from smimegw.toml.document import Document
 from smimegw.toml.lines import KeyPath
 
 _INBOUND_KEYS = ("require", "old_ciphers")
-_OUTBOUND_KEYS = ("protect", "without_certificate", "signature", "fallback_for")
+_OUTBOUND_KEYS = (
+    *("protect", "without_certificate", "signature", "fallback_for"),
+    *("cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
+)
+_ENCRYPTING_KEYS = (
+    *("without_certificate", "fallback_for"),
+    *("cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +157,8 @@ def _conditions(form: WhenForm) -> Conditions:
         else HeaderTrigger(name=header.name, value=normalised(header.value), keep=header.keep),
         user=form.user or (),
         size_over=form.size_over,
+        media_type=form.media_type or (),
+        null_reverse_path=form.null_reverse_path,
     )
 
 
@@ -156,16 +168,24 @@ def _actions(form: ThenForm) -> Actions:
         without_certificate=form.without_certificate or WithoutCertificate.REFUSE,
         fallback_for=tuple(CertificateAnswer(word.value) for word in form.fallback_for),
         signature=form.signature or SignatureWish.REQUIRED,
-        treatment=Treatment(
-            form=form.form,
-            digest=DigestAlgorithm(form.digest.value),
-            scheme=form.scheme.scheme,
-            cipher=form.cipher,
-            oaep=form.key_transport is TransportWord.OAEP,
-            header=header_protection(form),
-        ),
+        treatment=_treatment(form),
         require=form.require or Requirement.NONE,
         old_ciphers=form.old_ciphers,
+    )
+
+
+def _treatment(form: ThenForm) -> Treatment:
+    usual = Treatment()
+    return Treatment(
+        form=form.form,
+        digest=DigestAlgorithm(form.digest.value),
+        scheme=form.scheme.scheme,
+        cipher=form.cipher.cipher,
+        cipher_floor=form.cipher_floor or usual.cipher_floor,
+        oaep=form.key_transport.oaep,
+        also_encrypt_for=form.also_encrypt_for or (),
+        encrypt_to_sender=form.encrypt_to_sender,
+        header=header_protection(form),
     )
 
 
@@ -178,6 +198,9 @@ def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
         yield place.problem("a word of invisible characters", "when", "subject_word")
     if when.size_over is not None and when.size_over < 0:
         yield place.problem("below 0.  Write a number of octets", "when", "size_over")
+    if when.media_type and when.direction is not Direction.OUTBOUND:
+        message = 'known of outbound mail only.  Write direction = "outbound", too'
+        yield place.problem(message, "when", "media_type")
     yield from _direction_problems(form, place)
     yield from _protection_problems(then, place)
     for key, message in header_problems(then):
@@ -209,8 +232,13 @@ def _protection_problems(then: ThenForm, place: _Place) -> Iterator[Problem]:
     if then.without_certificate is WithoutCertificate.PORTAL:
         message = '"portal" is not available yet.  Allowed: refuse, send-signed, send-clear'
         yield place.problem(message, "then", "without_certificate")
+    if then.also_encrypt_for == ():
+        yield place.problem("an empty list.  Leave the key out", "then", "also_encrypt_for")
+    if then.cipher_floor is not None and then.cipher is not CipherWord.AUTO:
+        message = f"without effect: cipher is {then.cipher.value}"
+        yield place.problem(message, "then", "cipher_floor")
     if not protect.encrypts:
-        for key in ("without_certificate", "fallback_for"):
+        for key in _ENCRYPTING_KEYS:
             if getattr(then, key):
                 message = f"without effect: protect is {protect.value}, nothing is encrypted"
                 yield place.problem(message, "then", key)
@@ -288,12 +316,28 @@ def _case(form: CaseForm, source: str) -> Case:
         fields=tuple((given.headers or {}).items()),
         user=given.user,
         size=given.size,
+        media_types=given.media_types,
+        null_reverse_path=given.null_reverse_path,
         certificate=given.certificate,
+        other_readers=given.other_readers,
+        reads=_reads(given),
         signing=given.signing,
         expected=_expected(form.expect),
     )
 
 
+def _reads(given: GivenForm) -> Capabilities:
+    return Capabilities.of(
+        given.reads_ciphers, (KeyEncryption.RSA_OAEP_SHA256,) if given.reads_oaep else ()
+    )
+
+
 def _expected(form: ExpectForm) -> tuple[tuple[str, str], ...]:
     values = ((key, getattr(form, key)) for key in ExpectForm.__dataclass_fields__)
-    return tuple((key, str(value)) for key, value in values if value is not None)
+    return tuple((key, _word(value)) for key, value in values if value is not None)
+
+
+def _word(value: object) -> str:
+    if isinstance(value, ContentCipher):
+        return value.label
+    return value.address if isinstance(value, Mailbox) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Sequence
 
@@ -14,7 +15,7 @@ from smimegw.mime.base64 import encode_lines
 from smimegw.mime.build import pkcs7_mime
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
-from smimegw.smime.media_types import EncryptedLayer
+from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.x509.path import Purpose, ValidatedCertificate
 
 _TOKEN = object()
@@ -23,7 +24,8 @@ _TOKEN = object()
 class Protected:
     """What may leave for recipients whose policy says *encrypt*; proof that it is encrypted.
 
-    Made by `encrypt`, and by `already_protected` for what a client encrypted itself.
+    Made by `encrypt`, by `sign_outside` of another one, and by `already_protected` for what a
+    client encrypted itself.
 
     Attributes:
         header: The Content-* fields; the outer fields of the message go above them.
@@ -32,7 +34,7 @@ class Protected:
         key_labels: How the content key is encrypted, one per certificate, in the order given.
     """
 
-    __slots__ = ("_octets", "cipher_label", "header", "key_labels", "recipients")
+    __slots__ = ("_octets", "_signed", "cipher_label", "header", "key_labels", "recipients")
 
     def __init__(
         self,
@@ -45,14 +47,18 @@ class Protected:
         if token is not _TOKEN:
             raise TypeError("Protected values are made by smimegw.smime.encrypt only")
         self._octets = octets
+        self._signed: Entity | None = None
         self.recipients = recipients
         self.cipher_label = cipher.label
         self.key_labels = tuple(item.label for item in key_encryptions)
         self.header = HeaderSection(pkcs7_mime(_smime_type(cipher), ())[0])
 
     def pieces(self) -> Iterator[bytes]:
-        """The body in pieces, base64 in lines; may be called again."""
-        yield from encode_lines(self._octets)
+        """The body in pieces, base64 in lines or a signature around it; may be called again."""
+        if self._signed is not None:
+            yield self._signed.body
+        else:
+            yield from encode_lines(self._octets)
 
     def __repr__(self) -> str:
         names = ", ".join(mailbox.address for mailbox in self.recipients)
@@ -65,6 +71,7 @@ def encrypt(
     *,
     cipher: ContentCipher = ContentCipher.AES_256_CBC,
     oaep: bool = False,
+    key_encryptions: Sequence[KeyEncryption] | None = None,
     rng: Callable[[int], bytes] = os.urandom,
 ) -> Protected:
     """Encrypt *entity* so that exactly *recipients* can open it.
@@ -75,11 +82,13 @@ def encrypt(
             while its owner changes from one key to the next (R-09).
         cipher: A GCM cipher makes an AuthEnvelopedData.
         oaep: RSA recipients read OAEP.
+        key_encryptions: One for each of *recipients*, instead of *oaep*.
         rng: Source of content key, nonce and ephemeral keys.
 
     Raises:
         TypeError: A recipient is not a `ValidatedCertificate`.
-        ValueError: No recipient, one that was validated for another purpose or for no mailbox.
+        ValueError: No recipient, one that was validated for another purpose or for no mailbox,
+            or not one key encryption for each.
         UnsupportedAlgorithmError: A recipient's key is none we use.
     """
     if not recipients:
@@ -88,10 +97,10 @@ def encrypt(
     chosen: list[Recipient] = []
     for recipient in recipients:
         mailboxes[_mailbox(recipient)] = None
-        certificate = recipient.certificate
-        chosen.append(
-            Recipient(certificate=certificate, key_encryption=key_encryption_for(certificate, oaep))
-        )
+    if key_encryptions is None:
+        key_encryptions = [key_encryption_for(entry.certificate, oaep) for entry in recipients]
+    for recipient, key_encryption in zip(recipients, key_encryptions, strict=True):
+        chosen.append(Recipient(recipient.certificate, key_encryption))
     plaintext = tuple(entity.pieces())
     length = sum(len(piece) for piece in plaintext)
     return Protected(
@@ -101,6 +110,27 @@ def encrypt(
         cipher,
         tuple(item.key_encryption for item in chosen),
     )
+
+
+def sign_outside(protected: Protected, sign: Callable[[Entity], Entity]) -> Protected:
+    """Put a signature around what is encrypted: the outermost of three layers (RFC 2634, 1.1).
+
+    Args:
+        protected: What is encrypted.
+        sign: Such as `smime.sign.sign_clear` with its arguments.
+
+    Raises:
+        ValueError: What came back does not hold what is encrypted.
+    """
+    entity = Entity(protected.header, b"".join(protected.pieces()))
+    signed = sign(entity)
+    layer = layer_of(signed)
+    if not isinstance(layer, SignedLayer) or layer.content != entity.raw:
+        raise ValueError("the outer signature is not around what was encrypted")
+    wrapped = copy.copy(protected)
+    wrapped._signed = signed
+    wrapped.header = signed.header
+    return wrapped
 
 
 def already_protected(

@@ -39,7 +39,7 @@ def test_every_refusal_has_a_reply_and_may_be_expected() -> None:
     ("number", "words"),
     [
         (0, ["outbound mail, to a recipient in partner.example, larger than 10 octets"]),
-        (0, ["without certificate: send it signed", "unsigned", "cipher aes-256-cbc"]),
+        (0, ["without certificate: send it signed", "unsigned", "the best cipher that all read"]),
         (1, ["any mail", "outbound: none", "inbound: must be signed (R-52)"]),
     ],
 )
