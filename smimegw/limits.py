@@ -41,6 +41,7 @@ class Limits:
     mime_parts: int = 1000
     boundary_octets: int = 200
     adopted_field_octets: int = 8192  # from inside; References of a long thread have 4000
+    adopted_field_octets: int = 8192  # from inside; References of a long thread have 4000
 
     # CMS and ASN.1
     layers: int = 8

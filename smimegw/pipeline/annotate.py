@@ -13,6 +13,9 @@ from smimegw.errors import AddressError
 from smimegw.mime.build import boundary as new_boundary
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
+from smimegw.pipeline.adoption import Adoption
+from smimegw.pipeline.assurance import integrity, overall
+from smimegw.smime.protected_header import ADOPTABLE
 from smimegw.smime.report import LayerKind, LayerReport
 from smimegw.smtp.trace import authentication_results, quoted
 
@@ -20,24 +23,21 @@ _ADOPTED: Final = ("content-", "mime-version")  # of an inner header section not
 _BETWEEN_ADDRESSES = re.compile(r"[\s<>\"'(),;:\[\]]+")
 _PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+")
 _EXPLANATIONS = {"pass": "signature valid", "none": "not signed"}
-_UNSIGNED: Final = frozenset({LayerKind.ENCRYPTION, LayerKind.COMPRESSION})
-_SEVERITY = ("fail", "permerror", "temperror", "policy", "neutral", "none", "pass")
-
-
-def overall(reports: Sequence[LayerReport]) -> LayerReport | None:
-    """The report that stands for the signature: the worst one; None when nothing is signed."""
-    signatures = [entry for entry in reports if entry.kind not in _UNSIGNED]
-    return min(signatures, key=lambda entry: _SEVERITY.index(entry.result), default=None)
 
 
 def result_fields(
-    reports: Sequence[LayerReport], hostname: str, author: NamedMailbox | None
+    reports: Sequence[LayerReport],
+    hostname: str,
+    author: NamedMailbox | None,
+    adoption: Adoption | None = None,
 ) -> tuple[HeaderField, ...]:
     """Authentication-Results and X-Smimegw-* for one copy."""
     signature = overall(reports)
     fields = [_authentication_results(signature, hostname)]
     fields += [_layer(entry) for entry in reports]
     fields.append(_status(reports, signature))
+    if adoption is not None:
+        fields.append(_header(adoption))
     if author is not None and shows_other_address(author):
         fields.append(field("X-Smimegw-From-Warning", "display name shows another address"))
     return tuple(fields)
@@ -95,6 +95,28 @@ def _encryption(entry: LayerReport) -> HeaderField:
     return field("X-Smimegw-Encryption", "; ".join(values))
 
 
+def _header(adoption: Adoption) -> HeaderField:
+    """What became of the header fields inside; of unvouched ones nothing is told."""
+    header = adoption.header
+    values = [f"form={header.form.value}"]
+    if adoption.is_vouched:
+        adopted = dict.fromkeys(ADOPTABLE[entry.lower_name] for entry in adoption.fields)
+        values += [
+            f"{key}={','.join(names)}"
+            for key, names in (
+                ("protected", header.names),
+                ("adopted", tuple(adopted)),
+                ("changed", header.changed),
+            )
+            if names
+        ]
+        if header.withheld:
+            values.append(f"withheld={header.withheld}")
+    if adoption.reason:
+        values.append(f"reason={adoption.reason}")
+    return field("X-Smimegw-Header", "; ".join(values))
+
+
 def _status(reports: Sequence[LayerReport], signature: LayerReport | None) -> HeaderField:
     encryptions = [entry for entry in reports if entry.kind is LayerKind.ENCRYPTION]
     encrypted = "no"
@@ -104,24 +126,8 @@ def _status(reports: Sequence[LayerReport], signature: LayerReport | None) -> He
     signed = signature.result if signature else "none"
     return field(
         "X-Smimegw-Status",
-        f"signed={signed}; encrypted={encrypted}; integrity={_integrity(reports, signed)}",
+        f"signed={signed}; encrypted={encrypted}; integrity={integrity(reports)}",
     )
-
-
-def _integrity(reports: Sequence[LayerReport], signed: str) -> str:
-    """Who vouches that the content is what was sent: a signature, the cipher, or nobody.
-
-    A signature around a ciphertext only is Eve's as easily as Bob's: she need not know what is in
-    it, and may have changed it before (cases J03).
-    """
-    encryptions = [entry for entry in reports if entry.kind is LayerKind.ENCRYPTION]
-    innermost = max((e.layer for e in encryptions if e.result == "decrypted"), default=-1)
-    signatures = (entry.layer for entry in reports if entry.kind is LayerKind.SIGNATURE)
-    if signed == "pass" and max(signatures, default=-1) > innermost:
-        return "signed"
-    if encryptions and all(entry.integrity == "authenticated" for entry in encryptions):
-        return "authenticated"
-    return "none"
 
 
 def _value(text: str) -> str:

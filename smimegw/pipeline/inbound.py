@@ -13,13 +13,15 @@ from smimegw.mime.canonical import canonical_for_signing
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline import deliver
-from smimegw.pipeline.annotate import overall, result_fields, rewritten
+from smimegw.pipeline.adoption import adopted_header
+from smimegw.pipeline.annotate import result_fields, rewritten
+from smimegw.pipeline.assurance import overall
 from smimegw.pipeline.facts import message_facts, originator
 from smimegw.pipeline.record import log_deliveries
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.strip import Stripped, strip_results
-from smimegw.pipeline.unwrap import Opened, Peeler
+from smimegw.pipeline.unwrap import Opened, Peeler, readable_entity
 from smimegw.policy.evaluate import match
 from smimegw.policy.model import Actions, Policy, Requirement
 from smimegw.ports import Ports, RelaySession
@@ -136,13 +138,19 @@ def _delivery(
     offers: Extensions,
 ) -> Delivery:
     results = list(
-        result_fields(copy.opened.reports, settings.hostname, originator(tx.content.header))
+        result_fields(
+            copy.opened.reports,
+            settings.hostname,
+            originator(tx.content.header),
+            copy.opened.adoption,
+        )
     )
     if stripped.removed:
         results.append(field("X-Smimegw-Removed", f"n={len(stripped.removed)}"))
     keep = settings.keep_original and copy.opened.unwrapped
-    inside = _carried(copy.opened.entity, offers, settings.limits)
-    entity = rewritten(tx.content, stripped.header, inside, keep_original=keep)
+    inside = _carried(readable_entity(copy.opened, settings.limits), offers, settings.limits)
+    header = adopted_header(stripped.header, copy.opened.adoption)
+    entity = rewritten(tx.content, header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
     reverse_path = tx.envelope.reverse_path
     if offers.dsn and _was_secret(copy.opened):

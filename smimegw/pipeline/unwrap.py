@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, VerificationError
+from smimegw.limits import Limits
 from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
+from smimegw.mime.legacy_display import without_legacy_display
 from smimegw.mime.sendable import sendable
+from smimegw.pipeline.adoption import Adoption, adoption_of, with_author_compared
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.verification import verified
 from smimegw.ports import Ports
@@ -46,11 +49,13 @@ class Opened:
         entity: What the opened layers held; None when the message stays as it came.
         reports: One per layer, outermost first.
         unwrapped: An opaque signature was taken off (the original may be kept beside).
+        adoption: What became of the header fields inside, if there were any.
     """
 
     entity: Entity | None = None
     reports: tuple[LayerReport, ...] = ()
     unwrapped: bool = False
+    adoption: Adoption | None = None
 
 
 class Peeler:
@@ -75,7 +80,8 @@ class Peeler:
         for depth in range(self._settings.limits.layers + 1):
             layer = await self._layer(entity)
             if layer is None:
-                return await self._with_partial(opened, entity, depth)
+                opened = await self._with_partial(opened, entity, depth)
+                return await self._with_header(opened, entity) if depth else opened
             if depth == self._settings.limits.layers:
                 layer = LimitError("layers", "more layers than are opened")
             if isinstance(layer, MessageError):
@@ -111,6 +117,19 @@ class Peeler:
         if not await self._ports.workers.run(has_signed_part, entity, self._settings.limits):
             return opened
         return replace(opened, reports=(*opened.reports, report_partial(depth)))
+
+    async def _with_header(self, opened: Opened, payload: Entity) -> Opened:
+        """Judge the header fields inside: *payload* is the root of all layers (RFC 9788)."""
+        adoption = await self._ports.workers.run(
+            adoption_of,
+            payload,
+            self._tx.content.header,
+            self._tx.envelope.reverse_path.mailbox,
+            opened.reports,
+            limits=self._settings.limits,
+        )
+        reports = with_author_compared(opened.reports, adoption)
+        return replace(opened, reports=reports, adoption=adoption)
 
     async def _decrypt(
         self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox], old_ciphers: bool
@@ -168,6 +187,16 @@ class Peeler:
             return sendable(inner_entity(layer, self._settings.limits))
         except (MIMEError, LimitError):
             return None
+
+
+def readable_entity(opened: Opened, limits: Limits) -> Entity | None:
+    """What the opened layers held, less repetitions of fields that are in the header section now.
+
+    What is signed inside keeps its octets.
+    """
+    if opened.entity is None or opened.adoption is None:
+        return opened.entity
+    return without_legacy_display(opened.entity, opened.adoption.fields, limits)
 
 
 def _stopped(opened: Opened, report: LayerReport) -> Opened:
