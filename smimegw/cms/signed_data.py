@@ -6,6 +6,7 @@ because whoever deals with signatures needs this one module.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -32,6 +33,8 @@ __all__ = [
     "verify_signer_info",
 ]
 
+_OTHER = 0xA1  # [1] OtherRevocationInfoFormat (RFC 5652, 10.2.1)
+_RI_OCSP_RESPONSE = "1.3.6.1.5.5.7.16.2"  # RFC 5940, 2.1
 _CACHED_OCTETS = 8192  # bigger certificates are not kept: strangers choose the size
 
 
@@ -66,6 +69,7 @@ class SignedData:
         certificates: Those that parse among the first limits.certificates.
         certificates_ignored: How many others were there.
         crls: CertificateLists in DER, not looked at.
+        ocsp_responses: OCSPResponses in DER, not looked at (RFC 5940).
         signer_infos: In the order given; empty when only certificates are carried.
     """
 
@@ -74,6 +78,7 @@ class SignedData:
     certificates: tuple[Certificate, ...]
     certificates_ignored: int
     crls: tuple[bytes, ...] = field(repr=False)
+    ocsp_responses: tuple[bytes, ...] = field(repr=False)
     signer_infos: tuple[SignerInfo, ...]
 
 
@@ -92,7 +97,7 @@ def parse_signed_data(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMIT
     fields.read(asn1.SET)  # digestAlgorithms: only a hint, each SignerInfo has its own
     content_type, encapsulated = _read_encapsulated(fields.read(asn1.SEQUENCE))
     certificates, ignored = _read_certificates(fields.optional(0xA0), limits)
-    crls = _read_crls(fields.optional(0xA1), limits)
+    crls, ocsp_responses = _read_revocation(fields.optional(0xA1), limits)
     signer_infos = _read_signer_infos(fields.read(asn1.SET).children(), limits)
     fields.finish()
     return SignedData(
@@ -101,6 +106,7 @@ def parse_signed_data(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMIT
         certificates=certificates,
         certificates_ignored=ignored,
         crls=crls,
+        ocsp_responses=ocsp_responses,
         signer_infos=signer_infos,
     )
 
@@ -150,15 +156,26 @@ def _cached_certificate(octets: bytes, limits: Limits) -> Certificate:
     return Certificate.parse(octets, limits=limits)
 
 
-def _read_crls(element: Element | None, limits: Limits) -> tuple[bytes, ...]:
-    if element is None:
-        return ()
-    reader, found = element.children(), []
-    while not reader.at_end:
+def _read_revocation(
+    element: Element | None, limits: Limits
+) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+    """CertificateLists and OCSPResponses of a RevocationInfoChoices; other kinds are ignored."""
+    crls: list[bytes] = []
+    responses: list[bytes] = []
+    reader = element.children() if element is not None else None
+    while reader is not None and not reader.at_end:
         choice = reader.read()
         if choice.tag == asn1.SEQUENCE and len(choice.content) <= limits.crl_octets:
-            found.append(choice.encoded)
-    return tuple(found)
+            crls.append(choice.encoded)
+        elif choice.tag == _OTHER and len(choice.content) <= limits.ocsp_octets:
+            responses.extend(_read_other(choice))
+    return tuple(crls), tuple(responses)
+
+
+def _read_other(choice: Element) -> Iterator[bytes]:
+    fields = choice.children()
+    if fields.read(asn1.OBJECT_IDENTIFIER).oid() == _RI_OCSP_RESPONSE:
+        yield fields.read(asn1.SEQUENCE).encoded
 
 
 def _read_signer_infos(reader: Reader, limits: Limits) -> tuple[SignerInfo, ...]:

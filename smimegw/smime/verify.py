@@ -33,6 +33,7 @@ from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.match import matches
 from smimegw.x509.path import Purpose, ValidatedCertificate, validate
+from smimegw.x509.stapled import with_stapled
 
 _PROOF = object()
 _CLOCK_TOLERANCE = timedelta(days=1)  # wrong time zones of senders' machines (R-42)
@@ -104,8 +105,8 @@ def verify(
 
     Args:
         layer: The root layer of the message, or of what was decrypted from it.
-        evidence: Trust anchors, intermediates, CRLs; certificates of the layer are added.  Its
-            CRLs are not: a signer could pick an old one.
+        evidence: Trust anchors, intermediates, CRLs; certificates of the layer are added, its
+            OCSP responses when they are fresh.  Its lists are not: a signer could pick an old one.
         originator: The one mailbox of the one From field; None when it is not like that.
         sender: The mailbox of the Sender field; None when there is no such field.  Use
             `identity_of`, which refuses malformed ones.
@@ -124,7 +125,7 @@ def verify(
         judge = partial(validate, limits=limits) if judgements is None else judgements.validate
         signer = judge(
             checked.certificate,
-            _with_carried(evidence, layer),
+            _with_carried(evidence, layer, now),
             purpose=Purpose.SIGNATURE,
             mailbox=mailbox,
             now=now,
@@ -160,9 +161,10 @@ def signer_labels(certificate: Certificate) -> dict[str, str]:
     }
 
 
-def _with_carried(evidence: Evidence, layer: SignedLayer) -> Evidence:
-    carried = layer.signed_data.certificates
-    return replace(evidence, intermediates=(*carried, *evidence.intermediates))
+def _with_carried(evidence: Evidence, layer: SignedLayer, now: datetime) -> Evidence:
+    carried = layer.signed_data
+    whole = replace(evidence, intermediates=(*carried.certificates, *evidence.intermediates))
+    return with_stapled(whole, carried.ocsp_responses, now)
 
 
 def _proof(

@@ -72,6 +72,15 @@ def answers_nonce(response: bytes, nonce: bytes) -> bool:
         return False
 
 
+def made_at(response: bytes) -> datetime | None:
+    """When *response* says that its news are from (thisUpdate); None for what is no answer."""
+    try:
+        parsed = ocsp.load_der_ocsp_response(response)
+        return min((each.this_update_utc for each in parsed.responses), default=None)
+    except PARSE_ERRORS:
+        return None
+
+
 def status(
     certificate: Certificate,
     issuer: Certificate,

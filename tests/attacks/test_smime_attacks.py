@@ -438,7 +438,7 @@ def test_limits_are_reported_as_limits() -> None:
 
 
 def test_replaced_evidence_of_the_signer_is_not_taken() -> None:
-    """A CRL that comes with the message does not make an unknown status good."""
+    """A CRL that comes with the message does not make an unknown status good (T-13)."""
     entity = clear_signed(TEXT, ALICE)
     layer = layer_of(entity)
     assert isinstance(layer, SignedLayer)

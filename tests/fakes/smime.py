@@ -120,6 +120,7 @@ def assembled(
     encapsulated: bytes | None = None,
     certificates: Iterable[Certificate] | None = None,
     signer_infos: Iterable[bytes] | None = None,
+    revocation: Iterable[bytes] = (),
 ) -> bytes:
     """SignedData put together from others, as an attacker would.
 
@@ -128,6 +129,7 @@ def assembled(
         encapsulated: Content to carry; None for a detached signature.
         certificates: These instead of all.
         signer_infos: These (DER) instead of all.
+        revocation: RevocationInfoChoices (DER).
     """
     digests: list[bytes] = []
     infos: list[bytes] = []
@@ -153,6 +155,7 @@ def assembled(
         der.set_of(set(digests)),
         der.sequence(der.oid(DATA), content),
         der.value(0xA0, *found),
+        *([der.value(0xA1, *choices)] if (choices := list(revocation)) else []),
         der.value(asn1.SET, *infos),
     )
     return der.sequence(der.oid(SIGNED_DATA), der.explicit(0, signed_data))
