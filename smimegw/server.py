@@ -77,7 +77,7 @@ class Server:
             listeners=tuple(self._configuration.listener),
             policy=self._gateway.policy.digest[:12] if self._gateway.policy else "",
         )
-        anchors = self._assembled.settings.trust.anchors
+        anchors = self._assembled.settings.trust.every_anchor
         for sentence in advice(self._configuration, anchors, now=self._assembled.ports.clock.now()):
             self._events.emit("gateway.advice", text=sentence)
         try:

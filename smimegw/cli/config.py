@@ -63,7 +63,7 @@ def _problems(path: Path) -> tuple[tuple[Problem, ...], str]:
     problems: list[Problem] = []
     rules = cases = 0
     try:
-        anchors = read_settings(found).trust.anchors  # reads senders' lists, too
+        anchors = read_settings(found).trust.every_anchor  # reads senders' lists, too
         for sentence in advice(found, anchors, now=datetime.now(UTC)):
             click.echo(f"WARN  {sentence}", err=True)
     except ConfigurationError as error:

@@ -21,6 +21,7 @@ from smimegw.mime.headers import HeaderSection, field
 from smimegw.mime.lines import with_crlf
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
+from smimegw.x509.path import Purpose
 
 
 def read_message(file: str) -> Entity:
@@ -82,7 +83,7 @@ def evidence_of(trust: Sequence[Path], crls: Sequence[Path], config: Path) -> Ev
         raise UsageError("nobody to trust: give --trust FILE with the authorities, or -c CONFIG")
     material = read_trust(load(config, check_files=False))
     return Evidence(
-        trust_anchors=material.anchors,
+        trust_anchors=material.anchors_for(Purpose.SIGNATURE),
         intermediates=material.intermediates,
         crls=(*material.crls, *lists),
         require_revocation=material.require_revocation,

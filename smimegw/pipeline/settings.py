@@ -9,6 +9,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.inquiry import Inquiry
+from smimegw.x509.path import Purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,8 @@ class TrustMaterial:
 
     Attributes:
         anchors: Trusted for e-mail.
+        signature_anchors: Trusted for signatures only.
+        encryption_anchors: Trusted for encryption only.
         intermediates: Helpful for building paths, untrusted.
         crls: DER CertificateLists from files, untrusted until verified.
         require_revocation: Unknown revocation status makes a certificate unusable.
@@ -24,10 +27,22 @@ class TrustMaterial:
     """
 
     anchors: tuple[Certificate, ...] = ()
+    signature_anchors: tuple[Certificate, ...] = ()
+    encryption_anchors: tuple[Certificate, ...] = ()
     intermediates: tuple[Certificate, ...] = ()
     crls: tuple[bytes, ...] = ()
     require_revocation: bool = True
     crl_grace_seconds: int = 72 * 3600
+
+    def anchors_for(self, purpose: Purpose) -> tuple[Certificate, ...]:
+        """Who is trusted when a certificate is judged for *purpose*."""
+        signs = purpose is Purpose.SIGNATURE
+        return (*self.anchors, *(self.signature_anchors if signs else self.encryption_anchors))
+
+    @property
+    def every_anchor(self) -> tuple[Certificate, ...]:
+        """All of them."""
+        return (*self.anchors, *self.signature_anchors, *self.encryption_anchors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,8 @@ def read_trust(configuration: Configuration) -> TrustMaterial:
     trust, revocation = configuration.trust, configuration.revocation
     return TrustMaterial(
         anchors=read_certificates(trust.anchors, "trust.anchors"),
+        signature_anchors=read_certificates(trust.signature_anchors, "trust.signature_anchors"),
+        encryption_anchors=read_certificates(trust.encryption_anchors, "trust.encryption_anchors"),
         intermediates=read_certificates(trust.intermediates, "trust.intermediates"),
         crls=read_crls(trust.crls, "trust.crls"),
         require_revocation=revocation.mode is RevocationMode.REQUIRE,
