@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from smimegw.addresses import Mailbox
+from smimegw.cms.keys import SigningCredential, SoftwareSigningKey
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.build import split_for_protection
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
+from smimegw.smime.sign import sign_opaque
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo
-from tests.fakes.pki import CA, Issued, make_ca
+from tests.fakes.pki import CA, NOW, Issued, make_ca
 from tests.fakes.ports import World
 
 POLICY = """
@@ -160,3 +163,13 @@ class Company:
     def arrived(self) -> list[bytes]:
         """Contents that the next hop accepted."""
         return [entry.content for entry in self.world.relay.arrived]
+
+
+def opaque_signed(signer: Issued, author: str, recipient: str) -> bytes:
+    """A message from *author* that *signer* signed, opaque."""
+    content = Entity.parse(message(author, recipient))
+    outer, inner = split_for_protection(content.header)
+    credential = SigningCredential(signer.certificate, signer.chain, SoftwareSigningKey(signer.key))
+    signed = sign_opaque(Entity(inner, content.body), credential, now=NOW)
+    header = outer.without(lambda entry: entry.lower_name == "mime-version")
+    return header.raw + b"MIME-Version: 1.0\r\n" + signed.raw

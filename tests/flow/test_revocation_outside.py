@@ -12,14 +12,10 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from smimegw.cms.keys import SigningCredential, SoftwareSigningKey
 from smimegw.limits import Limits
-from smimegw.mime.build import split_for_protection
 from smimegw.mime.entity import Entity
-from smimegw.mime.headers import HeaderSection
-from smimegw.smime.sign import sign_opaque
 from smimegw.transaction import Outcome
-from tests.fakes.company import Company, message
+from tests.fakes.company import Company, message, opaque_signed
 from tests.fakes.pki import DAY, NOW, Issued, make_ca
 from tests.fakes.ports import World
 from tests.peers.ports import free_port
@@ -63,15 +59,8 @@ def to_bob(company: Company) -> Outcome:
 
 def from_bob(company: Company, bob: Issued) -> str:
     """The Authentication-Results of a mail that BOB signed."""
-    content = Entity.parse(message(BOB, ALICE))
-    outer, inner = split_for_protection(content.header)
-    credential = SigningCredential(bob.certificate, bob.chain, SoftwareSigningKey(bob.key))
-    signed = sign_opaque(Entity(inner, content.body), credential, now=NOW)
-    fields = [entry for entry in outer if entry.lower_name != "mime-version"]
-    version = Entity.parse(b"MIME-Version: 1.0\r\n\r\n").header
-    header = HeaderSection((*fields, *version, *signed.header))
-    outcome = company.send("mx", [ALICE], header.raw + b"\r\n" + signed.body, reverse_path=BOB)
-    assert outcome.reply.code == 250
+    octets = opaque_signed(bob, BOB, ALICE)
+    assert company.send("mx", [ALICE], octets, reverse_path=BOB).reply.code == 250
     (result,) = Entity.parse(company.arrived[-1]).header.all("authentication-results")
     return result.body.decode()
 
