@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.make.cases import cases_page  # noqa: E402 – found only now
+from tests.make.interop import evidence, interop_page, unused  # noqa: E402
 
 Check = Callable[[], Iterator[str]]
 
@@ -43,6 +44,7 @@ def generated() -> dict[str, str]:
         "docs/smimegw.toml.sample": sample(),
         "docs/commands.md": commands_page(),
         "docs/cases.md": cases_page(ROOT),
+        "docs/interop.md": interop_page(),
     }
 
 
@@ -169,6 +171,14 @@ def _module_problems(name: str, rfc: str) -> Iterator[str]:
         yield f"there is no {name}"
     elif not re.search(rf"RFC {rfc}\b", file.read_text("utf-8")):
         yield f"{name} does not mention RFC {rfc}"
+
+
+def interop_problems() -> Iterator[str]:
+    """What the table of algorithms and programs relies on and that is not there."""
+    for name in evidence():
+        yield from (f"tests/interop/programs.py: {problem}" for problem in _test_problems(name))
+    for limit in unused():
+        yield f"tests/interop/programs.py: the limit {limit} is about no algorithm"
 
 
 def _test_problems(name: str) -> Iterator[str]:
@@ -320,6 +330,7 @@ def command_problem(line: str) -> str:
 CHECKS: tuple[Check, ...] = (
     stale_documents,
     rfc_problems,
+    interop_problems,
     link_problems,
     record_problems,
     tree_problems,
