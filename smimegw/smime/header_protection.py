@@ -15,7 +15,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import boundary
 from smimegw.mime.canonical_header import canonical_header
 from smimegw.mime.confidentiality import HeaderProtection, concealed, is_protected
-from smimegw.mime.content_type import TEXT_PLAIN, ContentType
+from smimegw.mime.content_type import ContentType, parse_content_type
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.mime.legacy_display import with_legacy_display
@@ -82,15 +82,24 @@ def _outer_fields(outside: HeaderSection) -> Iterator[HeaderField]:
 def _marked(entity: Entity, aim: str) -> Entity:
     """*entity* with the hp parameter, in a multipart of its own where it cannot take one."""
     try:
-        kind = entity.content_type
+        written = _with_parameter(entity, aim)
     except MIMEError:
         return _wrapped(entity, aim)
-    if not entity.header.all("content-type"):
-        kind = TEXT_PLAIN
+    return Entity(entity.header.replace(written), entity.body, b"\r\n")
+
+
+def _with_parameter(entity: Entity, aim: str) -> HeaderField:
+    kind = entity.content_type
+    found = entity.header.sole("content-type")
     others = tuple(pair for pair in kind.parameters if pair[0] not in _PARAMETERS)
+    written = ContentType(kind.type, kind.subtype, others).write().encode("ascii")
+    if found is not None and others == kind.parameters:
+        written = found.body.rstrip(b"; \t")  # as the author wrote it
     # Quoted, as all examples of RFC 9788 have it: some readers only look.
-    written = f'{ContentType(kind.type, kind.subtype, others).write()}; hp="{aim}"'
-    return Entity(entity.header.replace(field("Content-Type", written)), entity.body, b"\r\n")
+    marked = field("Content-Type", written + f'; hp="{aim}"'.encode("ascii"))
+    if parse_content_type(marked.body).parameters != (*others, ("hp", aim)):
+        raise MIMEError("the Content-Type field takes no further parameter")
+    return marked
 
 
 def _wrapped(entity: Entity, aim: str) -> Entity:
