@@ -40,7 +40,8 @@ class Limits:
     mime_depth: int = 50
     mime_parts: int = 1000
     boundary_octets: int = 200
-    adopted_field_octets: int = 8192  # from inside; References of a long thread have 4000
+    html_octets: int = 1 * MIB  # of one part that is disarmed; more is shown as plain text
+    html_cost: int = 50_000  # 12 per tag, 1 per "&": cleaning HTML takes quadratic time
     adopted_field_octets: int = 8192  # from inside; References of a long thread have 4000
 
     # CMS and ASN.1
@@ -68,11 +69,17 @@ class Limits:
     # memory
     candidates: int = 20  # undecided certificates of one mailbox; people have a few devices
 
+    # the machine
+    disk_free_octets: int = 256 * MIB  # at the state directory; below it no mail is taken
+    disk_free_inodes: int = 1000
+    clock_behind_seconds: float = 300.0  # the last decision record: then the clock was set back
+
     # deadlines
     lookup_seconds: float = 8.0  # directory and revocation together
     revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
     download_seconds: float = 60.0  # a whole CRL, so that the next try finds it
     database_seconds: float = 2.0  # one question to our own database, or one change
+    harvest_seconds: float = 5.0  # learning from one mail; its client waits for our reply
     database_probe_seconds: float = 10.0  # /ready knows after so long that it answers again
     drain_seconds: float = 60.0
     connect_seconds: float = 10.0  # to a next hop, TLS handshake included

@@ -120,6 +120,10 @@ class NoCorrespondents:
 class NoSightings:
     """Implements `ports.Sightings` where nothing is remembered: everything is seen first now."""
 
+    async def find(self, kind: SightingKind, digest: bytes) -> Sighting | None:  # noqa: ARG002
+        """Never."""
+        return None
+
     async def first_seen(
         self,
         kind: SightingKind,  # noqa: ARG002

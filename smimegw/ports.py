@@ -181,6 +181,14 @@ class Correspondents(Protocol):
 class Sightings(Protocol):
     """What was seen before, by digest; shared by all nodes."""
 
+    async def find(self, kind: SightingKind, digest: bytes) -> Sighting | None:
+        """The first sighting of *digest*; None when there was none, and nothing is kept.
+
+        Raises:
+            DatabaseError: The database could not answer; never "not seen".
+        """
+        ...
+
     async def first_seen(
         self, kind: SightingKind, digest: bytes, originator: str, now: datetime
     ) -> Sighting:
@@ -365,6 +373,35 @@ class Clock(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class HostTrouble:
+    """Why this machine should take no mail now.
+
+    Attributes:
+        row: Of the failure table: R-21 or R-24.
+        text: For the administrator.
+    """
+
+    row: str
+    text: str
+
+
+class Host(Protocol):
+    """The machine we run on."""
+
+    def trouble(self) -> HostTrouble | None:
+        """What is wrong with it; None when all is well."""
+        ...
+
+
+class SoundHost:
+    """Implements `Host` where nobody looks."""
+
+    def trouble(self) -> HostTrouble | None:
+        """Nothing."""
+        return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """All of them, handed to the pipeline by `app`."""
@@ -382,3 +419,4 @@ class Ports:
     sightings: Sightings = field(default_factory=NoSightings)
     ledger: Ledger = field(default_factory=NoLedger)
     journal: Journal = field(default_factory=NoJournal)
+    host: Host = field(default_factory=SoundHost)

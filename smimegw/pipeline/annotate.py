@@ -16,7 +16,7 @@ from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline.adoption import Adoption
 from smimegw.pipeline.assurance import integrity, overall
 from smimegw.smime.protected_header import ADOPTABLE
-from smimegw.smime.report import LayerKind, LayerReport
+from smimegw.smime.report import REPLAY, LayerKind, LayerReport
 from smimegw.smtp.trace import authentication_results, quoted
 
 _ADOPTED: Final = ("content-", "mime-version")  # of an inner header section nothing else is taken
@@ -92,6 +92,8 @@ def _encryption(entry: LayerReport) -> HeaderField:
         f"integrity={entry.integrity}",
         f"key={entry.fingerprint}",
     ]
+    if REPLAY in entry.notes:
+        values.append("replay=yes")
     return field("X-Smimegw-Encryption", "; ".join(values))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from smimegw.errors import KeystoreError, LimitError, MIMEError
+from smimegw.errors import DatabaseError, KeystoreError, LimitError, MIMEError
 from smimegw.limits import Limits
 from smimegw.mime.build import split_for_protection
 from smimegw.mime.canonical import canonical_for_signing
@@ -17,6 +17,7 @@ from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import result_fields, rewritten
 from smimegw.pipeline.assurance import overall
 from smimegw.pipeline.facts import message_facts, originator
+from smimegw.pipeline.harvest import learn
 from smimegw.pipeline.record import log_deliveries
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
@@ -49,7 +50,8 @@ async def handle_inbound(
     """Open, tell the result, deliver.
 
     Raises:
-        Refusal: The keystore is locked (R-49) or a partner rule is not met (R-52).
+        Refusal: The keystore is locked (R-49), the database does not answer (R-22) or a partner
+            rule is not met (R-52).
     """
     stripped = strip_results(tx.content.header, settings.hostname)
     if stripped.removed:
@@ -59,7 +61,8 @@ async def handle_inbound(
         recipient.mailbox.key: match(policy, message, recipient.mailbox).rule.then
         for recipient in tx.envelope.recipients
     }
-    copies = await _open(tx, rules, ports, settings)
+    peeler = Peeler(tx, ports, settings)
+    copies = await _open(tx, peeler, rules, ports, settings)
     _meets_requirements(copies, rules)
     decided_at = ports.clock.now()
     deliveries = [
@@ -70,15 +73,20 @@ async def handle_inbound(
     await ports.records.write(_record(tx, copies, len(stripped.removed), ports))
     sealed_at = ports.clock.now()
     report = partial(log_deliveries, tx, decided_at, sealed_at, ports=ports)
-    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, report)
+    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
+    if any(_passed(copy.opened) for copy in copies):
+        await learn(tx.id, peeler.verified, ports, settings)
     return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
 
 
 async def _open(
-    tx: Transaction, rules: Mapping[str, Actions], ports: Ports, settings: Settings
+    tx: Transaction,
+    peeler: Peeler,
+    rules: Mapping[str, Actions],
+    ports: Ports,
+    settings: Settings,
 ) -> tuple[Copy, ...]:
     """Peel for each recipient alone: a key opens only the copy of its own mailbox (T-06)."""
-    peeler = Peeler(tx, ports, settings)
     everybody = [recipient.mailbox for recipient in tx.envelope.recipients]
     copies: dict[Opened, list[Recipient]] = {}
     for recipient in tx.envelope.recipients:
@@ -88,6 +96,9 @@ async def _open(
             opened = await peeler.open_for(owners, old_ciphers=old_ciphers)
         except KeystoreError as exc:
             raise Refusal("R-13" if exc.locked else "R-14") from exc
+        except DatabaseError as exc:
+            ports.events.emit("memory.error", txn=tx.id, text=str(exc), code="R-22")
+            raise Refusal("R-22") from exc
         copies.setdefault(opened, []).append(recipient)
     return tuple(Copy(tuple(recipients), opened) for opened, recipients in copies.items())
 
@@ -96,12 +107,15 @@ def _meets_requirements(copies: Sequence[Copy], rules: Mapping[str, Actions]) ->
     for copy in copies:
         for recipient in copy.recipients:
             required = rules[recipient.mailbox.key].require
-            signature = overall(copy.opened.reports)
-            passed = signature is not None and signature.result == "pass"
-            if required is Requirement.SIGNED and not passed:
+            if required is Requirement.SIGNED and not _passed(copy.opened):
                 raise Refusal("R-52-signed")
             if required is Requirement.ENCRYPTED and not _is_decrypted(copy.opened):
                 raise Refusal("R-52-encrypted")
+
+
+def _passed(opened: Opened) -> bool:
+    signature = overall(opened.reports)
+    return signature is not None and signature.result == "pass"
 
 
 def _is_decrypted(opened: Opened) -> bool:

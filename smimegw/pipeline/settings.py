@@ -55,10 +55,12 @@ class Settings:
         strict: A decryption key opens only the copy of its own mailbox.
         strict_local_part: Domains whose local parts are compared exactly.
         keep_original: Attach the original of an opaque-signed message that was unwrapped.
+        harvest: Keep certificates that come with verified mail as candidates.
         trust: For certificates.
         judgements: Remembered judgements of certificates.
         inquiry: Finds about which certificates somebody outside has to be asked.
         senders: Login to the addresses it may use in From besides its own, all in comparison form.
+        postmaster: From whom reports of ours are, and who gets those nobody else should get.
         limits: All of them.
     """
 
@@ -67,10 +69,12 @@ class Settings:
     strict: bool = True
     strict_local_part: frozenset[str] = frozenset()
     keep_original: bool = False
+    harvest: bool = True
     trust: TrustMaterial = field(default_factory=TrustMaterial)
     judgements: ValidationCache = field(default_factory=ValidationCache, repr=False)
     inquiry: Inquiry = field(default_factory=Inquiry, repr=False)
     senders: dict[str, frozenset[str]] = field(default_factory=dict)
+    postmaster: Mailbox | None = None
     limits: Limits = DEFAULT_LIMITS
 
     def is_internal(self, mailbox: Mailbox) -> bool:

@@ -13,6 +13,7 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.legacy_display import without_legacy_display
 from smimegw.mime.sendable import sendable
 from smimegw.pipeline.adoption import Adoption, adoption_of, with_author_compared
+from smimegw.pipeline.register import Register
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.verification import verified
 from smimegw.ports import Ports
@@ -27,6 +28,7 @@ from smimegw.smime.media_types import (
 )
 from smimegw.smime.partial import has_signed_part
 from smimegw.smime.report import (
+    REPLAY,
     LayerKind,
     LayerReport,
     report_closed,
@@ -37,7 +39,7 @@ from smimegw.smime.report import (
     report_unverified,
     report_verified,
 )
-from smimegw.smime.verify import inner_entity
+from smimegw.smime.verify import VerifiedContent, inner_entity
 from smimegw.transaction import Transaction
 
 
@@ -68,12 +70,16 @@ class Peeler:
         self._layers: dict[Entity, Layer | MessageError | None] = {}
         self._inflated: dict[Entity, tuple[LayerReport, Entity | None]] = {}
         self._signatures: dict[Entity, tuple[LayerReport, Entity | None]] = {}
+        self._register = Register(tx, ports)
+        self.verified: list[tuple[SignedLayer, VerifiedContent]] = []
+        """What was signed by the originator; to learn from."""
 
     async def open_for(self, owners: Sequence[Mailbox], *, old_ciphers: bool = False) -> Opened:
         """Peel with the keys of *owners* only; 3DES and RC2 where the rule has *old_ciphers*.
 
         Raises:
             KeystoreError: Locked or not answering, and a key of *owners* is needed.
+            DatabaseError: What was seen before could not be asked (R-22).
         """
         entity = self._tx.content
         opened = Opened()
@@ -135,6 +141,7 @@ class Peeler:
         self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox], old_ciphers: bool
     ) -> tuple[LayerReport, Entity | None]:
         credentials = await self._ports.keystore.decryption_credentials(layer.recipient_ids, owners)
+        replayed = bool(credentials) and await self._register.is_replayed(layer)
         try:
             content = await self._ports.workers.run(
                 decrypt,
@@ -145,7 +152,10 @@ class Peeler:
             )
         except MessageError as exc:
             return report_closed(depth, layer, exc), None
-        return report_opened(depth, content), content.entity
+        report = report_opened(depth, content)
+        if replayed:
+            report = replace(report, notes=(*report.notes, REPLAY))
+        return report, content.entity
 
     async def _decompress(
         self, layer: CompressedLayer, depth: int
@@ -172,10 +182,11 @@ class Peeler:
     async def _judge(self, layer: SignedLayer, depth: int) -> tuple[LayerReport, Entity | None]:
         header = self._tx.content.header
         try:
-            content = await verified(layer, header, self._ports, self._settings)
+            content = await verified(layer, header, self._ports, self._settings, self._register)
         except VerificationError as exc:
             report = report_unverified(depth, exc)
             return report, self._readable(layer, report)
+        self.verified.append((layer, content))
         return report_verified(depth, content), sendable(content.entity)
 
     def _readable(self, layer: SignedLayer, report: LayerReport) -> Entity | None:

@@ -19,6 +19,9 @@ from smimegw.smime.decrypt import OpenedContent
 from smimegw.smime.media_types import EncryptedLayer
 from smimegw.smime.verify import VerifiedContent, signer_labels
 
+REPLAY = "replay"
+"""Note of an encryption whose octets came before in a mail from somebody else (T-05)."""
+
 
 class LayerKind(StrEnum):
     """What a layer was."""

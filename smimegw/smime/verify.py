@@ -6,6 +6,7 @@ wrong signature, somebody else's signature, and only then whether the certificat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import InitVar, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -100,6 +101,7 @@ def verify(
     limits: Limits = DEFAULT_LIMITS,
     strict_local_part: bool = False,
     judgements: ValidationCache | None = None,
+    first_seen: datetime | None = None,
 ) -> VerifiedContent:
     """Verify *layer* as what *originator* signed.
 
@@ -114,6 +116,8 @@ def verify(
         limits: Numeric limits.
         strict_local_part: Compare the case of ASCII local parts.
         judgements: Where judgements of signers' certificates are remembered.
+        first_seen: When the gateway itself verified this very signature before: certificates that
+            were valid then and have ended since still count (R-44).
 
     Raises:
         VerificationError: Not verified; result and reason say why.
@@ -122,7 +126,11 @@ def verify(
     try:
         mailbox = _check_identity(checked, originator, sender, strict_local_part)
         _check_claims(checked, now)
-        judge = partial(validate, limits=limits) if judgements is None else judgements.validate
+        judge: Callable[..., ValidatedCertificate]
+        if judgements is None or first_seen is not None:
+            judge = partial(validate, limits=limits, valid_at=first_seen)
+        else:
+            judge = judgements.validate
         signer = judge(
             checked.certificate,
             _with_carried(evidence, layer, now),

@@ -71,23 +71,28 @@ def validate(
     now: datetime,
     strict_local_part: bool = False,
     limits: Limits = DEFAULT_LIMITS,
+    valid_at: datetime | None = None,
 ) -> ValidatedCertificate:
     """Judge *certificate* for *purpose* and, if given, for *mailbox*, at the time *now*.
+
+    With *valid_at*, an earlier time, the certificates of the path need have been valid then; they
+    must not be revoked now (R-44).
 
     Raises:
         CertificateError: ``untrusted-ca``, ``expired``, ``not-yet-valid``, ``revoked``,
             ``revocation-unknown``, ``key-usage``, ``extended-key-usage``, ``weak-key``,
             ``weak-signature``, ``address-mismatch``, ``path`` or ``limits``.
     """
+    valid_at = valid_at or now
     flaw_of = lint.encryption_flaw if purpose is Purpose.ENCRYPTION else lint.signing_flaw
-    if flaw := flaw_of(certificate, now, limits=limits):
+    if flaw := flaw_of(certificate, valid_at, limits=limits):
         raise CertificateError(flaw, certificate.subject_text)
     matched = None
     if mailbox is not None:
         matched = matching_mailbox(certificate, mailbox, strict_local_part=strict_local_part)
         if matched is None:
             raise CertificateError("address-mismatch", f"{certificate.subject_text} is not theirs")
-    path, results = _best_path(certificate, evidence, now, limits)
+    path, results = _best_path(certificate, evidence, now, valid_at, limits)
     return ValidatedCertificate(
         certificate=certificate,
         path=path,
@@ -105,18 +110,22 @@ class _EndEntityRevokedError(CertificateError):
 
 
 def _best_path(
-    certificate: Certificate, evidence: Evidence, now: datetime, limits: Limits
+    certificate: Certificate,
+    evidence: Evidence,
+    now: datetime,
+    valid_at: datetime,
+    limits: Limits,
 ) -> tuple[tuple[Certificate, ...], tuple[RevocationResult, ...]]:
     # A self-signed end-entity that the administrator pinned is its own path.
     if certificate.is_self_issued and certificate in evidence.trust_anchors:
         return (certificate,), ()
-    search = PathSearch(evidence, now=now, limits=limits)
+    search = PathSearch(evidence, now=valid_at, limits=limits)
     failures: list[CertificateError] = []
     try:
         for path in search.paths(certificate):
             search.spend(len(path) - 1)
             try:
-                judge(path, now, limits=limits)
+                judge(path, valid_at, limits=limits)
                 return path, _revocation(path, evidence, now, limits)
             except _EndEntityRevokedError:
                 raise

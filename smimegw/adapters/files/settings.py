@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from smimegw.adapters.files.senders import read_senders
 from smimegw.adapters.files.trust import read_certificates, read_crls
-from smimegw.config.choices import RevocationMode
+from smimegw.addresses import Mailbox
+from smimegw.config.choices import Harvest, RevocationMode
 from smimegw.config.model import Configuration
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.x509.cache import ValidationCache
@@ -27,9 +28,11 @@ def read_settings(configuration: Configuration) -> Settings:
         strict=gateway.strict,
         strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
         keep_original=gateway.keep_original,
+        harvest=configuration.memory.harvest is not Harvest.OFF,
         trust=read_trust(configuration),
         judgements=ValidationCache(limits=configuration.limits),
         senders=senders,
+        postmaster=Mailbox.parse(f"postmaster@{gateway.internal_domains[0]}"),
         limits=configuration.limits,
     )
 

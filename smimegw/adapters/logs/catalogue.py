@@ -111,9 +111,21 @@ _KINDS = (
         "to relay delay delays protect dsn status text",
         Form.DELIVERY,
     ),
-    _kind("delivery.in_doubt", "relay", Level.ERROR, "to relay"),
+    _kind("delivery.in_doubt", "relay", Level.ERROR, "to relay message-id reason"),
+    _kind("delivery.late", "relay", Level.WARNING, "to relay text"),
+    _kind("delivery.untold", "relay", Level.WARNING, "to relay message-id"),
+    _kind("delivery.already_accepted", "relay", Level.INFO, "to message-id"),
+    _kind("report.sent", "relay", Level.INFO, "to relay"),
+    _kind("report.error", "relay", Level.ERROR, "text"),
     _kind("relay.error", "relay", Level.ERROR, "relay text"),
     # what is around us
+    _kind("host.trouble", "gateway", Level.ERROR, "text code"),
+    _kind("host.recovered", "gateway", Level.INFO, "code"),
+    _kind("ciphertext.replayed", "gateway", Level.WARNING, "from first_from first_seen"),
+    _kind("certificate.learned", "gateway", Level.INFO, "from cert was state"),
+    _kind("certificate.changed", "gateway", Level.WARNING, "from cert was state"),
+    _kind("memory.error", "gateway", Level.ERROR, "text code"),
+    _kind("memory.forgotten", "gateway", Level.INFO, "count seconds"),
     _kind("certificate.not_usable", "gateway", Level.INFO, "rcpt cert source reason"),
     _kind("certificate.ambiguous", "gateway", Level.WARNING, "rcpt source owners"),
     _kind("directory.lookup", "gateway", Level.SILENT, "source result seconds"),
@@ -125,9 +137,13 @@ _KINDS = (
     _kind("keystore.locked", "gateway", Level.ERROR, "text code"),
     _kind("keystore.error", "gateway", Level.ERROR, "text code"),
     _kind("record.error", "gateway", Level.ERROR, "text code"),
+    _kind("ledger.error", "gateway", Level.ERROR, "text code"),
+    _kind("ledger.busy", "gateway", Level.WARNING, "text code"),
+    _kind("journal.error", "gateway", Level.ERROR, "text code"),
+    _kind("journal.recovered", "gateway", Level.WARNING, "in_doubt untold torn"),
 )
 
 CATALOGUE: dict[str, EventKind] = {kind.name: kind for kind in _KINDS}
-ADDRESS_KEYS = frozenset({"from", "to", "rcpt"})
-FINGERPRINT_KEYS = frozenset({"cert"})
+ADDRESS_KEYS = frozenset({"from", "to", "rcpt", "first_from"})
+FINGERPRINT_KEYS = frozenset({"cert", "was"})
 SECONDS_KEYS = frozenset({"delay", "delays", "seconds", "age"})

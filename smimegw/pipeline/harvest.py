@@ -1,0 +1,182 @@
+"""Learns from mail that was verified: capabilities, and certificates as candidates (T-30).
+
+It runs after the message was delivered, so it never changes a reply; what it could not write it
+learns from the next mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from smimegw.cms.capabilities import certificate_capabilities
+from smimegw.errors import CertificateError, DependencyError
+from smimegw.memory import Candidate, CandidateState, Lesson
+from smimegw.pipeline.gather import evidence_for
+from smimegw.pipeline.settings import Settings
+from smimegw.ports import Ports
+from smimegw.smime.media_types import SignedLayer
+from smimegw.smime.verify import VerifiedContent
+from smimegw.x509.certificate import Certificate
+from smimegw.x509.match import matches
+from smimegw.x509.path import Purpose
+
+_FOLLOWED = frozenset({CandidateState.ACCEPTED, CandidateState.SUCCESSOR})
+
+
+async def learn(
+    txn: str,
+    verified: Iterable[tuple[SignedLayer, VerifiedContent]],
+    ports: Ports,
+    settings: Settings,
+) -> None:
+    """Keep what *verified* layers say of their originator; never raises, never waits long.
+
+    Our own people are not learned about: the directories know them.  Whatever goes wrong is only
+    told: the message is delivered, and a reply that says otherwise would bring it again.
+    """
+    for layer, content in verified:
+        if settings.is_internal(content.mailbox):
+            continue
+        try:
+            async with asyncio.timeout(settings.limits.harvest_seconds):
+                await _learn_capabilities(content, ports)
+                if settings.harvest:
+                    await _learn_certificate(txn, layer, content, ports, settings)
+        except (DependencyError, TimeoutError) as exc:
+            text = str(exc) or "no answer in time"
+            ports.events.emit("memory.error", txn=txn, text=text)
+        except Exception as exc:  # noqa: BLE001 – after delivery nothing may become a 451
+            ports.events.emit("internal.error", txn=txn, error=exc)
+
+
+async def _learn_capabilities(content: VerifiedContent, ports: Ports) -> None:
+    certificate = content.signer.certificate
+    capabilities = content.capabilities or certificate_capabilities(certificate)
+    if capabilities is None:
+        return
+    now = ports.clock.now()
+    lesson = Lesson(
+        mailbox=content.mailbox,
+        fingerprint=certificate.fingerprint,
+        capabilities=capabilities,
+        signing_time=min(content.signing_time, now) if content.signing_time else None,
+    )
+    await ports.correspondents.learn(lesson, now)
+
+
+async def _learn_certificate(
+    txn: str, layer: SignedLayer, content: VerifiedContent, ports: Ports, settings: Settings
+) -> None:
+    certificate = preferred_certificate(layer, content)
+    if certificate is None:
+        return
+    learned = await ports.correspondents.candidates(content.mailbox)
+    if any(entry.certificate == certificate for entry in learned):
+        return
+    found = await ports.directory.find(content.mailbox)
+    if any(entry.certificate == certificate for entry in found):
+        return
+    now = ports.clock.now()
+    if not await _is_usable(certificate, content, now, ports, settings):
+        return
+    published = [
+        entry.certificate for entry in found if matches(entry.certificate, content.mailbox)
+    ]
+    candidate = proposed(content.mailbox.key, certificate, published, learned, now)
+    if await ports.correspondents.propose(candidate):
+        ports.events.emit(
+            "certificate.changed" if candidate.was else "certificate.learned",
+            txn=txn,
+            cert=certificate.fingerprint,
+            was=candidate.was or None,
+            state=candidate.state.value,
+            **{"from": content.mailbox.address},
+        )
+
+
+def preferred_certificate(layer: SignedLayer, content: VerifiedContent) -> Certificate | None:
+    """The certificate that the originator wants to be encrypted to (RFC 8551, 2.5.3.1).
+
+    The one that the signature names, else the signer's own.  Others in the message were not said
+    under the signature: whoever carried the mail could have added them.
+    """
+    if content.encryption_key is None:
+        return content.signer.certificate
+    carried = layer.signed_data.certificates
+    return next((entry for entry in carried if content.encryption_key.matches(entry)), None)
+
+
+def proposed(
+    mailbox_key: str,
+    certificate: Certificate,
+    published: Sequence[Certificate],
+    learned: Sequence[Candidate],
+    now: datetime,
+) -> Candidate:
+    """What *certificate* becomes, from what is known of its mailbox (F22).
+
+    A successor follows one that a directory has or an administrator accepted: of the same CA and
+    issued later.  Anything else waits for an administrator.
+
+    Args:
+        mailbox_key: Whose it is.
+        certificate: Judged usable for encryption and for the mailbox.
+        published: What the directories have for the mailbox.
+        learned: What mail taught about it before.
+        now: When it was seen first.
+    """
+    followed = [entry.certificate for entry in learned if entry.state in _FOLLOWED]
+    trusted = [*published, *followed]
+    follows = any(
+        _same_issuer(certificate, known) and certificate.not_before > known.not_before
+        for known in trusted
+    )
+    known = trusted or [entry.certificate for entry in learned]
+    newest = max(known, key=lambda entry: entry.not_before, default=None)
+    return Candidate(
+        mailbox_key=mailbox_key,
+        certificate=certificate,
+        state=CandidateState.SUCCESSOR if follows else CandidateState.CANDIDATE,
+        first_seen=now,
+        was=newest.fingerprint if newest else "",
+    )
+
+
+def _same_issuer(one: Certificate, other: Certificate) -> bool:
+    """The same CA with the same key; a CA of the same name with another one is not believed."""
+    return (
+        one.issuer_der == other.issuer_der
+        and one.authority_key_identifier is not None
+        and one.authority_key_identifier == other.authority_key_identifier
+    )
+
+
+async def _is_usable(
+    certificate: Certificate,
+    content: VerifiedContent,
+    now: datetime,
+    ports: Ports,
+    settings: Settings,
+) -> bool:
+    gathered = await evidence_for(
+        [certificate],
+        ports,
+        settings,
+        purpose=Purpose.ENCRYPTION,
+        intermediates=content.signer.path[1:],
+    )
+    try:
+        await ports.workers.run(
+            settings.judgements.validate,
+            certificate,
+            gathered.evidence,
+            purpose=Purpose.ENCRYPTION,
+            mailbox=content.mailbox,
+            now=now,
+            strict_local_part=settings.compares_local_part(content.mailbox),
+        )
+    except CertificateError:
+        return False
+    return True
