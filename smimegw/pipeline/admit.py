@@ -17,14 +17,16 @@ from smimegw.errors import (
     NextHopError,
     RecordError,
 )
+from smimegw.failpoints import reach
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField
-from smimegw.pipeline.deliver import LOGIN_REFUSED, UNREACHABLE
+from smimegw.pipeline.deliver import LOGIN_REFUSED, TOO_SLOW, UNREACHABLE
 from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
 from smimegw.pipeline.replies import Refusal, mirrored, reply_for
 from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.unfinished import remember_untold
 from smimegw.policy.model import Direction, Policy
 from smimegw.ports import IncomingTransaction, Ports, RelaySession
 from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions
@@ -91,6 +93,8 @@ class Gateway:
         """Answer MAIL; the next hop is asked when the first recipient comes."""
         if self.policy is None:
             return reply_for("R-16"), None
+        if (trouble := self._ports.host.trouble()) is not None:
+            return reply_for(trouble.row), None
         return _ACCEPTED, Incoming(session, reverse_path, self.policy, self._ports, self.settings)
 
 
@@ -114,6 +118,7 @@ class Incoming:
         self._ports = ports
         self._settings = settings
         self._probe: RelaySession | None = None
+        self._accepted = False
 
     @property
     def id(self) -> str:
@@ -186,7 +191,11 @@ class Incoming:
         tx = self._transaction(content)
         self._log_received(tx)
         try:
-            outcome = await self._treat(tx, probe)
+            async with asyncio.timeout(self._reply_seconds):
+                outcome = await self._treat(tx, probe)
+        except TimeoutError:
+            outcome = Outcome.same_for_all(TOO_SLOW, count)
+            self._log_refusal(_END, tx.envelope.recipients, TOO_SLOW, "")
         except Refusal as refusal:
             outcome = Outcome.same_for_all(refusal.reply, count)
             self._log_refusal(_END, tx.envelope.recipients, refusal.reply, refusal.row)
@@ -198,6 +207,10 @@ class Incoming:
                 self._log_refusal(_END, tx.envelope.recipients, outcome.reply, "")
         finally:
             await self.abandon()
+        reach("admit.after-outcome")
+        self._accepted = outcome.reply.is_positive
+        if not self._accepted:
+            await remember_untold(self._id, self._ports)
         self._ports.events.emit(
             "message.finished",
             txn=self._id,
@@ -285,6 +298,19 @@ class Incoming:
                 "helo": self._session.helo,
             },
         )
+
+    async def told(self, *, reached: bool) -> None:
+        """Close the books; where the client does not know, the ledger answers its retry."""
+        if not (reached and self._accepted):
+            await remember_untold(self._id, self._ports)
+        self._ports.journal.told(self._id)
+
+    @property
+    def _reply_seconds(self) -> float:
+        limits = self._settings.limits
+        if direction_of(self._session.role) is Direction.INBOUND:
+            return limits.inbound_reply_seconds
+        return limits.outbound_reply_seconds
 
     async def abandon(self) -> None:
         """End what is open at the next hop; it keeps nothing that had no final dot."""

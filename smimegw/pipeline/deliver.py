@@ -1,47 +1,56 @@
 """Hand finished copies to the next hop: hold every one before its final dot, then commit.
 
 One refusal while they are held ends all of them undotted, and the next hop has accepted nothing.
-Then one dot goes alone, the canary; after its 250 the others follow together.
+Then one dot goes alone, the canary; after its 250 the ledger learns who has the message, and the
+others follow together.  A retry leaves out whom the ledger names.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from smimegw.errors import AddressError, AuthenticationError, MIMEError, NextHopError
-from smimegw.pipeline.replies import mirrored
+from smimegw.custody import message_id_of
+from smimegw.errors import (
+    AddressError,
+    AuthenticationError,
+    LedgerBusyError,
+    LedgerError,
+    MIMEError,
+    NextHopError,
+)
+from smimegw.failpoints import reach
+from smimegw.pipeline.dots import (
+    BROKEN_OFF,
+    IN_DOUBT,
+    Delivered,
+    Dots,
+    Held,
+    own_words,
+    same,
+)
+from smimegw.pipeline.ledger_entry import LedgerEntry
+from smimegw.pipeline.reports import tell_of
+from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports, RelaySession
 from smimegw.smtp.reply import Reply
+from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
 
+__all__ = ["IN_DOUBT", "LOGIN_REFUSED", "UNREACHABLE", "Delivered", "all_or_nothing", "outcome_of"]
+
 UNREACHABLE = Reply(451, "4.4.1", "next hop not reachable, try later")
-BROKEN_OFF = Reply(451, "4.4.2", "next hop broke off, try later")
-IN_DOUBT = Reply(451, "4.4.2", "outcome unknown, send again")
 LOGIN_REFUSED = Reply(451, "4.7.0", "next hop refused the login, try later")
 UNSENDABLE = Reply(451, "4.3.0", "content cannot be sent")
+BUSY = Reply(451, "4.3.0", "the same message is being delivered just now, try later")
+NO_LEDGER = Reply(451, "4.3.0", "ledger not reachable, try later (R-22)")
+TOO_SLOW = Reply(451, "4.4.7", "next hop too slow, try later")
+ALREADY = Reply(250, "2.0.0", "already accepted")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivered:
-    """What became of one recipient.
-
-    Attributes:
-        recipient: Who.
-        delivery: The copy.
-        reply: Ours, derived from the next hop's.
-        upstream: The next hop's own reply, for the log.
-        server: Where it went.
-    """
-
-    recipient: Recipient
-    delivery: Delivery
-    reply: Reply
-    upstream: Reply
-    server: str
-
+_DOTS_SHARE = 0.85  # of the time for the whole reply; the rest is for the ledger and a report
+_REPORT_SHARE = 0.95
 
 _Fates = tuple[Delivered, ...]
 Report = Callable[[_Fates], None]
@@ -52,78 +61,221 @@ async def all_or_nothing(
     deliveries: Sequence[Delivery],
     probe: RelaySession,
     ports: Ports,
+    settings: Settings,
     report: Report,
-) -> tuple[Delivered, ...]:
+) -> _Fates:
     """Deliver every copy, or none as far as the protocol allows it.
 
     Cancelled before the first dot (the client is gone), nothing is delivered; cancelled later,
     the commit still runs to its end and is reported.
 
     Args:
-        tx: For its session.
+        tx: For its session and content.
         deliveries: One per group.
         probe: The open transaction in which the recipients were accepted; a single copy with
             exactly this envelope is sent in it.
-        ports: To open further connections.
-        report: Called with what became of everybody, in every case.
+        ports: To open further connections, and for ledger, journal and log.
+        settings: For limits, and for who reports what was refused.
+        report: Called with what became of everybody who was tried, in every case.
     """
-    envelopes = [(delivery.reverse_path, delivery.recipients) for delivery in deliveries]
-    own = envelopes == [(tx.envelope.reverse_path, tx.envelope.recipients)]
-    if not own:
-        await probe.abort()
-        await probe.close()
-    held: list[RelaySession] = []
+    entry = LedgerEntry(tx, ports)
+    complete = False
+    several = len(deliveries) > 1 or (probe.is_lmtp and len(deliveries[0].recipients) > 1)
     try:
-        async with asyncio.TaskGroup() as tasks:  # one unexpected failure ends all of them
-            running = [
-                tasks.create_task(_prepare(tx, d, probe if own else None, ports, held))
-                for d in deliveries
-            ]
-        prepared = [task.result() for task in running]
-        failed = next((entry for entry in prepared if isinstance(entry, Reply)), None)
-        if failed is not None:
-            fates = tuple(e for d in deliveries for e in _same(d, _own_words(failed), failed))
-            report(fates)
-            return fates
-        sessions = [entry for entry in prepared if not isinstance(entry, Reply)]
-        return await _to_the_end(partial(_commit_reported, deliveries, sessions, report))
+        await entry.open(several=several)
+        reach("deliver.after-claim")
+        fates = await _Attempt(tx, entry, probe, ports, settings, report).run(deliveries)
+        complete = all(fate.reply.is_positive or fate.reported for fate in fates)
+    except LedgerError as exc:
+        busy = isinstance(exc, LedgerBusyError)
+        name = "ledger.busy" if busy else "ledger.error"
+        ports.events.emit(name, txn=tx.id, text=str(exc), code="C35" if busy else "R-22")
+        reply = BUSY if busy else NO_LEDGER
+        fates = tuple(fate for delivery in deliveries for fate in same(delivery, reply, reply))
+        report(fates)
     finally:
-        await asyncio.shield(_close(held))
+        await asyncio.shield(entry.close(complete=complete))
+    return fates
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One try to deliver what the ledger does not name yet."""
+
+    tx: Transaction
+    entry: LedgerEntry
+    probe: RelaySession
+    ports: Ports
+    settings: Settings
+    report: Report
+
+    async def run(self, deliveries: Sequence[Delivery]) -> _Fates:
+        earlier = self._earlier(deliveries)
+        remaining = self.entry.remaining(deliveries)
+        if not remaining:
+            return earlier
+        sessions: list[RelaySession] = []
+        try:
+            prepared = await self._hold(remaining, sessions)
+            reach("deliver.all-held")
+            pairs = list(zip(remaining, prepared, strict=True))
+            refused = [(d, entry) for d, entry in pairs if isinstance(entry, Reply)]
+            if refused and not self._independent:
+                worst = next((r for _, r in refused if r.is_permanent), refused[0][1])
+                fates = tuple(e for d in remaining for e in same(d, _ours(worst), worst))
+                self.report(fates)
+                return (*earlier, *fates)
+            return await _to_the_end(partial(self._commit, pairs, earlier))
+        finally:
+            await asyncio.shield(_close(sessions))
+
+    @property
+    def _independent(self) -> bool:
+        """Each copy has a fate of its own: LMTP has a reply for each recipient (RFC 2033), and
+        in a retry the way back is closed already."""
+        return self.tx.session.is_lmtp or bool(self.entry.prior)
+
+    def _earlier(self, deliveries: Sequence[Delivery]) -> _Fates:
+        known = []
+        for delivery in deliveries:
+            for recipient in delivery.recipients:
+                if self.entry.token(recipient) in self.entry.prior:
+                    fate = Delivered(
+                        recipient=recipient,
+                        delivery=delivery,
+                        reply=ALREADY,
+                        upstream=ALREADY,
+                        earlier=True,
+                    )
+                    known.append(fate)
+                    self.ports.events.emit(
+                        "delivery.already_accepted",
+                        txn=self.tx.id,
+                        **{"to": recipient.mailbox.address, "message-id": message_id_of(self.tx)},
+                    )
+        return tuple(known)
+
+    def _until(self, share: float) -> float:
+        """Loop time when *share* of the time for the reply is over: one clock for all of it."""
+        limits = self.settings.limits
+        inbound = self.tx.session.role is ListenerRole.MX
+        seconds = limits.inbound_reply_seconds if inbound else limits.outbound_reply_seconds
+        spent = (self.ports.clock.now() - self.tx.received_at).total_seconds()
+        return asyncio.get_running_loop().time() + share * seconds - spent
+
+    # --- hold ------------------------------------------------------------------------------------
+
+    async def _hold(
+        self, deliveries: Sequence[Delivery], sessions: list[RelaySession]
+    ) -> list[RelaySession | Reply]:
+        envelope = self.tx.envelope
+        envelopes = [(delivery.reverse_path, delivery.recipients) for delivery in deliveries]
+        own = envelopes == [(envelope.reverse_path, envelope.recipients)]
+        if not own:
+            await self.probe.abort()
+            await self.probe.close()
+        try:
+            async with (
+                asyncio.timeout_at(self._until(_DOTS_SHARE)),
+                asyncio.TaskGroup() as tasks,  # one unexpected failure ends all of them
+            ):
+                running = [
+                    tasks.create_task(self._prepare(d, self.probe if own else None, sessions))
+                    for d in deliveries
+                ]
+        except TimeoutError:
+            return [TOO_SLOW] * len(deliveries)
+        return [task.result() for task in running]
+
+    async def _prepare(
+        self, delivery: Delivery, session: RelaySession | None, sessions: list[RelaySession]
+    ) -> RelaySession | Reply:
+        """Send everything but the dot; a Reply says why that failed."""
+        try:
+            if session is not None:
+                sessions.append(session)
+            else:
+                hop = self.tx.session
+                session = await self.ports.relay.open(hop.next_hop, login=hop.login)
+                sessions.append(session)
+                reply = await session.mail(delivery.reverse_path)
+                if not reply.is_positive:
+                    return reply
+                for recipient in delivery.recipients:
+                    reply = await session.recipient(recipient)
+                    if not reply.is_positive:
+                        return reply
+            refusal = await session.prepare(delivery.pieces)
+            reach("deliver.one-held")
+        except AuthenticationError:
+            return LOGIN_REFUSED
+        except (MIMEError, AddressError):
+            return UNSENDABLE
+        except NextHopError:
+            return UNREACHABLE if session is None else BROKEN_OFF
+        return refusal or session
+
+    # --- commit ----------------------------------------------------------------------------------
+
+    async def _commit(
+        self,
+        pairs: Sequence[tuple[Delivery, RelaySession | Reply]],
+        earlier: _Fates,
+    ) -> _Fates:
+        held: list[Held] = []
+        fates: list[Delivered] = []
+        for delivery, entry in pairs:
+            if isinstance(entry, Reply):
+                fates += same(delivery, _ours(entry), entry)
+            else:
+                held.append(Held(delivery, entry))
+        tried = (*fates, *await self._dots(held))
+        self.report(tried)
+        return (*earlier, *await self._settled(tried, len(earlier)))
+
+    async def _dots(self, held: Sequence[Held]) -> _Fates:
+        dots = Dots(self.tx, self.entry, self.ports, self._until(_DOTS_SHARE))
+        if len(held) < 2 or self._independent:
+            fates = await dots.send(held) if held else ()
+            await self.entry.try_to_accept(_accepted(fates))
+            return fates
+        canary, others = held[0], held[1:]
+        first = await dots.send([canary])
+        reach("deliver.after-canary")
+        if not _accepted(first):
+            rest = first[0]
+            return (*first, *_all_alike(others, rest.reply, rest.upstream))
+        if not await self.entry.try_to_accept(_accepted(first)):
+            # A retry would not know whom to leave out: the copies that are held stay undotted.
+            return (*first, *_all_alike(others, NO_LEDGER, NO_LEDGER))
+        reach("deliver.after-entry")
+        rest_fates = await dots.send(others)
+        reach("deliver.after-dots")
+        await self.entry.try_to_accept(_accepted(rest_fates))
+        return (*first, *rest_fates)
+
+    async def _settled(self, tried: _Fates, earlier: int) -> _Fates:
+        """Report those who were refused for good, when the others have it and nobody may get it
+        yet: the client's 250 then speaks for everybody."""
+        refused = [fate for fate in tried if fate.reply.is_permanent]
+        accepted = earlier + len(_accepted(tried))
+        if self.tx.session.is_lmtp or not (refused and accepted):
+            return tried
+        if any(fate.reply.is_transient for fate in tried):
+            return tried  # the retry will come to this
+        told = await tell_of(
+            self.tx, refused, accepted, self.ports, self.settings, until=self._until(_REPORT_SHARE)
+        )
+        reach("deliver.after-report")
+        if not told:
+            return tried
+        await self.entry.try_to_accept(fate.recipient for fate in refused)
+        return tuple(replace(f, reported=True) if f.reply.is_permanent else f for f in tried)
 
 
 async def _close(sessions: list[RelaySession]) -> None:
     # close() of a transaction that is still held ends it undotted.
     await asyncio.gather(*(session.close() for session in sessions))
-
-
-async def _prepare(
-    tx: Transaction,
-    delivery: Delivery,
-    session: RelaySession | None,
-    ports: Ports,
-    held: list[RelaySession],
-) -> RelaySession | Reply:
-    """Send everything but the dot; a Reply says why that failed."""
-    try:
-        if session is not None:
-            held.append(session)
-        else:
-            session = await ports.relay.open(tx.session.next_hop, login=tx.session.login)
-            held.append(session)
-            reply = await session.mail(delivery.reverse_path)
-            if not reply.is_positive:
-                return reply
-            for recipient in delivery.recipients:
-                reply = await session.recipient(recipient)
-                if not reply.is_positive:
-                    return reply
-        return await session.prepare(delivery.pieces) or session
-    except AuthenticationError:
-        return LOGIN_REFUSED
-    except (MIMEError, AddressError):
-        return UNSENDABLE
-    except NextHopError:
-        return UNREACHABLE if session is None else BROKEN_OFF
 
 
 async def _to_the_end(work: Callable[[], Coroutine[None, None, _Fates]]) -> _Fates:
@@ -140,89 +292,39 @@ async def _to_the_end(work: Callable[[], Coroutine[None, None, _Fates]]) -> _Fat
     return task.result()
 
 
-async def _commit_reported(
-    deliveries: Sequence[Delivery], sessions: Sequence[RelaySession], report: Report
-) -> tuple[Delivered, ...]:
-    delivered = await _commit(deliveries, sessions)
-    report(delivered)
-    return delivered
+def _accepted(fates: _Fates) -> list[Recipient]:
+    return [fate.recipient for fate in fates if fate.reply.is_positive]
 
 
-async def _commit(
-    deliveries: Sequence[Delivery], sessions: Sequence[RelaySession]
-) -> tuple[Delivered, ...]:
-    canary = await _dot(deliveries[0], sessions[0])
-    if not any(entry.reply.is_positive for entry in canary):
-        others = (
-            entry
-            for delivery in deliveries[1:]
-            for entry in _same(delivery, canary[0].reply, canary[0].upstream)
-        )
-        return (*canary, *others)
-    rest = await asyncio.gather(
-        *(_dot(d, s) for d, s in zip(deliveries[1:], sessions[1:], strict=True))
-    )
-    return (*canary, *(entry for group in rest for entry in group))
+def _all_alike(held: Sequence[Held], reply: Reply, upstream: Reply) -> _Fates:
+    return tuple(fate for entry in held for fate in same(entry.delivery, reply, upstream))
 
 
-async def _dot(delivery: Delivery, session: RelaySession) -> tuple[Delivered, ...]:
-    try:
-        replies = await session.commit()
-    except NextHopError as exc:
-        reply = IN_DOUBT if exc.in_doubt else BROKEN_OFF
-        return _same(delivery, reply, reply, session.server)
-    if len(replies) == 1:
-        return _same(delivery, _own_words(replies[0]), replies[0], session.server)
-    return tuple(
-        Delivered(
-            recipient=recipient,
-            delivery=delivery,
-            reply=_own_words(reply),
-            upstream=reply,
-            server=session.server,
-        )
-        for recipient, reply in zip(delivery.recipients, replies, strict=True)
-    )
-
-
-def _own_words(reply: Reply) -> Reply:
-    ours = reply in (UNREACHABLE, BROKEN_OFF, LOGIN_REFUSED, UNSENDABLE)
-    return reply if reply.is_positive or ours else mirrored(reply)
-
-
-def _same(
-    delivery: Delivery, reply: Reply, upstream: Reply, server: str = ""
-) -> tuple[Delivered, ...]:
-    return tuple(
-        Delivered(
-            recipient=recipient, delivery=delivery, reply=reply, upstream=upstream, server=server
-        )
-        for recipient in delivery.recipients
-    )
+def _ours(reply: Reply) -> Reply:
+    made_here = reply in (UNREACHABLE, BROKEN_OFF, LOGIN_REFUSED, UNSENDABLE, TOO_SLOW)
+    return reply if made_here else own_words(reply)
 
 
 def outcome_of(txn: str, delivered: Sequence[Delivered], order: Sequence[Recipient]) -> Outcome:
     """The reply for the client: one for all (SMTP) and one for each in *order* (LMTP).
 
-    Some accepted and some not: as long as one may still succeed the client is asked to send
-    again (451); when the rest is refused for good it is told so (554).
+    Some accepted and some not: the client is asked to send again (451), and the ledger leaves out
+    whom it reached.  Who was refused for good and reported needs nobody to come again.
     """
     accepted = Reply(250, "2.0.0", f"OK {txn}")
-    fates = {
-        entry.recipient.mailbox.key: accepted if entry.reply.is_positive else entry.reply
-        for entry in delivered
-    }
-    per_recipient = tuple(fates[recipient.mailbox.key] for recipient in order)
-    bad = [reply for reply in per_recipient if not reply.is_positive]
+    fates = {entry.recipient.mailbox.key: entry for entry in delivered}
+    entries = [fates[recipient.mailbox.key] for recipient in order]
+    if all(entry.earlier for entry in entries):
+        accepted = Reply(250, "2.0.0", f"already accepted {txn}")
+    per_recipient = tuple(accepted if entry.reply.is_positive else entry.reply for entry in entries)
+    bad = [e.reply for e in entries if not (e.reply.is_positive or e.reported)]
     if not bad:
         return Outcome(reply=accepted, per_recipient=per_recipient)
-    good = len(per_recipient) - len(bad)
-    worst = next((reply for reply in bad if reply.is_transient), bad[0])
-    if good:
-        count = f"delivered to {good} of {len(per_recipient)}"
-        worst = (
-            Reply(451, worst.enhanced, f"{count}, send again to finish {txn}")
-            if worst.is_transient
-            else Reply(554, worst.enhanced, f"{count}, the others were refused {txn}")
-        )
+    good = len(entries) - len(bad)
+    transient = [reply for reply in bad if reply.is_transient]
+    worst = next((reply for reply in transient if reply.code == 421), (*transient, bad[0])[0])
+    if good and worst.code != 421:
+        enhanced = worst.enhanced if worst.is_transient else "4.4.0"
+        text = f"delivered to {good} of {len(entries)}, send again to finish {txn}"
+        worst = Reply(451, enhanced, text)
     return Outcome(reply=worst, per_recipient=per_recipient)

@@ -88,6 +88,15 @@ class LedgerEntry:
             return False
         return True
 
+    async def accept_late(self, recipients: Iterable[Recipient]) -> None:
+        """Write what was learned when the claim, if there was one, may be another's."""
+        tokens = [self.token(recipient) for recipient in recipients]
+        try:
+            if tokens:
+                await self._ports.ledger.accept(self.fingerprint, tokens)
+        except LedgerError as exc:
+            self._trouble(exc)
+
     async def close(self, *, complete: bool) -> None:
         """Give the claim back; never raises what the ledger raises.
 

@@ -217,7 +217,7 @@ async def handle_outbound(
     await record.write(tx, decided, deliveries, ports)
     sealed_at = ports.clock.now()
     report = partial(record.log_deliveries, tx, decided.decided_at, sealed_at, ports=ports)
-    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, report)
+    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
     outcome = deliver.outcome_of(tx.id, delivered, [recipient for recipient, _ in remaining])
     return _merged(tx, outcome, refused)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from smimegw.pipeline.deliver import IN_DOUBT, Delivered
+from smimegw.custody import message_id_of
+from smimegw.pipeline.dots import IN_DOUBT, Delivered
 from smimegw.pipeline.gather import RecipientEvidence
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.select import chosen, recipient_facts
@@ -148,6 +149,13 @@ def log_deliveries(
         }
         if entry.reply == IN_DOUBT:
             ports.events.emit(
-                "delivery.in_doubt", txn=tx.id, to=values["to"], relay=values["relay"]
+                "delivery.in_doubt",
+                txn=tx.id,
+                **{
+                    "to": values["to"],
+                    "relay": values["relay"],
+                    "message-id": message_id_of(tx),
+                    "reason": "no-reply",
+                },
             )
         ports.events.emit("recipient.delivered", txn=tx.id, **values)

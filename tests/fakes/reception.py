@@ -27,6 +27,7 @@ class FakeTransaction:
     recipients: list[Recipient] = field(default_factory=list)
     content: Entity | None = None
     abandoned: int = 0
+    was_told: list[bool] = field(default_factory=list)
 
     async def recipient(self, recipient: Recipient) -> Reply:
         reply = self.reception.rcpt(recipient)
@@ -46,6 +47,9 @@ class FakeTransaction:
         outcome = self.reception.outcome(self)
         self.reception.finished.append(self)
         return outcome
+
+    async def told(self, *, reached: bool) -> None:
+        self.was_told.append(reached)
 
     async def abandon(self) -> None:
         self.abandoned += 1

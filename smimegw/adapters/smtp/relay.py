@@ -27,7 +27,7 @@ class SMTPRelay:
     ) -> None:
         self._next_hops = dict(next_hops)
         self._hostname = hostname
-        self._limits = limits
+        self.limits = limits
         self._kept: dict[str, list[tuple[Upstream, asyncio.TimerHandle]]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -48,7 +48,7 @@ class SMTPRelay:
         if settings is None:
             raise NextHopError(f"there is no next hop {next_hop!r} in the configuration")
         return await Upstream.connect(
-            settings, hostname=self._hostname, limits=self._limits, login=login
+            settings, hostname=self._hostname, limits=self.limits, login=login
         )
 
     def give_back(self, next_hop: str, upstream: Upstream) -> None:
@@ -59,7 +59,7 @@ class SMTPRelay:
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(
-            self._limits.connection_idle_seconds, self._expire, next_hop, upstream
+            self.limits.connection_idle_seconds, self._expire, next_hop, upstream
         )
         kept.append((upstream, timer))
 
@@ -197,15 +197,17 @@ class SMTPSession:
         Raises:
             NextHopError: With *in_doubt* when the dot went out and no reply came.
         """
-        return await self._upstream.ask_all(self._upstream.client.commit())
+        seconds = self._relay.limits.late_reply_seconds
+        return await self._upstream.ask_all(self._upstream.client.commit(), seconds=seconds)
 
     async def abort(self) -> None:
         """End the transaction so that the next hop keeps nothing; never raises.
 
         RSET as long as no content was sent; afterwards closing before the dot is the only way.
-        A session that was closed is left alone: its connection may be somebody else's now.
+        A session that was closed is left alone: its connection may be somebody else's now.  So is
+        one whose dot is out: nothing can be taken back, and `commit` may still wait for the reply.
         """
-        if not self._closed:
+        if not self._closed and not self._upstream.client.in_doubt:
             await self._end()
 
     async def _end(self) -> None:
@@ -221,9 +223,10 @@ class SMTPSession:
     async def close(self) -> None:
         """Give the connection back or close it; never raises.
 
-        A transaction that was not committed ends undotted.
+        A transaction that was not committed ends undotted.  While `commit` waits for its reply
+        nothing happens; whoever waits closes afterwards.
         """
-        if self._closed:
+        if self._closed or self._upstream.client.in_doubt:
             return
         self._closed = True
         if self._upstream.client.state is State.MAIL:

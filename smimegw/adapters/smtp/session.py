@@ -140,9 +140,14 @@ class Session(Dialogue):
         content = _content(await self._read_content(), self._limits)
         self._finishing_lmtp = self._settings.lmtp
         outcome = await self._outcome(content, self._mail)
-        accepted, self._mail, self._finishing_lmtp = self._mail.accepted, None, False
+        mail, self._mail, self._finishing_lmtp = self._mail, None, False
         self._client.upstream_id = ""
-        await self._tell(outcome, accepted)
+        reached = False
+        try:
+            await self._tell(outcome, mail.accepted)
+            reached = True
+        finally:
+            await mail.incoming.told(reached=reached)
 
     async def _read_content(self) -> ContentReader:
         reader = ContentReader(self._limits)
@@ -176,6 +181,7 @@ class Session(Dialogue):
         try:
             return await finishing
         except asyncio.CancelledError:
+            await incoming.told(reached=False)
             task = asyncio.current_task()
             if self.gone and not (task and task.cancelling()):
                 raise ClientGoneError from None

@@ -158,11 +158,14 @@ class Upstream:
         """
         return (await self.ask_all(command))[0]
 
-    async def ask_all(self, command: bytes) -> tuple[Reply, ...]:
-        """Send *command* and return every reply that is then due (the final dot of LMTP)."""
+    async def ask_all(self, command: bytes, *, seconds: float = 0.0) -> tuple[Reply, ...]:
+        """Send *command* and return every reply that is then due (the final dot of LMTP).
+
+        Each may take *seconds*; without, as long as any reply may.
+        """
         try:
             await self._send(command)
-            return tuple([await self._next_reply() for _ in range(self.client.awaiting)])
+            return tuple([await self._next_reply(seconds) for _ in range(self.client.awaiting)])
         except BaseException:
             self.abort()
             raise
@@ -191,9 +194,9 @@ class Upstream:
         except OSError as exc:
             raise self.client.lost("closed the connection") from exc
 
-    async def _next_reply(self) -> Reply:
+    async def _next_reply(self, seconds: float = 0.0) -> Reply:
         try:
-            async with asyncio.timeout(self._limits.next_hop_seconds):
+            async with asyncio.timeout(seconds or self._limits.next_hop_seconds):
                 while not self._replies:
                     octets = await self._reader.read(_CHUNK)
                     if not octets:

@@ -1,0 +1,181 @@
+"""Send final dots: a line in the journal before each, what became of it after.
+
+A dot whose answer does not come in time is in doubt, and stays so for the client.  Its answer is
+waited for all the same: it is logged, and the ledger learns whom a retry may leave out (D08).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from smimegw.custody import Dot, message_id_of
+from smimegw.errors import JournalError, NextHopError
+from smimegw.failpoints import reach
+from smimegw.pipeline.ledger_entry import LedgerEntry
+from smimegw.pipeline.replies import mirrored
+from smimegw.ports import Ports, RelaySession
+from smimegw.smtp.reply import Reply
+from smimegw.transaction import Delivery, Recipient, Transaction
+
+BROKEN_OFF = Reply(451, "4.4.2", "next hop broke off, try later")
+IN_DOUBT = Reply(451, "4.4.2", "outcome unknown, send again")
+NO_JOURNAL = Reply(451, "4.3.0", "journal could not be written, try later")
+NODE_FAILS = Reply(421, "4.3.2", "this node cannot work, try another")
+
+_LATE: set[asyncio.Task[None]] = set()  # a task that nobody holds may be lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered:
+    """What became of one recipient.
+
+    Attributes:
+        recipient: Who.
+        delivery: The copy.
+        reply: Ours, derived from the next hop's.
+        upstream: The next hop's own reply, for the log.
+        server: Where it went.
+        earlier: The recipient had the copy before this transaction.
+        reported: Refused for good, and the sender was told by a report.
+    """
+
+    recipient: Recipient
+    delivery: Delivery
+    reply: Reply
+    upstream: Reply
+    server: str = ""
+    earlier: bool = False
+    reported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One copy at the next hop that lacks nothing but its final dot."""
+
+    delivery: Delivery
+    session: RelaySession
+
+
+class Dots:
+    """The final dots of one message.
+
+    Args:
+        tx: The message.
+        entry: Its page in the ledger.
+        ports: For journal and log.
+        until: Loop time at which an answer that has not come makes its dot one in doubt.
+    """
+
+    def __init__(self, tx: Transaction, entry: LedgerEntry, ports: Ports, until: float) -> None:
+        self._tx = tx
+        self._entry = entry
+        self._ports = ports
+        self._until = until
+        self._count = 0
+
+    async def send(self, held: Sequence[Held]) -> tuple[Delivered, ...]:
+        """Send the dots of all of *held* together; without their lines in the journal, none."""
+        dots = [self._dot(entry) for entry in held]
+        reach("dots.before-journal")
+        try:
+            await self._ports.journal.sending(dots)
+        except JournalError as exc:
+            self._ports.events.emit("journal.error", txn=self._tx.id, text=str(exc), code="C27")
+            reply = NODE_FAILS if exc.fatal else NO_JOURNAL
+            return tuple(fate for entry in held for fate in same(entry.delivery, reply, reply))
+        reach("dots.after-journal")
+        pairs = zip(held, dots, strict=True)
+        groups = await asyncio.gather(*(self._send(entry, dot) for entry, dot in pairs))
+        return tuple(fate for group in groups for fate in group)
+
+    def _dot(self, held: Held) -> Dot:
+        self._count += 1
+        recipients = held.delivery.recipients
+        return Dot(
+            id=f"{self._tx.id}/{self._count}",
+            txn=self._tx.id,
+            message_id=message_id_of(self._tx),
+            relay=held.session.server,
+            recipients=tuple(recipient.mailbox.address for recipient in recipients),
+            fingerprint=self._entry.fingerprint,
+            tokens=tuple(self._entry.token(recipient) for recipient in recipients),
+            at=self._ports.clock.now().isoformat(),
+        )
+
+    async def _send(self, held: Held, dot: Dot) -> tuple[Delivered, ...]:
+        answering = asyncio.create_task(self._answer(held, dot))
+        seconds = max(0.0, self._until - asyncio.get_running_loop().time())
+        done, _ = await asyncio.wait({answering}, timeout=seconds)
+        if done:
+            return answering.result()
+        late = asyncio.create_task(self._late(answering, held, dot))
+        _LATE.add(late)
+        late.add_done_callback(_LATE.discard)
+        return same(held.delivery, IN_DOUBT, IN_DOUBT, held.session.server)
+
+    async def _answer(self, held: Held, dot: Dot) -> tuple[Delivered, ...]:
+        fates = await self._fates(held)
+        reach("dots.after-answer")
+        accepted = [fate.recipient for fate in fates if fate.reply.is_positive]
+        doubtful = any(fate.reply == IN_DOUBT for fate in fates)
+        outcome = "accepted" if accepted else "in-doubt" if doubtful else "refused"
+        self._ports.journal.answered(dot, outcome, map(self._entry.token, accepted))
+        return fates
+
+    async def _fates(self, held: Held) -> tuple[Delivered, ...]:
+        delivery, server = held.delivery, held.session.server
+        try:
+            replies = await held.session.commit()
+        except NextHopError as exc:
+            reply = IN_DOUBT if exc.in_doubt else BROKEN_OFF
+            return same(delivery, reply, reply, server)
+        except Exception as exc:  # noqa: BLE001 – the dot may be out: nobody knows
+            self._ports.events.emit("internal.error", txn=self._tx.id, error=exc)
+            return same(delivery, IN_DOUBT, IN_DOUBT, server)
+        if len(replies) == 1:
+            return same(delivery, own_words(replies[0]), replies[0], server)
+        return tuple(
+            Delivered(
+                recipient=recipient,
+                delivery=delivery,
+                reply=own_words(reply),
+                upstream=reply,
+                server=server,
+            )
+            for recipient, reply in zip(delivery.recipients, replies, strict=True)
+        )
+
+    async def _late(
+        self, answering: asyncio.Task[tuple[Delivered, ...]], held: Held, dot: Dot
+    ) -> None:
+        """Wait on, when the client has long been told that the outcome is unknown."""
+        fates = await answering
+        for fate in fates:
+            self._ports.events.emit(
+                "delivery.late",
+                txn=self._tx.id,
+                to=fate.recipient.mailbox.address,
+                relay=dot.relay,
+                text=str(fate.upstream),
+            )
+        await self._entry.accept_late(fate.recipient for fate in fates if fate.reply.is_positive)
+        await held.session.close()
+
+
+def own_words(reply: Reply) -> Reply:
+    """A next hop's reply as ours; what we made ourselves stays."""
+    return reply if reply.is_positive else mirrored(reply)
+
+
+def same(
+    delivery: Delivery, reply: Reply, upstream: Reply, server: str = ""
+) -> tuple[Delivered, ...]:
+    """One fate for everybody in *delivery*."""
+    return tuple(
+        Delivered(
+            recipient=recipient, delivery=delivery, reply=reply, upstream=upstream, server=server
+        )
+        for recipient in delivery.recipients
+    )

@@ -1,0 +1,58 @@
+"""Explain what was left unfinished: by a client that could not be told, or by a crash.
+
+What the next hop accepted and the client does not know of goes into the ledger, so that the retry
+leaves it out on every node.  A dot without an answer is named in the log; it is the only licensed
+source of a duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from smimegw.custody import Dot, Unfinished
+from smimegw.errors import LedgerError
+from smimegw.ports import Ports
+
+_Accepted = tuple[Dot, tuple[str, ...]]
+
+
+async def remember_untold(txn: str, ports: Ports) -> None:
+    """Enter the accepted dots of a transaction whose client was not told 250; never raises."""
+    if not await remember(ports.journal.untold(txn), ports):
+        ports.journal.told(txn)
+
+
+async def explain(unfinished: Unfinished, ports: Ports) -> tuple[_Accepted, ...]:
+    """Log and enter what a process that ended has left; returns what is to be tried again."""
+    if unfinished.in_doubt or unfinished.untold or unfinished.torn:
+        ports.events.emit(
+            "journal.recovered",
+            in_doubt=len(unfinished.in_doubt),
+            untold=len(unfinished.untold),
+            torn=unfinished.torn,
+        )
+    for dot in unfinished.in_doubt:
+        _in_doubt(dot, "crash", ports)
+    return await remember(unfinished.untold, ports)
+
+
+async def remember(accepted: Iterable[_Accepted], ports: Ports) -> tuple[_Accepted, ...]:
+    """Enter *accepted* in the ledger; returns those for which that failed, which are logged."""
+    left = []
+    for dot, tokens in accepted:
+        for address in dot.recipients:
+            values = {"to": address, "relay": dot.relay, "message-id": dot.message_id}
+            ports.events.emit("delivery.untold", txn=dot.txn, **values)
+        try:
+            await ports.ledger.accept(dot.fingerprint, tokens)
+        except LedgerError as exc:
+            left.append((dot, tokens))
+            ports.events.emit("ledger.error", txn=dot.txn, text=str(exc), code="R-22")
+            _in_doubt(dot, "ledger", ports)
+    return tuple(left)
+
+
+def _in_doubt(dot: Dot, reason: str, ports: Ports) -> None:
+    for address in dot.recipients:
+        values = {"to": address, "relay": dot.relay, "message-id": dot.message_id}
+        ports.events.emit("delivery.in_doubt", txn=dot.txn, **values, reason=reason)
