@@ -16,6 +16,7 @@ from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.files.settings import read_settings
+from smimegw.adapters.host.watch import HostWatch
 from smimegw.adapters.http.client import HTTPClient
 from smimegw.adapters.http.destination import Gatekeeper
 from smimegw.adapters.http.revocation import HTTPRevocation
@@ -104,7 +105,8 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     closing.push_async_callback(relay.aclose)
     workers = ThreadWorkers(configuration.gateway.worker_threads)
     closing.push_async_callback(workers.close)
-    records = JSONLinesRecords(configuration.gateway.state_directory / "decisions.jsonl")
+    decisions = configuration.gateway.state_directory / "decisions.jsonl"
+    records = JSONLinesRecords(decisions)
     closing.callback(records.close)
     clock: Clock = SystemClock()
     ports = Ports(
@@ -117,6 +119,13 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         records=records,
         clock=clock,
         revocation=_revocation(configuration, events, clock, closing),
+        host=HostWatch(
+            configuration.gateway.state_directory,
+            decisions,
+            events=events,
+            clock=clock,
+            limits=configuration.limits,
+        ),
     )
     return Assembled(
         configuration=configuration,

@@ -181,7 +181,10 @@ class Server:
         return []
 
     def _reasons(self) -> Sequence[str]:
-        return ["draining"] if self._stop.is_set() else self._not_ready
+        if self._stop.is_set():
+            return ["draining"]
+        trouble = self._assembled.ports.host.trouble()
+        return [*self._not_ready, *([trouble.text] if trouble else [])]
 
     def _metrics(self) -> bytes:
         self._assembled.metrics.ready(not self._reasons())

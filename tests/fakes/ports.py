@@ -19,7 +19,14 @@ from smimegw.cms.keys import (
     SoftwareSigningKey,
 )
 from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordError
-from smimegw.ports import FoundCertificate, NoRevocationSource, Ports, RevocationSource
+from smimegw.ports import (
+    FoundCertificate,
+    Host,
+    NoRevocationSource,
+    Ports,
+    RevocationSource,
+    SoundHost,
+)
 from smimegw.smtp.content import stuffed
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
@@ -279,6 +286,7 @@ class World:
     events: ListedEvents = field(default_factory=ListedEvents)
     records: ListedRecords = field(default_factory=ListedRecords)
     revocation: RevocationSource = field(default_factory=NoRevocationSource)
+    host: Host = field(default_factory=SoundHost)
 
     @property
     def ports(self) -> Ports:
@@ -292,4 +300,5 @@ class World:
             records=self.records,
             clock=SystemClock(),
             revocation=self.revocation,
+            host=self.host,
         )
