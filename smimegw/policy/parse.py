@@ -202,7 +202,8 @@ def _rule_problems(form: RuleForm, place: _Place) -> Iterator[Problem]:
         message = 'known of outbound mail only.  Write direction = "outbound", too'
         yield place.problem(message, "when", "media_type")
     yield from _direction_problems(form, place)
-    yield from _protection_problems(then, place)
+    if when.direction is not Direction.INBOUND:
+        yield from _protection_problems(then, place)
     for key, message in header_problems(then):
         yield place.problem(message, "then", key)
 

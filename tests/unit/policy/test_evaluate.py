@@ -23,6 +23,7 @@ from smimegw.policy.model import (
     Rule,
     SignatureWish,
     SigningAnswer,
+    Treatment,
     WithoutCertificate,
 )
 
@@ -146,6 +147,24 @@ def test_header_without_value_waits_for_the_field_alone() -> None:
     assert not _applies(Conditions(header=HeaderTrigger(name="x-other")), message)
 
 
+def test_media_type_of_any_part_counts() -> None:
+    """A calendar among the alternatives is a meeting request."""
+    when = Conditions(media_type=("text/calendar", "x/y"))
+    kinds = frozenset({"multipart/alternative", "text/calendar"})
+    assert _applies(when, MessageFacts(direction=Direction.OUTBOUND, media_types=kinds))
+    assert not _applies(when)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_null_reverse_path_marks_reports(wanted: bool) -> None:
+    """MAIL FROM:<> (RFC 5321, 4.5.5)."""
+    when = Conditions(null_reverse_path=wanted)
+    report = MessageFacts(direction=Direction.OUTBOUND, originator=ALICE)
+    letter = MessageFacts(direction=Direction.OUTBOUND, originator=ALICE, reverse_path=ALICE)
+    assert _applies(when, report) is wanted
+    assert _applies(when, letter) is not wanted
+
+
 # --- deciding ------------------------------------------------------------------------------------
 
 _NEVER_SOFTENED = (
@@ -191,7 +210,8 @@ def test_unknown_or_revoked_is_never_no_certificate(
 
 def test_nothing_weakens_encryption_but_the_rule() -> None:
     """Every combination: either encrypted, or refused, or a fallback the rule has named."""
-    for certificate, signing, instead, wish, extra in itertools.product(
+    for protect, certificate, signing, instead, wish, extra in itertools.product(
+        (Protection.SIGN_THEN_ENCRYPT, Protection.SIGN_ENCRYPT_SIGN),
         CertificateAnswer,
         SigningAnswer,
         (WithoutCertificate.REFUSE, WithoutCertificate.SEND_SIGNED, WithoutCertificate.SEND_CLEAR),
@@ -201,7 +221,7 @@ def test_nothing_weakens_encryption_but_the_rule() -> None:
         decision = _decide(
             certificate,
             signing,
-            protect=Protection.SIGN_THEN_ENCRYPT,
+            protect=protect,
             without_certificate=instead,
             signature=wish,
             fallback_for=extra,
@@ -262,6 +282,93 @@ def test_unsigned_copy_stays_encrypted() -> None:
         signature=SignatureWish.OPTIONAL,
     )
     assert decision.protection is Protection.ENCRYPT
+
+
+def _decide_with_archive(
+    archive: CertificateAnswer, certificate: CertificateAnswer, **actions: Any
+) -> Decision:
+    return decide(
+        Matched(rule=_rule(**actions), recipient=BOB),
+        MESSAGE,
+        RecipientFacts(mailbox=BOB, certificate=certificate),
+        SigningFacts(answer=SigningAnswer.USABLE),
+        [RecipientFacts(mailbox=ALICE, certificate=archive, detail="why")],
+    )
+
+
+@pytest.mark.parametrize("archive", set(CertificateAnswer) - {CertificateAnswer.USABLE})
+def test_nothing_is_encrypted_without_the_other_readers(archive: CertificateAnswer) -> None:
+    """Refused or deferred as for a recipient (R-01 … R-08), and it is said about whom."""
+    decision = _decide_with_archive(
+        archive,
+        CertificateAnswer.USABLE,
+        protect=Protection.SIGN_THEN_ENCRYPT,
+        without_certificate=WithoutCertificate.SEND_CLEAR,
+        fallback_for=tuple(CertificateAnswer),
+    )
+    assert decision.refusal == _decide(archive, protect=Protection.ENCRYPT).refusal
+    assert (decision.blocked_by, decision.blocked_detail) == (ALICE, "why")
+
+
+def test_other_readers_do_not_matter_where_nothing_is_encrypted() -> None:
+    """A recipient without a certificate gets a signed copy, which everybody can read."""
+    decision = _decide_with_archive(
+        CertificateAnswer.NONE,
+        CertificateAnswer.NONE,
+        protect=Protection.ENCRYPT,
+        without_certificate=WithoutCertificate.SEND_SIGNED,
+    )
+    assert (decision.protection, decision.refusal) == (Protection.SIGN, "")
+    assert decision.blocked_by is None
+
+
+def test_trouble_of_the_recipient_comes_before_that_of_other_readers() -> None:
+    """The sender hears of whom he wrote to."""
+    decision = _decide_with_archive(
+        CertificateAnswer.NONE, CertificateAnswer.REVOKED, protect=Protection.ENCRYPT
+    )
+    assert (decision.refusal, decision.blocked_by) == ("R-04", None)
+
+
+def test_other_reader_without_hope_comes_before_one_who_is_not_known_now() -> None:
+    """Coming again would not help."""
+    dora = Mailbox.parse("dora@corp.example")
+    decision = decide(
+        Matched(rule=_rule(protect=Protection.ENCRYPT), recipient=BOB),
+        MESSAGE,
+        RecipientFacts(mailbox=BOB, certificate=CertificateAnswer.USABLE),
+        SigningFacts(answer=SigningAnswer.USABLE),
+        [
+            RecipientFacts(mailbox=ALICE, certificate=CertificateAnswer.UNAVAILABLE),
+            RecipientFacts(mailbox=dora, certificate=CertificateAnswer.NONE),
+        ],
+    )
+    assert (decision.refusal, decision.blocked_by) == ("R-01", dora)
+
+
+def test_sender_is_another_reader_only_when_the_rule_says_so() -> None:
+    """`encrypt_to_sender`; nobody is named twice (G11)."""
+    assert Treatment().other_readers(ALICE) == ()
+    both = Treatment(also_encrypt_for=(BOB, ALICE), encrypt_to_sender=True)
+    assert both.other_readers(ALICE) == (BOB, ALICE)
+    assert both.other_readers(None) == (BOB, ALICE)
+
+
+@pytest.mark.parametrize(
+    ("signing", "protection"),
+    [
+        (SigningAnswer.USABLE, Protection.SIGN_ENCRYPT_SIGN),
+        (SigningAnswer.NONE, Protection.ENCRYPT),
+    ],
+)
+def test_triple_wrap_without_a_signing_certificate_is_encrypted(
+    signing: SigningAnswer, protection: Protection
+) -> None:
+    """Both signatures are by the same key (R-11)."""
+    decision = _decide(
+        signing=signing, protect=Protection.SIGN_ENCRYPT_SIGN, signature=SignatureWish.OPTIONAL
+    )
+    assert (decision.protection, decision.refusal) == (protection, "")
 
 
 def test_signing_does_not_matter_where_nothing_is_signed() -> None:

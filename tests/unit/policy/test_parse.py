@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from smimegw.errors import ConfigurationError
 from smimegw.mime.build import SignedForm
 from smimegw.policy.cases import run_cases
 from smimegw.policy.explain import explain_rule
+from smimegw.policy.forms import ExpectForm, GivenForm, ThenForm, WhenForm
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
 
@@ -62,7 +64,30 @@ _MISTAKES = [
     ('"refuse"', '"refuse", digest = "sha1"', 5, "then.digest", ["sha256, sha384, sha512"]),
     ('"refuse"', '"refuse", cipher = "3des"', 5, "then.cipher", ["aes-256-gcm"]),
     ('"refuse"', '"refuse", scheme = "pkcs1"', 5, "then.scheme", ["pkcs1v15, pss"]),
-    ('"refuse"', '"refuse", key_transport = "kem"', 5, "then.key_transport", ["pkcs1v15, oaep"]),
+    ('"refuse"', '"refuse", key_transport = "kem"', 5, "then.key_transport",
+     ["auto, pkcs1v15, oaep"]),
+    ('"refuse"', '"refuse", cipher_floor = "auto"', 5, "then.cipher_floor", ["aes-128-cbc"]),
+    ('"refuse"', '"refuse", cipher = "aes-256-cbc", cipher_floor = "aes-128-gcm"', 5,
+     "then.cipher_floor", ["without effect: cipher is aes-256-cbc"]),
+    ('"refuse"', '"refuse", also_encrypt_for = []', 5, "then.also_encrypt_for", ["empty"]),
+    ('"refuse"', '"refuse", also_encrypt_for = ["archive"]', 5, "then.also_encrypt_for.0",
+     ["not an address"]),
+    ('protect = "sign"', 'protect = "sign", also_encrypt_for = ["a@corp.example"]', 10,
+     "then.also_encrypt_for", ["nothing is encrypted"]),
+    ('protect = "sign"', 'protect = "sign", encrypt_to_sender = true', 10,
+     "then.encrypt_to_sender", ["nothing is encrypted"]),
+    ('protect = "sign"', 'protect = "sign", cipher_floor = "aes-256-cbc"', 10,
+     "then.cipher_floor", ["nothing is encrypted"]),
+    ('require = "none"', 'require = "none", encrypt_to_sender = true', 15,
+     "then.encrypt_to_sender", ["inbound"]),
+    ('recipient_domain = ["partner.example"]', 'media_type = ["calendar"]', 4,
+     "when.media_type.0", ["text/calendar"]),
+    ('recipient_domain = ["partner.example"]', 'media_type = ["text/*"]', 4,
+     "when.media_type.0", ["text/calendar"]),
+    ('recipient_domain = ["partner.example"]', "media_type = []", 4, "when.media_type",
+     ["never holds"]),
+    ('direction = "outbound", recip', 'media_type = ["text/calendar"], recip', 4,
+     "when.media_type", ["outbound mail only"]),
     ('protect = "sign"', 'protect = "sign", without_certificate = "send-clear"', 10,
      "then.without_certificate", ["nothing is encrypted"]),
     ('protect = "sign"', 'protect = "sign", require = "signed"', 10, "then.require",
@@ -163,6 +188,73 @@ def test_algorithms_reach_the_treatment() -> None:
     assert treatment.oaep
 
 
+def test_algorithms_go_by_what_readers_read_unless_the_rule_names_them() -> None:
+    """The defaults of a rule."""
+    treatment = _parse(GOOD).rules[0].then.treatment
+    assert (treatment.cipher, treatment.oaep) == (None, None)
+    assert treatment.cipher_floor is ContentCipher.AES_128_CBC
+    floor = GOOD.replace('"refuse"', '"refuse", cipher_floor = "aes-256-gcm", cipher = "auto"')
+    treatment = _parse(floor).rules[0].then.treatment
+    assert (treatment.cipher, treatment.cipher_floor) == (None, ContentCipher.AES_256_GCM)
+
+
+@pytest.mark.parametrize(
+    ("then", "given", "expect"),
+    [
+        ("", "", 'cipher = "aes-256-cbc", key_transport = "pkcs1v15"'),
+        ("", 'reads_ciphers = ["aes-256-gcm"]', 'cipher = "aes-256-gcm"'),
+        ("", "reads_oaep = true", 'cipher = "aes-256-cbc", key_transport = "oaep"'),
+        (', cipher_floor = "aes-128-gcm"', "", 'cipher = "aes-128-gcm"'),
+        (', key_transport = "oaep"', "", 'key_transport = "oaep"'),
+        (', also_encrypt_for = ["archive@corp.example"]', "", 'refusal = ""'),
+        (
+            ', also_encrypt_for = ["archive@corp.example"]',
+            'other_readers = "none"',
+            'refusal = "R-01", blocked_by = "archive@corp.example"',
+        ),
+        (
+            ", encrypt_to_sender = true",
+            'other_readers = "expired"',
+            'refusal = "R-03", blocked_by = "a@corp.example"',
+        ),
+    ],
+)
+def test_case_can_promise_algorithms_and_other_readers(then: str, given: str, expect: str) -> None:
+    """The author tries them without a mail."""
+    case = 'certificate = "usable"' + (f", {given}" if given else "")
+    text = GOOD.replace('"refuse" }', f'"refuse"{then} }}')
+    text = text.replace('certificate = "none"', case)
+    text = text.replace('rule = "partner", refusal = "R-01"', expect)
+    (result,) = run_cases(_parse(text))
+    assert result.differences == ()
+
+
+def test_case_that_promises_another_cipher_fails() -> None:
+    """It is compared."""
+    text = GOOD.replace('certificate = "none"', 'certificate = "usable"')
+    text = text.replace('rule = "partner", refusal = "R-01"', 'cipher = "aes-256-gcm"')
+    (result,) = run_cases(_parse(text))
+    assert 'cipher is "aes-256-cbc", expected "aes-256-gcm"' in result.differences[0]
+
+
+@pytest.mark.parametrize(
+    ("when", "given"),
+    [
+        ('media_type = ["Text/Calendar"]', 'media_types = ["multipart/mixed", "text/calendar"]'),
+        ("null_reverse_path = true", "null_reverse_path = true"),
+    ],
+)
+def test_case_can_give_types_of_parts_and_a_null_reverse_path(when: str, given: str) -> None:
+    """Both ways: with it the rule applies, without it the next one does."""
+    text = GOOD.replace('recipient_domain = ["partner.example"]', when)
+    (with_it,) = run_cases(
+        _parse(text.replace('certificate = "none"', f'{given}, certificate = "none"'))
+    )
+    assert with_it.differences == ()
+    (without,) = run_cases(_parse(text))
+    assert 'rule is "rest out"' in without.differences[0]
+
+
 def test_digest_changes_with_any_octet() -> None:
     """Records name the policy that decided."""
     assert _parse(GOOD).digest != _parse(GOOD + "\n").digest
@@ -205,7 +297,15 @@ def test_shipped_policies_keep_their_promises(path: Path) -> None:
         assert rule.why in "\n".join(explain_rule(rule))
 
 
-@pytest.mark.parametrize("key", ["protect", "require", "refusal", "subject", "rule"])
+@pytest.mark.parametrize("key", ExpectForm.__dataclass_fields__)
 def test_readme_explains_every_expectation(key: str) -> None:
     """What may stand in ``expect``."""
     assert f"`{key}`" in (_POLICIES / "README.md").read_text()
+
+
+@pytest.mark.parametrize("form", [WhenForm, ThenForm, GivenForm])
+def test_readme_explains_every_key(form: type) -> None:
+    """What may stand in ``when``, ``then`` and ``given``."""
+    text = (_POLICIES / "README.md").read_text()
+    keys = (key.removesuffix("_") for key in form.__dataclass_fields__)
+    assert [key for key in keys if not re.search(rf"`{key}\b", text)] == []
