@@ -1,0 +1,87 @@
+"""Makes HTML that loads nothing and runs nothing, and plain text of HTML that is too costly.
+
+nh3 (the Rust library ammonia) reads HTML as browsers do and writes what is on a list; nothing here
+looks for bad things in markup.  Addresses are mailto: and cid: only: not even a link may carry
+away what somebody put into it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import nh3
+
+_LAYOUT = (
+    "a abbr acronym address article aside b bdi bdo big blockquote br caption center cite code col "
+    "colgroup dd del dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i "
+    "img ins kbd li main mark ol p pre q s samp section small span strike strong sub sup table "
+    "tbody td tfoot th thead tr tt u ul var wbr"
+)
+_NEW_LINES = "br div h1 h2 h3 h4 h5 h6 hr li p table tr"
+_UNSEEN = frozenset({"script", "style", "template", "title"})  # what is inside is no text
+_ATTRIBUTES = {
+    "*": {"align", "bgcolor", "dir", "height", "lang", "title", "valign", "width"},
+    "a": {"href", "name"},
+    "br": {"clear"},
+    "col": {"span"},
+    "colgroup": {"span"},
+    "font": {"color", "face", "size"},
+    "hr": {"color", "noshade", "size"},
+    "img": {"alt", "border", "src"},
+    "li": {"type", "value"},
+    "ol": {"start", "type"},
+    "table": {"border", "cellpadding", "cellspacing", "summary"},
+    "td": {"colspan", "nowrap", "rowspan"},
+    "th": {"colspan", "nowrap", "rowspan", "scope"},
+    "ul": {"type"},
+}
+_SCHEMES = frozenset({"cid", "mailto"})
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)?[^<>]*+>")
+_TAG_COST = 12  # an open element is looked at by many later ones, a character reference is not
+
+
+def cost(markup: str) -> int:
+    """How much work `inert_html` has with *markup*: its time grows with the square of this."""
+    return _TAG_COST * markup.count("<") + markup.count("&")
+
+
+def inert_html(markup: str) -> str:
+    """Return *markup* with the elements and attributes that only arrange text and parts."""
+    return f"<html><body>{_cleaner().clean(markup)}</body></html>\n"
+
+
+def plain_text(markup: str) -> str:
+    """Return the text of *markup* without any markup, in linear time; for reading, not exact."""
+    pieces: list[str] = []
+    position, unseen = 0, ""
+    for tag in _TAG.finditer(markup):
+        name = (tag[2] or "").lower()
+        if not unseen:
+            pieces.append(markup[position : tag.start()])
+            if name in _NEW_LINES.split():
+                pieces.append("\n")
+            unseen = name if name in _UNSEEN and not tag[1] else ""
+        elif tag[1] and name == unseen:
+            unseen = ""
+        position = tag.end()
+    if not unseen:
+        pieces.append(markup[position:])
+    return html.unescape("".join(pieces))
+
+
+@cache
+def _cleaner() -> nh3.Cleaner:
+    import nh3  # noqa: PLC0415 - only gateways that open such mail need it in memory
+
+    return nh3.Cleaner(
+        tags=set(_LAYOUT.split()),
+        clean_content_tags=_UNSEEN,
+        attributes=_ATTRIBUTES,
+        url_schemes=_SCHEMES,
+        url_relative="deny",
+        link_rel=None,
+    )
