@@ -92,6 +92,8 @@ def _encryption(entry: LayerReport) -> HeaderField:
         f"integrity={entry.integrity}",
         f"key={entry.fingerprint}",
     ]
+    if entry.references:
+        values.append(f"references={entry.references}")
     if REPLAY in entry.notes:
         values.append("replay=yes")
     return field("X-Smimegw-Encryption", "; ".join(values))

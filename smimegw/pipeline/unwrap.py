@@ -13,12 +13,15 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.legacy_display import without_legacy_display
 from smimegw.mime.sendable import sendable
 from smimegw.pipeline.adoption import Adoption, adoption_of, with_author_compared
+from smimegw.pipeline.assurance import integrity
+from smimegw.pipeline.facts import originator
 from smimegw.pipeline.register import Register
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.verification import verified
 from smimegw.ports import Ports
 from smimegw.smime.decompress import decompress
 from smimegw.smime.decrypt import decrypt
+from smimegw.smime.disarm import disarm
 from smimegw.smime.media_types import (
     CompressedLayer,
     EncryptedLayer,
@@ -38,8 +41,10 @@ from smimegw.smime.report import (
     report_unreadable,
     report_unverified,
     report_verified,
+    with_references_disarmed,
 )
 from smimegw.smime.verify import VerifiedContent, inner_entity
+from smimegw.smime.wrapper import wrapped_message
 from smimegw.transaction import Transaction
 
 
@@ -70,6 +75,7 @@ class Peeler:
         self._layers: dict[Entity, Layer | MessageError | None] = {}
         self._inflated: dict[Entity, tuple[LayerReport, Entity | None]] = {}
         self._signatures: dict[Entity, tuple[LayerReport, Entity | None]] = {}
+        self._disarmed: dict[Entity, Entity] = {}
         self._register = Register(tx, ports)
         self.verified: list[tuple[SignedLayer, VerifiedContent]] = []
         """What was signed by the originator; to learn from."""
@@ -81,13 +87,22 @@ class Peeler:
             KeystoreError: Locked or not answering, and a key of *owners* is needed.
             DatabaseError: What was seen before could not be asked (R-22).
         """
+        return await self._disarm(await self._peel(owners, old_ciphers))
+
+    async def _peel(self, owners: Sequence[Mailbox], old_ciphers: bool) -> Opened:
         entity = self._tx.content
         opened = Opened()
+        is_wrapped = False
         for depth in range(self._settings.limits.layers + 1):
             layer = await self._layer(entity)
             if layer is None:
-                opened = await self._with_partial(opened, entity, depth)
-                return await self._with_header(opened, entity) if depth else opened
+                message = self._wrapped(opened, entity, depth)
+                if message is None:
+                    return await self._finished(opened, entity, depth, is_wrapped)
+                if opened.entity is not None:
+                    opened = replace(opened, entity=message)
+                entity, is_wrapped = message, True
+                continue
             if depth == self._settings.limits.layers:
                 layer = LimitError("layers", "more layers than are opened")
             if isinstance(layer, MessageError):
@@ -103,8 +118,39 @@ class Peeler:
             opened = _advanced(opened, layer, report, inner)
             if inner is None:
                 return opened
-            entity = inner
+            entity, is_wrapped = inner, False
         return opened
+
+    def _wrapped(self, opened: Opened, entity: Entity, depth: int) -> Entity | None:
+        """The message inside a wrapper, which counts as a layer (RFC 8551, 3.1; cases L07)."""
+        kinds = {entry.kind for entry in opened.reports}
+        if depth == self._settings.limits.layers or not kinds - {LayerKind.COMPRESSION}:
+            return None
+        author = originator(self._tx.content.header)
+        if author is None:
+            return None
+        return wrapped_message(entity, author.mailbox, self._settings.limits)
+
+    async def _finished(
+        self, opened: Opened, payload: Entity, depth: int, is_wrapped: bool
+    ) -> Opened:
+        opened = await self._with_partial(opened, payload, depth)
+        return await self._with_header(opened, payload, is_wrapped) if depth else opened
+
+    async def _disarm(self, opened: Opened) -> Opened:
+        """Without references to the outside where nobody vouches for what came out (J03)."""
+        before, reports = opened.entity, opened.reports
+        is_decrypted = any(entry.result == "decrypted" for entry in reports)
+        if before is None or not is_decrypted or integrity(reports) != "none":
+            return opened
+        if before not in self._disarmed:
+            self._disarmed[before] = await self._ports.workers.run(
+                disarm, before, self._settings.limits
+            )
+        after = self._disarmed[before]
+        if after is before:
+            return opened
+        return replace(opened, entity=after, reports=with_references_disarmed(reports))
 
     async def _layer(self, entity: Entity) -> Layer | MessageError | None:
         if entity not in self._layers:
@@ -124,7 +170,7 @@ class Peeler:
             return opened
         return replace(opened, reports=(*opened.reports, report_partial(depth)))
 
-    async def _with_header(self, opened: Opened, payload: Entity) -> Opened:
+    async def _with_header(self, opened: Opened, payload: Entity, is_wrapped: bool) -> Opened:
         """Judge the header fields inside: *payload* is the root of all layers (RFC 9788)."""
         adoption = await self._ports.workers.run(
             adoption_of,
@@ -132,6 +178,7 @@ class Peeler:
             self._tx.content.header,
             self._tx.envelope.reverse_path.mailbox,
             opened.reports,
+            is_wrapped=is_wrapped,
             limits=self._settings.limits,
         )
         reports = with_author_compared(opened.reports, adoption)

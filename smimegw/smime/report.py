@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from smimegw.errors import (
@@ -47,6 +47,8 @@ class LayerReport:
         algorithm: Such as ``rsa-pss-sha256``.
         cipher: Such as ``aes-256-gcm``.
         integrity: Of an encryption ``authenticated`` or ``none``; empty for signatures.
+        references: Of an encryption ``disarmed`` when what it held was changed so that showing it
+            loads nothing; else empty.
         serial: Of the signer's certificate, hexadecimal.
         issuer: Of the signer's certificate, RFC 4514; text from outside, to be escaped.
         notes: Oddities such as ``micalg-mismatch`` and ``weak-cipher``.
@@ -62,6 +64,7 @@ class LayerReport:
     algorithm: str = ""
     cipher: str = ""
     integrity: str = ""
+    references: str = ""
     serial: str = ""
     issuer: str = ""
     notes: tuple[str, ...] = ()
@@ -89,6 +92,14 @@ def report_opened(layer: int, opened: OpenedContent) -> LayerReport:
         cipher=opened.cipher.label,
         integrity="authenticated" if opened.authenticated else "none",
         notes=("weak-cipher",) if opened.cipher.is_weak else (),
+    )
+
+
+def with_references_disarmed(reports: tuple[LayerReport, ...]) -> tuple[LayerReport, ...]:
+    """Say of every layer that was decrypted that what it held is not delivered as it was."""
+    return tuple(
+        replace(entry, references="disarmed") if entry.result == "decrypted" else entry
+        for entry in reports
     )
 
 
