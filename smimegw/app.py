@@ -15,11 +15,13 @@ from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
 from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.database.ledger import DatabaseLedger
 from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.host.watch import HostWatch
 from smimegw.adapters.http.client import HTTPClient
 from smimegw.adapters.http.destination import Gatekeeper
 from smimegw.adapters.http.revocation import HTTPRevocation
+from smimegw.adapters.journal.file import FileJournal
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.adapters.ldap.directory import LDAPDirectory
@@ -67,6 +69,7 @@ class Assembled:
         metrics: For the status port.
         events: For whoever logs outside the pipeline.
         database: For readiness.
+        journal: To be recovered before mail is taken.
     """
 
     configuration: Configuration
@@ -76,6 +79,7 @@ class Assembled:
     metrics: Metrics
     events: LoggedEvents
     database: Database
+    journal: FileJournal
     _closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def close(self) -> None:
@@ -108,6 +112,8 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     decisions = configuration.gateway.state_directory / "decisions.jsonl"
     records = JSONLinesRecords(decisions)
     closing.callback(records.close)
+    journal = FileJournal(configuration.gateway.state_directory / "dots.jsonl")
+    closing.push_async_callback(journal.close)
     clock: Clock = SystemClock()
     ports = Ports(
         directory=directory,
@@ -119,6 +125,8 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         records=records,
         clock=clock,
         revocation=_revocation(configuration, events, clock, closing),
+        ledger=DatabaseLedger(database),
+        journal=journal,
         host=HostWatch(
             configuration.gateway.state_directory,
             decisions,
@@ -135,6 +143,7 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         metrics=metrics,
         events=events,
         database=database,
+        journal=journal,
         _closing=closing,
     )
 

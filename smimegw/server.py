@@ -19,10 +19,11 @@ from smimegw.adapters.smtp.listener import Listener, Occupancy
 from smimegw.app import Assembled, assemble, listener_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
-from smimegw.errors import ConfigurationError, KeystoreError, Problem
+from smimegw.errors import ConfigurationError, JournalError, KeystoreError, Problem
 from smimegw.limits import Limits
 from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.unfinished import explain
 from smimegw.policy.model import Policy
 from smimegw.smtp.roles import ListenerRole
 
@@ -59,6 +60,7 @@ class Server:
         self._not_ready: list[str] = ["starting"]
         self._stop = asyncio.Event()
         self._stop_reason = ""
+        self._failure = ""
         self._reload_turn = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()  # a task that nobody holds may be lost
 
@@ -66,7 +68,8 @@ class Server:
         """Serve until SIGTERM or SIGINT, then drain.
 
         Raises:
-            ConfigurationError: A port is taken or not ours.
+            ConfigurationError: A port or the state directory is taken or not ours.
+            JournalError: The disk failed while mail was taken.
         """
         began = time.monotonic()
         logging.getLogger().addHandler(LibraryHandler(self._events))
@@ -81,6 +84,7 @@ class Server:
         for sentence in advice(self._configuration, anchors, now=self._assembled.ports.clock.now()):
             self._events.emit("gateway.advice", text=sentence)
         try:
+            await self._recover()
             await self._open()
             self._handle_signals()
             self._not_ready = await self._keystore_reasons()
@@ -94,11 +98,36 @@ class Server:
             await self._stop.wait()
         finally:
             await self._close()
+        if self._failure:
+            raise JournalError(self._failure, fatal=True)
 
     @property
     def not_ready(self) -> tuple[str, ...]:
         """Why mail that needs a key would wait; empty when all is well."""
         return tuple(self._not_ready)
+
+    async def _recover(self) -> None:
+        """Explain what the process before left unfinished, before anybody comes again."""
+        journal = self._assembled.journal
+        try:
+            left = await explain(journal.recover(), self._assembled.ports)
+            journal.begin(left)
+        except JournalError as exc:
+            problem = Problem(
+                file="configuration", line=None, key="gateway.state_directory", message=str(exc)
+            )
+            raise ConfigurationError((problem,)) from exc
+        loop = asyncio.get_running_loop()
+
+        def on_failure(text: str) -> None:
+            loop.call_soon_threadsafe(self._fail, text)
+
+        journal.on_failure = on_failure
+
+    def _fail(self, text: str) -> None:
+        """The disk lies: nothing more may be accepted (C27)."""
+        self._failure = text
+        self.stop("journal")
 
     async def _open(self) -> None:
         for name, start in [
