@@ -109,7 +109,7 @@ def _meets_requirements(copies: Sequence[Copy], rules: Mapping[str, Actions]) ->
             required = rules[recipient.mailbox.key].require
             if required is Requirement.SIGNED and not _passed(copy.opened):
                 raise Refusal("R-52-signed")
-            if required is Requirement.ENCRYPTED and not _is_decrypted(copy.opened):
+            if required is Requirement.ENCRYPTED and not _was_encrypted(copy.opened):
                 raise Refusal("R-52-encrypted")
 
 
@@ -118,9 +118,9 @@ def _passed(opened: Opened) -> bool:
     return signature is not None and signature.result == "pass"
 
 
-def _is_decrypted(opened: Opened) -> bool:
-    encryptions = [entry for entry in opened.reports if entry.kind is LayerKind.ENCRYPTION]
-    return bool(encryptions) and all(entry.result == "decrypted" for entry in encryptions)
+def _was_encrypted(opened: Opened) -> bool:
+    """Whether it came encrypted.  Whether it could be opened is nothing to tell a sender (J11)."""
+    return any(entry.kind is LayerKind.ENCRYPTION for entry in opened.reports)
 
 
 def _carried(entity: Entity | None, offers: Extensions, limits: Limits) -> Entity | None:
@@ -167,7 +167,7 @@ def _delivery(
     entity = rewritten(tx.content, header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
     reverse_path = tx.envelope.reverse_path
-    if offers.dsn and _was_secret(copy.opened):
+    if offers.dsn and _was_encrypted(copy.opened):
         reverse_path = _headers_only(reverse_path)
     return Delivery(
         reverse_path=reverse_path,
@@ -176,18 +176,12 @@ def _delivery(
     )
 
 
-def _was_secret(opened: Opened) -> bool:
-    return any(
-        entry.kind is LayerKind.ENCRYPTION and entry.result == "decrypted"
-        for entry in opened.reports
-    )
-
-
 def _headers_only(reverse_path: ReversePath) -> ReversePath:
     """The path with RET=HDRS (RFC 3461, 4.3), whatever the sender wants.
 
     A report of the next hop that quoted the content would give what we opened to whoever sent us
-    the ciphertext (T-31).
+    the ciphertext (T-31).  Ciphertext that stayed closed goes the same way, or the report would
+    tell which it was (cases J11).
     """
     others = tuple(entry for entry in reverse_path.parameters if entry[0] != "RET")
     return replace(reverse_path, parameters=(*others, ("RET", "HDRS")))
@@ -221,6 +215,8 @@ def _summary(copy: Copy) -> dict[str, object]:
         values["cipher"] = encryption.cipher
     if encryption and encryption.integrity:
         values["integrity"] = encryption.integrity
+    if encryption and encryption.references:
+        values["references"] = encryption.references
     if encryption and encryption.reason:
         values["decrypt_reason"] = encryption.reason
     return values
