@@ -120,8 +120,9 @@ class DatabaseLedger:
                 set_=values,
                 where=sa.or_(table.c.until <= now, table.c.holder == holder),
             )
+            .returning(table.c.holder)
         )
-        if not connection.execute(statement).rowcount:
+        if connection.execute(statement).scalar_one_or_none() is None:
             raise LedgerBusyError("the same message is being delivered by another transaction")
         return self._of(connection, fingerprint)
 
