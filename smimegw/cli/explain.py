@@ -218,6 +218,9 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
         if evidence is not None:
             for line in certificate_lines(evidence):
                 click.echo(f"  cert       {line}")
+            for reader in decision.treatment.other_readers(decided.originator):
+                for line in certificate_lines(decided.evidence.recipients[reader.key]):
+                    click.echo(f"  also for   <{reader.address}>  {line}")
             if decision.protection.encrypts and not decision.refusal:
                 for line in algorithm_lines(decided, decision.recipient):
                     click.echo(f"  {line}")

@@ -84,6 +84,8 @@ def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
         values["refusal"] = decision.refusal
     if decision.fallback:
         values["fallback"] = decision.fallback
+    if decision.blocked_by is not None:
+        values["note"] = f"because of <{decision.blocked_by.address}>"
     if decision.note:
         values["note"] = decision.note
     return values

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography import x509
 
 from smimegw.adapters.database import publisher
 from smimegw.adapters.database.engine import open_database
@@ -17,6 +18,7 @@ from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.addresses import Mailbox
 from smimegw.cli.main import main
+from smimegw.cms.capabilities import OURS, Capabilities
 from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import NOW, PAST, Issued, make_ca
 
@@ -121,6 +123,64 @@ def test_explain_names_certificates_that_are_not_used_and_why(
     assert result.exit_code == 0
     assert old.certificate.fingerprint[:19] in result.stdout
     assert "not used: expired" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("known", "words", "values"),
+    [
+        (
+            OURS,
+            "aes-256-gcm: everybody who can open this copy is known to read it",
+            ("aes-256-gcm", "capabilities", "rsa-oaep-sha256"),
+        ),
+        (
+            Capabilities.of([]),
+            "aes-256-cbc: nothing stronger is known of somebody",
+            ("aes-256-cbc", "default", "rsa-pkcs1v15"),
+        ),
+    ],
+)
+def test_explain_says_which_algorithms_and_why(
+    place: Path,
+    publish: Callable[..., Issued],
+    known: Capabilities,
+    words: str,
+    values: tuple[str, str, str],
+) -> None:
+    """For people and for programs (G24)."""
+    oid = x509.ObjectIdentifier("1.2.840.113549.1.9.15")
+    publish(BOB, extensions=[(x509.UnrecognizedExtension(oid, known.write()), False)])
+    result = call(place, "explain", "--from", ALICE, "--to", BOB)
+    assert words in result.stdout
+    assert f"key        <{BOB}> {values[2]}" in result.stdout
+    row = explained(place, BOB)[1][BOB]
+    assert (row["cipher"], row["because"]) == values[:2]
+    assert [key["algorithm"] for key in row["keys"]] == [values[2]]  # type: ignore[index]
+
+
+def test_explain_shows_the_certificates_of_other_readers(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """An archive without a certificate refuses mail; here one sees why (R-01)."""
+    rule = POLICY.replace('"refuse" }', '"refuse", also_encrypt_for = ["a@ours.example"] }')
+    (place / "policies" / "p.toml").write_text(rule)
+    publish(BOB)
+    result = call(place, "explain", "--from", ALICE, "--to", BOB)
+    assert "also for   <a@ours.example>  none: the directories know no certificate" in result.stdout
+    assert "550 5.7.5 <a@ours.example>: no usable certificate" in result.stdout
+
+
+def test_explained_mail_is_no_report(place: Path) -> None:
+    """Its reverse-path is the From address."""
+    report = """
+[[rule]]
+name = "reports"
+why = "test"
+when = { direction = "outbound", null_reverse_path = true }
+then = { protect = "none" }
+"""
+    (place / "policies" / "p.toml").write_text(report + POLICY)
+    assert explained(place, BOB)[1][BOB]["rule"] == "must encrypt"
 
 
 def test_find_says_what_to_do_about_an_unknown_ca(
