@@ -76,7 +76,7 @@ class DatabaseCorrespondents:
         first = {"mailbox": lesson.mailbox.key, "first_seen": seen, "last_seen": seen, **values}
 
         def work(connection: sa.Connection) -> bool:
-            if connection.execute(insert_if_absent(connection, correspondents, first)).rowcount:
+            if insert_if_absent(connection, correspondents, first):
                 return True
             kept = sa.update(correspondents).where(mine, newer).values(last_seen=seen, **values)
             if connection.execute(kept).rowcount:
@@ -135,8 +135,7 @@ class DatabaseCorrespondents:
         )
 
         def work(connection: sa.Connection) -> bool:
-            added = connection.execute(insert_if_absent(connection, candidates, values))
-            if not added.rowcount:
+            if not insert_if_absent(connection, candidates, values):
                 return False
             surplus = list(connection.execute(undecided).scalars())
             connection.execute(sa.delete(candidates).where(candidates.c.id.in_(surplus)))

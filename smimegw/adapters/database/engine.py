@@ -123,13 +123,13 @@ def writing(
         yield connection
 
 
-def insert_if_absent(
-    connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]
-) -> sa.Insert:
-    """An INSERT that leaves a row that is there as it is; its rowcount tells which it was."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table).values(values).on_conflict_do_nothing()
-    return sqlite.insert(table).values(values).on_conflict_do_nothing()
+def insert_if_absent(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
+    """Insert a row unless there is one with its key, in one step; True when it was inserted."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(values).on_conflict_do_nothing()
+    # The drivers do not agree on what rowcount is here.
+    first = next(iter(table.primary_key))
+    return connection.execute(statement.returning(first)).first() is not None
 
 
 def _reason(error: SQLAlchemyError) -> str:

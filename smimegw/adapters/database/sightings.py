@@ -47,7 +47,7 @@ class DatabaseSightings:
 
         def work(connection: sa.Connection) -> Sighting:
             # One statement decides between two nodes that see the same at once.
-            connection.execute(insert_if_absent(connection, sightings, values))
+            insert_if_absent(connection, sightings, values)
             return _sighting(connection.execute(question).one())
 
         return await self._database.write(work)
