@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa, x25519
 
-from smimegw.errors import CertificateError, NoMatchingKeyError, VerificationError
+from smimegw.adapters.keys.containers import read_key_material
+from smimegw.errors import CertificateError, NoMatchingKeyError, UsageError, VerificationError
 from smimegw.mime.entity import Entity
 from smimegw.mime.lines import with_crlf
 from smimegw.smime.decrypt import decrypt
@@ -33,6 +34,7 @@ from tests.vectors.rfc9216 import (
     everything,
     evidence,
     material,
+    pkcs12,
     reader,
     recipient,
     signer,
@@ -156,3 +158,33 @@ def test_openssl_verifies_what_is_signed_here(name: str, tmp_path: Path) -> None
     message.write_bytes(sign_clear(TEXT, signer(name), now=NOW).raw)
     roots = FILES / f"ca.{AUTHORITY_OF[name]}.crt"
     assert openssl("cms", "-verify", "-in", message, "-CAfile", roots) == TEXT.raw
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_file_with_two_keys_is_not_read_halfway(name: str) -> None:
+    """The second key would be lost, and with it the mail it opens (RFC 9216, 4.5)."""
+    with pytest.raises(UsageError, match="2 private keys"):
+        read_key_material(pkcs12(name), name.encode())
+
+
+@pytest.mark.parametrize(("name", "purpose"), [("alice", "sign"), ("bob", "encrypt")])
+def test_key_alone_in_a_file_is_read(name: str, purpose: str, tmp_path: Path) -> None:
+    """What the refusal of two keys asks for."""
+    octets = exported(name, purpose, tmp_path)
+    assert read_key_material(octets, b"secret").certificate == material(name, purpose).certificate
+
+
+def test_kind_of_key_that_pkcs12_cannot_give_is_named(tmp_path: Path) -> None:
+    """The library reads X25519 keys from PEM only; the password is right and strong."""
+    with pytest.raises(UsageError, match=r"kind of private key.*PEM"):
+        read_key_material(exported("dana", "encrypt", tmp_path), b"secret")
+
+
+def exported(name: str, purpose: str, directory: Path) -> bytes:
+    """A PKCS #12 file with one of someone's keys."""
+    file = directory / "one.p12"
+    openssl(
+        "pkcs12", "-export", "-in", FILES / f"{name}.{purpose}.crt",
+        "-inkey", FILES / f"{name}.{purpose}.key", "-passout", "pass:secret", "-out", file,
+    )  # fmt: skip
+    return file.read_bytes()

@@ -111,7 +111,12 @@ def _read_pkcs12(
         if password is None:
             raise UsageError("the PKCS #12 file has a password; give --password-file") from None
         raise PasswordError("wrong password, or the PKCS #12 file is damaged") from None
-    except (TypeError, UnsupportedAlgorithm):
+    except TypeError:
+        raise UsageError(
+            "the PKCS #12 file holds a kind of private key that cannot be read from there, such as"
+            " X25519; write it as PEM: openssl pkcs12 -in FILE -out key.pem"
+        ) from None
+    except UnsupportedAlgorithm:
         raise UsageError("the PKCS #12 file is encrypted in a way that is not supported") from None
     if loaded.key is None:
         raise UsageError("the PKCS #12 file holds no private key; export it together with its key")

@@ -18,6 +18,7 @@ from smimegw.limits import Limits
 
 _DATA = "1.2.840.113549.1.7.1"
 _ENCRYPTED_DATA = "1.2.840.113549.1.7.6"
+_KEY_BAG = "1.2.840.113549.1.12.10.1.1"
 _SHROUDED_KEY_BAG = "1.2.840.113549.1.12.10.1.2"
 _SAFE_CONTENTS_BAG = "1.2.840.113549.1.12.10.1.6"
 _PBES2 = "1.2.840.113549.1.5.13"
@@ -42,16 +43,24 @@ _WRITE_ANEW = (
 def check_pkcs12(octets: bytes, limits: Limits) -> None:
     """Refuse a PKCS #12 file that is too large, too slow or too weakly encrypted to open.
 
+    One with several keys, too: the crypto library would give the first and say nothing.
+
     Raises:
         UsageError: With the reason and what to do.
     """
     if len(octets) > limits.key_file_octets:
         raise UsageError(f"a key file of more than {limits.key_file_octets} octets is none")
     try:
-        rounds = sum(_pkcs12_rounds(read_document(octets, limits), limits))
+        costs = list(_pkcs12_costs(read_document(octets, limits), limits))
     except (CMSError, LimitError):
         raise UsageError("the file is neither PKCS #12 nor PEM, or it is damaged") from None
-    _check_rounds(rounds, limits)
+    _check_rounds(sum(rounds for rounds, _ in costs), limits)
+    keys = sum(keys for _, keys in costs)
+    if keys > 1:
+        raise UsageError(
+            f"the PKCS #12 file holds {keys} private keys where one is expected; give each key"
+            " with its certificate in a file of its own (openssl pkcs12 -in FILE -nodes shows them)"
+        )
 
 
 def check_encrypted_private_key(pem: bytes, limits: Limits) -> None:
@@ -76,7 +85,8 @@ def _check_rounds(rounds: int, limits: Limits) -> None:
         )
 
 
-def _pkcs12_rounds(pfx: Element, limits: Limits) -> Iterator[int]:
+def _pkcs12_costs(pfx: Element, limits: Limits) -> Iterator[tuple[int, int]]:
+    """Rounds of password hashing and private keys, part by part."""
     fields = pfx.children()
     fields.read(asn1.INTEGER)
     kind, content = _content_info(fields)
@@ -85,14 +95,14 @@ def _pkcs12_rounds(pfx: Element, limits: Limits) -> Iterator[int]:
     mac_data = fields.optional(asn1.SEQUENCE)
     fields.finish()
     if mac_data is not None:
-        yield _mac_rounds(mac_data)
+        yield _mac_rounds(mac_data), 0
     safes = read_document(_octets_in(content), limits).children()
     while not safes.at_end:
         kind, content = _content_info(safes)
         if kind == _DATA:
-            yield from _bag_rounds(read_document(_octets_in(content), limits).children())
+            yield from _bag_costs(read_document(_octets_in(content), limits).children())
         elif kind == _ENCRYPTED_DATA:
-            yield _encrypted_data_rounds(content)
+            yield _encrypted_data_rounds(content), 0
         else:
             raise UsageError("the PKCS #12 file holds a part of unknown kind; export it anew")
 
@@ -128,12 +138,14 @@ def _encrypted_data_rounds(content: Element) -> int:
     return _encryption_rounds(information.read(asn1.SEQUENCE))
 
 
-def _bag_rounds(bags: Reader) -> Iterator[int]:
+def _bag_costs(bags: Reader) -> Iterator[tuple[int, int]]:
     while not bags.at_end:
         bag = bags.read(asn1.SEQUENCE).children()
         kind = bag.read(asn1.OBJECT_IDENTIFIER).oid()
         if kind == _SHROUDED_KEY_BAG:
-            yield _encryption_rounds(bag.read(0xA0).children().read().children().read())
+            yield _encryption_rounds(bag.read(0xA0).children().read().children().read()), 1
+        elif kind == _KEY_BAG:
+            yield 0, 1
         elif kind == _SAFE_CONTENTS_BAG:
             raise UsageError("the PKCS #12 file nests bags in bags; export it anew")
 
