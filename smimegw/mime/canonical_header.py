@@ -15,8 +15,11 @@ _ADDRESS_FIELDS = frozenset(
     for prefix in ("", "resent-")
     for name in ("from", "sender", "reply-to", "to", "cc", "bcc")
 )
+# A quoted pair outside of quotes is taken as one, so that no escaped quotation mark is a beginning:
+# from each one the search for its end would go to the end of the field.
 _PHRASE_WORDS = re.compile(
-    rb'"(?:[^"\\]|\\.)*"|[^\s"<>,;:()@\\]+(?:[ \t]+[^\s"<>,;:()@\\]*[\x80-\xff][^\s"<>,;:()@\\]*)*'
+    rb'"(?:[^"\\]|\\.)*+"|\\[\x00-\x7f]'
+    rb'|[^\s"<>,;:()@\\]+(?:[ \t]+[^\s"<>,;:()@\\]*[\x80-\xff][^\s"<>,;:()@\\]*)*'
 )
 _TRAILING_SPACE = re.compile(rb"(?<![ \t\r\n])[ \t]+(?=\r\n)")
 _BARE_CR = re.compile(rb"\r(?!\n)")

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import encodings
+import pkgutil
+from encodings.aliases import aliases
 
+# Looking a name up that is none costs a search for a module, and Python remembers the failure
+# for ever: strangers' names must not reach the registry.
+_KNOWN = {
+    *aliases,
+    *aliases.values(),
+    *(module.name for module in pkgutil.iter_modules(encodings.__path__)),
+}
 # Python's registry also holds codecs that are no charsets, are slow on purpose-made input (idna,
 # punycode) or warn (unicode_escape); a name from a message must not reach them.
 _NO_CHARSETS = frozenset(
@@ -29,6 +39,8 @@ def codec_of(charset: str) -> str:
     """
     if len(charset) > 40 or not charset.isascii() or not charset.isprintable():
         raise LookupError("no charset")
+    if encodings.normalize_encoding(charset).lower().replace(".", "_") not in _KNOWN:
+        raise LookupError("unknown charset")
     codec = codecs.lookup(charset)
     name = codec.name.replace("-", "_")
     if name in _NO_CHARSETS:

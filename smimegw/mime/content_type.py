@@ -171,26 +171,27 @@ def _parse_parameters(text: str, position: int, *, strict: bool) -> tuple[tuple[
         if text[position] == ";":
             position += 1
             continue
-        parsed = _parse_parameter(text, position)
-        if parsed is None:
+        name, value, position = _parse_parameter(text, position)
+        if not name:
             if strict:
                 raise MIMEError("Content-Type holds something that is no parameter")
+            # From where reading stopped: comments in front of it are not read a second time.
             following = text.find(";", position)
             position = len(text) if following < 0 else following
             continue
-        name, value, position = parsed
         if name in found:
             raise MIMEError("a parameter is there twice in a MIME header field")
         found[name] = value
 
 
-def _parse_parameter(text: str, position: int) -> tuple[str, str, int] | None:
+def _parse_parameter(text: str, position: int) -> tuple[str, str, int]:
+    """Name, value and what follows; no name and where reading stopped when it is no parameter."""
     match = _TOKEN.match(text, position)
     if match is None:
-        return None
+        return "", "", position
     at = _skip_comments(text, match.end())
     if at >= len(text) or text[at] != "=":
-        return None
+        return "", "", at
     at = _skip_comments(text, at + 1)
     if at < len(text) and text[at] == '"':
         quoted = _QUOTED.match(text, at)
@@ -202,7 +203,7 @@ def _parse_parameter(text: str, position: int) -> tuple[str, str, int] | None:
         value, at = (bare[0], bare.end()) if bare else ("", at)
     following = _skip_comments(text, at)
     if following < len(text) and text[following] != ";":
-        return None
+        return "", "", following
     return match[0].lower(), value, following
 
 
@@ -234,14 +235,15 @@ def _decode_extended(pieces: dict[int, tuple[str, bool]]) -> str:
     if sorted(pieces) != list(range(len(pieces))):
         raise MIMEError("a continued parameter has a gap (RFC 2231, 3)")
     charset = "utf-8"
-    octets = b""
+    found: list[bytes] = []
     for number in range(len(pieces)):
         value, encoded = pieces[number]
         if encoded and number == 0:
             charset, _, rest = value.partition("'")
             value = rest.partition("'")[2]
         raw = value.encode("utf-8", "surrogateescape")
-        octets += unquote_to_bytes(raw) if encoded else raw
+        found.append(unquote_to_bytes(raw) if encoded else raw)
+    octets = b"".join(found)
     if b"\0" in octets:
         raise MIMEError("NUL in a MIME parameter")
     return decode_octets(octets, charset or "us-ascii")

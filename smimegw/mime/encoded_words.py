@@ -24,10 +24,10 @@ def decode_words(body: bytes) -> str:
     run: list[tuple[str, bytes]] = []
     position = 0
     for match in _WORD.finditer(body):
-        between = body[position : match.start()]
         octets = _word_octets(match[2].upper(), match[3])
         if octets is None:
             continue
+        between = body[position : match.start()]
         if between.strip(b" \t\r\n") or not run:
             parts.extend(_decode_run(run))
             run = []
