@@ -1,4 +1,4 @@
-"""Other programs as readers of whole mails: openssl, gpgsm and NSS, behind one interface.
+"""Other programs as readers of whole mails: four of them behind one interface.
 
 for reader in (OpenSSLReader(...), GnuPGReader(home), NSSReader(database)):
     content = reader.verified(reader.opened(mail))
@@ -13,9 +13,11 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Protocol
 
+from tests.fakes.pki import Issued
 from tests.interop.gnupg import GnuPG
 from tests.interop.nss import NSS
 from tests.interop.openssl import Files, openssl
+from tests.peers.bouncy_castle import BouncyCastle
 
 Shown = list[tuple[str, str | None, str | None, bytes]]
 
@@ -76,6 +78,21 @@ class NSSReader:
 
     def opened(self, mail: bytes) -> bytes:
         return self.database.opened(cms_of(mail))
+
+
+@dataclass(frozen=True)
+class BouncyCastleReader:
+    """Bouncy Castle, as Java programs use it; *person* trusts the root of the own chain."""
+
+    peer: BouncyCastle
+    person: Issued
+
+    def verified(self, mail: bytes) -> bytes:
+        root = self.person.chain[-1]
+        return self.peer.verified(cms_of(mail), root=root, content=signed_part(mail))
+
+    def opened(self, mail: bytes) -> bytes:
+        return self.peer.decrypted(cms_of(mail), self.person)
 
 
 def signed_part(mail: bytes) -> bytes | None:

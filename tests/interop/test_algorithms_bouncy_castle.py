@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.interop.exchanges import carry_out
 from tests.interop.parties import BouncyCastleParty
 from tests.interop.programs import Cell, cells
-from tests.peers.bouncy_castle import bouncy_castle
+from tests.peers.bouncy_castle import BouncyCastle
 
 
 @pytest.fixture(scope="module")
-def party() -> Iterator[BouncyCastleParty]:
-    with bouncy_castle() as peer:
-        yield BouncyCastleParty(peer)
+def party(peer: BouncyCastle) -> BouncyCastleParty:
+    return BouncyCastleParty(peer)
 
 
 @pytest.mark.parametrize("cell", cells("bouncy-castle"), ids=str)

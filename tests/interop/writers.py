@@ -1,4 +1,4 @@
-"""Other programs as writers of protected mails: openssl, gpgsm and NSS, behind one interface.
+"""Other programs as writers of protected mails: four of them behind one interface.
 
     mail = HEAD + writer.clear(entity)
     mail = HEAD + writer.encrypted(writer.opaque(entity))
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tests.fakes.pki import Issued
 from tests.interop.gnupg import GnuPG
 from tests.interop.nss import NSS
 from tests.interop.openssl import Files, openssl
+from tests.peers.bouncy_castle import BouncyCastle
 
 HEAD = (
     b"From: Bob <bob@partner.example>\r\nTo: alice@ours.example\r\nSubject: from outside\r\n"
@@ -84,11 +86,11 @@ class GnuPGWriter:
         return _multipart_signed(entity, self._sign(entity, "--detach-sign"), self.digest)
 
     def opaque(self, entity: bytes) -> bytes:
-        return _pkcs7_mime("signed-data", self._sign(entity))
+        return pkcs7_mime("signed-data", self._sign(entity))
 
     def encrypted(self, entity: bytes) -> bytes:
         options = ("--cipher-algo", self.cipher, "--recipient", self.recipient)
-        return _pkcs7_mime("enveloped-data", self.home.run("--encrypt", *options, stdin=entity)[0])
+        return pkcs7_mime("enveloped-data", self.home.run("--encrypt", *options, stdin=entity)[0])
 
     def _sign(self, entity: bytes, *form: str) -> bytes:
         options = ("--local-user", self.signer, "--digest-algo", self.digest)
@@ -110,10 +112,42 @@ class NSSWriter:
 
     def opaque(self, entity: bytes) -> bytes:
         signed = self.database.signed(self.signer, entity, digest=self.digest)
-        return _pkcs7_mime("signed-data", signed)
+        return pkcs7_mime("signed-data", signed)
 
     def encrypted(self, entity: bytes) -> bytes:
-        return _pkcs7_mime("enveloped-data", self.database.encrypted([self.recipient], entity))
+        return pkcs7_mime("enveloped-data", self.database.encrypted([self.recipient], entity))
+
+
+@dataclass(frozen=True)
+class BouncyCastleWriter:
+    """Bouncy Castle, with Java's names of algorithms and the forms that its program knows."""
+
+    peer: BouncyCastle
+    own: Issued
+    recipient: Issued
+    signature: str = "SHA256withRSA"
+    cipher: str = "2.16.840.1.101.3.4.1.42"
+    method: str = "pkcs1"
+    form: tuple[str, ...] = ()
+
+    def clear(self, entity: bytes) -> bytes:
+        signature = self.peer.signed(self.signature, entity, self.own, form=self.form)
+        return _multipart_signed(entity, signature, self.signature.partition("with")[0])
+
+    def opaque(self, entity: bytes) -> bytes:
+        form = ["opaque", *self.form]
+        return pkcs7_mime(
+            "signed-data", self.peer.signed(self.signature, entity, self.own, form=form)
+        )
+
+    def encrypted(self, entity: bytes) -> bytes:
+        recipients = [(self.recipient, self.method)]
+        der = self.peer.encrypted(self.cipher, entity, recipients, form=self.form)
+        return pkcs7_mime("enveloped-data", der)
+
+    def compressed(self, entity: bytes) -> bytes:
+        """Application/pkcs7-mime with CompressedData."""
+        return pkcs7_mime("compressed-data", self.peer.compressed(entity))
 
 
 def _on_unix(entity: bytes) -> bytes:
@@ -139,7 +173,8 @@ def _multipart_signed(entity: bytes, signature: bytes, digest: str) -> bytes:
     )  # fmt: skip
 
 
-def _pkcs7_mime(smime_type: str, der: bytes) -> bytes:
+def pkcs7_mime(smime_type: str, der: bytes) -> bytes:
+    """The entity that carries a CMS object (RFC 8551, 3.2)."""
     return (
         b"Content-Type: application/pkcs7-mime; smime-type=" + smime_type.encode()
         + b"; name=smime.p7m\r\nContent-Transfer-Encoding: base64\r\n\r\n" + _base64(der)

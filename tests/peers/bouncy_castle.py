@@ -1,6 +1,7 @@
 """Runs Bouncy Castle: compiles the program in ``bouncy_castle/`` and keeps one JVM that takes jobs.
 
-with bouncy_castle() as peer:                         # tests.fakes.pki.Issued as signer, recipient
+compile_into(directory)                               # slow; tests/interop/conftest.py does it once
+with bouncy_castle(directory) as peer:                # tests.fakes.pki.Issued as signer, recipient
     der = peer.signed("SHA256withRSA", content, alice, form=["opaque"])
     content = peer.verified(der, root=alice.chain[-1])
 """
@@ -8,8 +9,8 @@ with bouncy_castle() as peer:                         # tests.fakes.pki.Issued a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import subprocess
-import tempfile
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -123,21 +124,26 @@ class BouncyCastle:
         raise RefusalError(answer.decode())
 
 
+def compile_into(directory: Path) -> None:
+    """Compile once; another process that wants the same waits, and finds it done."""
+    with (directory / "bouncy_castle.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (directory / "Peer.class").exists():
+            sources = map(str, sorted(_SOURCES.glob("*.java")))
+            subprocess.run(
+                ["javac", "-cp", _CLASSES, "-d", str(directory), *sources],
+                check=True,
+                timeout=_SECONDS,
+            )
+
+
 @contextlib.contextmanager
-def bouncy_castle() -> Iterator[BouncyCastle]:
-    """Compile, start, and end it with its standard input."""
-    with tempfile.TemporaryDirectory(prefix="bc") as compiled:
-        sources = map(str, sorted(_SOURCES.glob("*.java")))
-        subprocess.run(
-            ["javac", "-cp", _CLASSES, "-d", compiled, *sources], check=True, timeout=_SECONDS
-        )
-        command = ["java", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp"]
-        with subprocess.Popen(
-            [*command, f"{_CLASSES}:{compiled}", "Peer"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        ) as process:
-            yield BouncyCastle(process)
+def bouncy_castle(directory: Path) -> Iterator[BouncyCastle]:
+    """Start what was compiled into *directory*; it ends with its standard input."""
+    path = f"{_CLASSES}:{directory}"
+    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", path, "Peer"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield BouncyCastle(process)
 
 
 def _key(person: Issued) -> bytes:

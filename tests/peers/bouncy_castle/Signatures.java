@@ -45,14 +45,16 @@ final class Signatures {
     /**
      * Fields: key and certificate of every signer (several: in the same order), algorithm, content;
      * bag: more certificates; crl; form: opaque, stream, der, plain (no attributes), keyid, hints,
-     * countersigned.
+     * countersigned (the second one signs the signature of the first).
      */
     static byte[] sign(Job job) throws Exception {
         Set<String> form = job.words("form");
         CMSSignedGenerator generator =
                 form.contains("stream") ? new CMSSignedDataStreamGenerator() : new CMSSignedDataGenerator();
         for (int number = 0; number < job.all("key").size(); number++) {
-            generator.addSignerInfoGenerator(signer(job, number, form));
+            if (number == 0 || !form.contains("countersigned")) {
+                generator.addSignerInfoGenerator(signer(job, number, form));
+            }
             generator.addCertificate(new X509CertificateHolder(job.all("certificate").get(number)));
         }
         for (byte[] certificate : job.all("bag")) {
@@ -129,7 +131,7 @@ final class Signatures {
         List<SignerInformation> signers = new ArrayList<>();
         for (SignerInformation signer : signed.getSignerInfos().getSigners()) {
             CMSSignedDataGenerator generator = new CMSSignedDataGenerator();
-            generator.addSignerInfoGenerator(signer(job, 0, form));
+            generator.addSignerInfoGenerator(signer(job, 1, form));
             SignerInformationStore counter = generator.generateCounterSigners(signer);
             signers.add(SignerInformation.addCounterSigners(signer, counter));
         }
