@@ -12,10 +12,14 @@ from pathlib import Path
 from smimegw.adapters.chain.answers import CacheTimes
 from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
 from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
+from smimegw.adapters.chain.remembered import RememberedLast
 from smimegw.adapters.database.access import Database
+from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.database.harvest import HarvestDirectory
 from smimegw.adapters.database.ledger import DatabaseLedger
+from smimegw.adapters.database.sightings import DatabaseSightings
 from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.host.watch import HostWatch
 from smimegw.adapters.http.client import HTTPClient
@@ -33,7 +37,7 @@ from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
 from smimegw.adapters.smtp.settings import ListenerSettings, NextHopSettings
-from smimegw.config.choices import AuthenticationMode, LogAddresses, Protocol
+from smimegw.config.choices import AuthenticationMode, Harvest, LogAddresses, Protocol
 from smimegw.config.model import Configuration, Listener, ListenerTLS, NextHop
 from smimegw.config.model import Directory as DirectoryConfiguration
 from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
@@ -99,7 +103,10 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     events = events or logged_events(configuration, metrics)
     database = _database(configuration)
     closing.push_async_callback(database.close)
-    directory, authorities = _directories(configuration, database, closing)
+    clock: Clock = SystemClock()
+    correspondents = DatabaseCorrespondents(database, limits=configuration.limits)
+    published, authorities = _directories(configuration, database, closing)
+    directory = _with_harvest(published, correspondents, configuration, clock)
     keystore = _keystore(configuration, events)
     relay = SMTPRelay(
         {name: _next_hop(hop) for name, hop in configuration.next_hop.items()},
@@ -114,7 +121,6 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     closing.callback(records.close)
     journal = FileJournal(configuration.gateway.state_directory / "dots.jsonl")
     closing.push_async_callback(journal.close)
-    clock: Clock = SystemClock()
     ports = Ports(
         directory=directory,
         authorities=authorities,
@@ -125,6 +131,8 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         records=records,
         clock=clock,
         revocation=_revocation(configuration, events, clock, closing),
+        correspondents=correspondents,
+        sightings=DatabaseSightings(database),
         ledger=DatabaseLedger(database),
         journal=journal,
         host=HostWatch(
@@ -168,7 +176,25 @@ def logged_events(configuration: Configuration, metrics: Metrics) -> LoggedEvent
 def _database(configuration: Configuration) -> Database:
     """The gateway's own database, not opened yet."""
     secret = configuration.database.password
-    return Database(configuration.database_location, password=secret.read_text if secret else None)
+    return Database(
+        configuration.database_location,
+        password=secret.read_text if secret else None,
+        deadline_seconds=configuration.limits.database_seconds,
+    )
+
+
+def _with_harvest(
+    published: CertificateDirectory,
+    correspondents: DatabaseCorrespondents,
+    configuration: Configuration,
+    clock: Clock,
+) -> CertificateDirectory:
+    """The directories and, behind them, what mail taught as far as that may be used."""
+    harvest = configuration.memory.harvest
+    if harvest is Harvest.OFF:
+        return published
+    learned = HarvestDirectory(correspondents, successors=harvest is Harvest.SAME_CA)
+    return RememberedLast(published, learned, clock)
 
 
 def _directories(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from smimegw import __version__
+from smimegw.adapters.database.care import DatabaseCare
 from smimegw.adapters.files.advice import advice
 from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.http.status import StatusServer
@@ -42,6 +43,13 @@ class Server:
         self._assembled: Assembled = assemble(configuration)
         self._events = self._assembled.events
         self._gateway = Gateway(policy, self._assembled.ports, self._assembled.settings)
+        self._care = DatabaseCare(
+            self._assembled.database,
+            configuration.memory.keep,
+            events=self._events,
+            clock=self._assembled.ports.clock,
+            limits=configuration.limits,
+        )
         occupancy = Occupancy(configuration.limits)  # sessions are counted over all listeners
         self._listeners = [
             Listener(
@@ -84,6 +92,7 @@ class Server:
         for sentence in advice(self._configuration, anchors, now=self._assembled.ports.clock.now()):
             self._events.emit("gateway.advice", text=sentence)
         try:
+            await self._care.start()
             await self._recover()
             await self._open()
             self._handle_signals()
@@ -213,7 +222,8 @@ class Server:
         if self._stop.is_set():
             return ["draining"]
         trouble = self._assembled.ports.host.trouble()
-        return [*self._not_ready, *([trouble.text] if trouble else [])]
+        reasons = [*self._not_ready, trouble.text if trouble else "", self._care.trouble]
+        return [reason for reason in reasons if reason]
 
     def _metrics(self) -> bytes:
         self._assembled.metrics.ready(not self._reasons())
@@ -224,6 +234,7 @@ class Server:
         self._events.emit("gateway.draining", reason=self._stop_reason, sessions=sessions)
         await asyncio.gather(*(entry.drain() for entry in self._listeners))
         await self._status.stop()
+        await self._care.stop()
         await self._assembled.close()
         self._events.emit("gateway.stopped", reason=self._stop_reason)
 

@@ -1,0 +1,49 @@
+"""Certificates learned from mail as a directory: those that may be used, and no others."""
+
+from __future__ import annotations
+
+from smimegw.adapters.database.correspondents import DatabaseCorrespondents
+from smimegw.addresses import Mailbox
+from smimegw.errors import DatabaseError, DirectoryError
+from smimegw.memory import CandidateState
+from smimegw.ports import FoundCertificate
+
+
+class HarvestDirectory:
+    """Implements `CertificateDirectory`.
+
+    Args:
+        correspondents: Where candidates are kept.
+        successors: Also those that follow a known certificate of the same CA (F22); without it
+            only those that an administrator accepted.
+    """
+
+    def __init__(self, correspondents: DatabaseCorrespondents, *, successors: bool) -> None:
+        self._correspondents = correspondents
+        self._used = {CandidateState.ACCEPTED}
+        if successors:
+            self._used.add(CandidateState.SUCCESSOR)
+
+    @property
+    def name(self) -> str:
+        """For logs."""
+        return "harvest:mail"
+
+    async def find(self, mailbox: Mailbox) -> tuple[FoundCertificate, ...]:
+        """The usable certificates learned for *mailbox*, unvalidated.
+
+        Raises:
+            DirectoryError: The database could not answer.
+        """
+        try:
+            learned = await self._correspondents.candidates(mailbox)
+        except DatabaseError as error:
+            raise DirectoryError(str(error), server=error.server) from error
+        return tuple(
+            FoundCertificate(certificate=entry.certificate, source=self.name, owner=mailbox.key)
+            for entry in learned
+            if entry.state in self._used
+        )
+
+    async def flush(self, mailbox: Mailbox | None = None) -> None:
+        """Nothing is cached here."""
