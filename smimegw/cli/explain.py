@@ -22,6 +22,7 @@ from smimegw.config.policies import PolicyFolder
 from smimegw.errors import UsageError
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import encode_text_field, field
+from smimegw.pipeline.annotate import adoption_text
 from smimegw.pipeline.facts import message_facts, originator
 from smimegw.pipeline.outbound import Plan, plan, refusal_reply
 from smimegw.pipeline.protect import label_of
@@ -29,7 +30,8 @@ from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.select import chosen
 from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import Matched, match
-from smimegw.policy.model import Policy
+from smimegw.policy.header_keys import header_text
+from smimegw.policy.model import Decision, Policy
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import (
@@ -224,6 +226,7 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
             if decision.protection.encrypts and not decision.refusal:
                 for line in algorithm_lines(decided, decision.recipient):
                     click.echo(f"  {line}")
+        _tell_header(decision)
     signing = decided.evidence.signing
     if signing.credential is not None:
         certificate = signing.credential.certificate
@@ -234,6 +237,12 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
     elif any(decision.protection.signs for decision in decided.decisions):
         click.echo(f"\nsignature  none: {signing.answer.value} {signing.detail}".rstrip())
     click.echo("\nNothing was sent, stored or learned.")
+
+
+def _tell_header(decision: Decision) -> None:
+    header = header_text(decision.treatment.header, decision.protection)
+    if header and not decision.refusal:
+        click.echo(f"  header     {header}")
 
 
 def _tell_rule(matched: Matched) -> None:
@@ -295,19 +304,27 @@ async def _inbound(tx: Transaction, policy: Policy, assembled: Assembled, as_jso
             f"{entry.kind.value} {entry.result}" + (f" ({entry.reason})" if entry.reason else "")
             for entry in opened.reports
         ]
-        rows.append((recipient.mailbox, matched, layers))
+        header = adoption_text(opened.adoption) if opened.adoption else ""
+        rows.append((recipient.mailbox, matched, layers, header))
     if as_json:
         listed = [
-            {"address": mailbox.address, "rule": matched.rule.name, "layers": layers}
-            for mailbox, matched, layers in rows
+            {
+                "address": mailbox.address,
+                "rule": matched.rule.name,
+                "layers": layers,
+                "header": header,
+            }
+            for mailbox, matched, layers, header in rows
         ]
         values = {"schema": 1, "kind": "explain", "direction": "inbound", "recipients": listed}
         click.echo(json.dumps(values))
         return Exit.YES
     click.echo(f"Direction  inbound, {tx.size} octets")
-    for mailbox, matched, layers in rows:
+    for mailbox, matched, layers, header in rows:
         click.echo(f"\n<{mailbox.address}>")
         _tell_rule(matched)
         click.echo(f"  layers     {'; '.join(layers) or 'none: not S/MIME'}")
+        if header:
+            click.echo(f"  header     {header}")
     click.echo("\nNothing was sent, stored or learned.")
     return Exit.YES

@@ -17,6 +17,7 @@ from smimegw.limits import DEFAULT_LIMITS
 from smimegw.mime.entity import Entity
 from smimegw.smime.decompress import decompress
 from smimegw.smime.media_types import CompressedLayer, EncryptedLayer, SignedLayer, layer_of
+from smimegw.smime.protected_header import ProtectedHeader, read_protected_header
 from smimegw.smime.verify import inner_entity
 
 Description = dict[str, Any]
@@ -33,7 +34,8 @@ def describe(message: Entity) -> list[Description]:
         try:
             layer = layer_of(entity)
             if layer is None:
-                return found
+                header = read_protected_header(entity, message.header) if found else None
+                return [*found, *_header(number, header)]
             if isinstance(layer, EncryptedLayer):
                 return [*found, {"layer": number, **_encrypted(layer)}]
             if isinstance(layer, CompressedLayer):
@@ -61,6 +63,12 @@ def lines_of(description: Description) -> Iterator[str]:
                 yield f"  recipient    {recipient['key_encryption']}  {_named(recipient)}"
             if description["more_recipients"]:
                 yield "  recipient    … and more than we look at"
+        case "header":
+            names = ", ".join(description["names"])
+            yield f"inside   header fields  {description['form']}  {names}"
+            for key in ("hidden", "changed"):
+                if description[key]:
+                    yield f"  {key:<11}  {', '.join(description[key])}"
         case "compression":
             yield f"layer {number}  compressed"
         case "signature":
@@ -79,6 +87,19 @@ def lines_of(description: Description) -> Iterator[str]:
 def plain(text: str) -> str:
     """Return *text* on one line without characters that a terminal could act on."""
     return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def _header(number: int, header: ProtectedHeader | None) -> Iterator[Description]:
+    """Names only: whether they may be believed, the signature says."""
+    if header is not None:
+        yield {
+            "layer": number,
+            "kind": "header",
+            "form": header.form.value,
+            "names": list(header.names),
+            "hidden": [entry.name.decode("ascii") for entry in header.hidden],
+            "changed": list(header.changed),
+        }
 
 
 def _encrypted(layer: EncryptedLayer) -> Description:

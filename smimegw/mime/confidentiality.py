@@ -74,6 +74,9 @@ class HeaderProtection:
     legacy_display: bool = True
 
 
+UNPROTECTED: Final = HeaderProtection()
+
+
 def is_structural(name: str) -> bool:
     """Whether the field of that lower-case name describes the body."""
     return name.startswith(_STRUCTURAL_PREFIX) or name in _STRUCTURAL

@@ -37,7 +37,7 @@ def result_fields(
     fields += [_layer(entry) for entry in reports]
     fields.append(_status(reports, signature))
     if adoption is not None:
-        fields.append(_header(adoption))
+        fields.append(field("X-Smimegw-Header", adoption_text(adoption)))
     if author is not None and shows_other_address(author):
         fields.append(field("X-Smimegw-From-Warning", "display name shows another address"))
     return tuple(fields)
@@ -99,7 +99,7 @@ def _encryption(entry: LayerReport) -> HeaderField:
     return field("X-Smimegw-Encryption", "; ".join(values))
 
 
-def _header(adoption: Adoption) -> HeaderField:
+def adoption_text(adoption: Adoption) -> str:
     """What became of the header fields inside; of unvouched ones nothing is told."""
     header = adoption.header
     values = [f"form={header.form.value}"]
@@ -118,7 +118,7 @@ def _header(adoption: Adoption) -> HeaderField:
             values.append(f"withheld={header.withheld}")
     if adoption.reason:
         values.append(f"reason={adoption.reason}")
-    return field("X-Smimegw-Header", "; ".join(values))
+    return "; ".join(values)
 
 
 def _status(reports: Sequence[LayerReport], signature: LayerReport | None) -> HeaderField:

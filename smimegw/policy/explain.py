@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from smimegw.policy.header_keys import header_text
 from smimegw.policy.model import (
     Conditions,
     Direction,
@@ -83,6 +84,8 @@ def _then_texts(rule: Rule) -> Iterator[str]:
         others += ["the sender"] if treatment.encrypt_to_sender else []
         if others:
             yield f"also encrypted for {' and '.join(others)}, or not sent"
+        if header := header_text(treatment.header, then.protect):
+            yield header
     if rule.when.covers(Direction.INBOUND):
         wanted = then.require
         text = "no demand" if wanted is Requirement.NONE else f"must be {wanted.value} (R-52)"

@@ -49,3 +49,16 @@ def header_problems(then: ThenForm) -> Iterator[tuple[str, str]]:
             yield "hidden_fields", f"{name} cannot be removed; the Subject is obscured anyway"
         elif not is_protected(name):
             yield "hidden_fields", f"{name} is not a field that its author wrote, nothing hides it"
+
+
+def header_text(header: HeaderProtection, protect: Protection) -> str:
+    """What becomes of the header fields, for people; empty when they are not protected."""
+    if header.confidentiality is HeaderConfidentiality.OFF or protect is Protection.NONE:
+        return ""
+    if not protect.encrypts or not header.confidentiality.hides:
+        return "header fields protected, none hidden"
+    hidden = ["Subject", "Keywords", "Comments", *header.hidden_fields]
+    if header.confidentiality is HeaderConfidentiality.SHY:
+        hidden += ["display names", "time zone"]
+    repeated = ", repeated in the text" if header.legacy_display else ""
+    return f"header fields protected, hidden: {', '.join(hidden)}{repeated}"

@@ -9,7 +9,7 @@ from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.mime.build import SignedForm
-from smimegw.mime.confidentiality import HeaderProtection
+from smimegw.mime.confidentiality import UNPROTECTED, HeaderProtection
 
 
 class Direction(StrEnum):
@@ -115,7 +115,7 @@ class Treatment:
     oaep: bool | None = None
     also_encrypt_for: tuple[Mailbox, ...] = ()
     encrypt_to_sender: bool = False
-    header: HeaderProtection = HeaderProtection()
+    header: HeaderProtection = UNPROTECTED
 
     def other_readers(self, originator: Mailbox | None) -> tuple[Mailbox, ...]:
         """Who must be able to open an encrypted copy besides its recipients."""

@@ -309,6 +309,20 @@ def test_inspect_signed(desk: Desk) -> None:
     assert text.rstrip().endswith("Not verified.")
 
 
+def test_inspect_names_the_header_fields_inside(desk: Desk) -> None:
+    """Names, and which were changed on the way; nothing about their truth (RFC 9788)."""
+    mail = Path(desk.path("headers.eml"))
+    mail.write_bytes(
+        b"From: alice@ours.example\r\nSubject: outside\r\n"
+        b'Content-Type: multipart/mixed; boundary="b"; hp="clear"\r\n'
+        b"\r\n--b\r\n\r\ntext\r\n--b--\r\n"
+    )
+    signed = desk.made("signed.eml", "sign", str(mail), "--key", desk.path("alice.key"))
+    assert "header fields  clear" in desk.run("inspect", signed).output
+    members = json.loads(desk.run("inspect", signed, "--json").output.splitlines()[-1])
+    assert (members["kind"], members["form"], members["names"]) == ("header", "clear", [])
+
+
 def test_inspect_signed_twice(desk: Desk) -> None:
     """Layers are shown from outside in."""
     signed = desk.made("1.eml", "sign", desk.mail, "--key", desk.path("alice.key"))
