@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +166,19 @@ def test_file_with_two_keys_is_not_read_halfway(name: str) -> None:
     """The second key would be lost, and with it the mail it opens (RFC 9216, 4.5)."""
     with pytest.raises(UsageError, match="2 private keys"):
         read_key_material(pkcs12(name), name.encode())
+    with pytest.raises(UsageError, match="2 private keys"):
+        read_key_material((FILES / f"{name}.p12").read_bytes(), name.encode())
+
+
+def test_armoured_file_is_read(tmp_path: Path) -> None:
+    """As RFC 9216, 4.5 prints them."""
+    octets = base64.encodebytes(exported("alice", "sign", tmp_path))
+    armoured = b"-----BEGIN PKCS12-----\n" + octets + b"-----END PKCS12-----\n"
+    found = read_key_material(armoured, b"secret")
+    assert found.certificate == material("alice", "sign").certificate
+    for damaged in (armoured * 2, armoured.replace(octets, b"MII\n"), armoured[:-9]):
+        with pytest.raises(UsageError, match="damaged"):
+            read_key_material(damaged, b"secret")
 
 
 @pytest.mark.parametrize(("name", "purpose"), [("alice", "sign"), ("bob", "encrypt")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -52,7 +54,7 @@ def read_key_material(
     certificates: bytes = b"",
     limits: Limits = DEFAULT_LIMITS,
 ) -> KeyMaterial:
-    """Read a PKCS #12 file, or PEM with one key and its certificates.
+    """Read a PKCS #12 file, armoured or not, or PEM with one key and its certificates.
 
     Args:
         octets: The file with the key.
@@ -64,7 +66,9 @@ def read_key_material(
         LimitError: The file is absurdly large or slow to open.
     """
     try:
-        if b"-----BEGIN " in octets:
+        if b"-----BEGIN PKCS12-----" in octets:
+            key, found = _read_pkcs12(_without_armour(octets, limits), password, limits)
+        elif b"-----BEGIN " in octets:
             key, found = _read_pem(octets, password, limits)
         else:
             key, found = _read_pkcs12(octets, password, limits)
@@ -99,6 +103,18 @@ def read_certificates(octets: bytes) -> tuple[Certificate, ...]:
         return tuple(_pem_certificate(match[0]) for match in blocks)
     except CertificateError as exc:
         raise UsageError(f"not a certificate that can be used: {exc}") from exc
+
+
+def _without_armour(octets: bytes, limits: Limits) -> bytes:
+    # QUIRK 2026-11 GnuTLS's certtool writes PKCS #12 like this, and RFC 9216 prints it so
+    if len(octets) > 2 * limits.key_file_octets:
+        raise UsageError(f"a key file of more than {limits.key_file_octets} octets is none")
+    blocks = [match[0] for match in _PEM.finditer(octets) if match[1] == b"PKCS12"]
+    try:
+        (block,) = blocks
+        return base64.b64decode(b"".join(block.splitlines()[1:-1]), validate=True)
+    except (ValueError, binascii.Error):
+        raise UsageError("the armoured PKCS #12 file is damaged") from None
 
 
 def _read_pkcs12(
