@@ -12,6 +12,7 @@ METERED = Metered()
 # Linear work doubles, quadratic work grows fourfold; sorting lies a little above two.
 _LINEAR = 2.5
 _MOST = 20_000_000
+_HEADER_OCTETS = 16  # longer values have longer lengths in front of them
 
 
 def growth(read: Callable[[bytes], object], make: Callable[[int], bytes], first: int) -> float:
@@ -33,6 +34,13 @@ def growth(read: Callable[[bytes], object], make: Callable[[int], bytes], first:
 def is_linear(read: Callable[[bytes], object], make: Callable[[int], bytes], first: int) -> bool:
     """Whether twice the input is about twice the work."""
     return growth(read, make, first) < _LINEAR
+
+
+def is_constant(read: Callable[[bytes], object], make: Callable[[int], bytes], first: int) -> bool:
+    """Whether more input is no more work at all: nothing copies it, nothing looks at it."""
+    read_quietly(read, make(first))
+    work = [counted(lambda size=size: read(make(size))) for size in (first, 4 * first)]
+    return work[1] - work[0] <= _HEADER_OCTETS
 
 
 def read_quietly(read: Callable[[bytes], object], octets: bytes) -> None:
