@@ -12,15 +12,19 @@ from functools import cache
 
 import pytest
 
+from smimegw.cms.algorithm_identifiers import read_key_agreement, read_key_transport
 from smimegw.cms.compressed_data import inflate, parse_compressed_data
 from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
+from smimegw.cms.enveloped_data import Enveloped
+from smimegw.cms.key_agreement import KeyAgreeRecipientInfo
 from smimegw.cms.keys import (
     DecryptionCredential,
     SigningCredential,
     SoftwareDecryptionKey,
     SoftwareSigningKey,
 )
+from smimegw.cms.recipient_info import KeyTransRecipientInfo
 from smimegw.cms.signed_data import parse_signed_data, sign_opaque, verify_signer_info
 from tests.fakes.pki import NOW, Issued, make_ca
 from tests.interop.matrix import Compression, Encryption, Signature, Way
@@ -94,12 +98,32 @@ def _verified(algorithm: Signature, cms: bytes, signer: Issued) -> bytes:
 def _encrypted(algorithm: Encryption, recipient: Issued) -> bytes:
     assert isinstance(algorithm.cipher, ContentCipher)
     whom = Recipient(recipient.certificate, algorithm.key_encryption)
-    return b"".join(encrypt((CONTENT,), len(CONTENT), [whom], algorithm.cipher))
+    octets = b"".join(encrypt((CONTENT,), len(CONTENT), [whom], algorithm.cipher))
+    _read(algorithm, octets, recipient)
+    return octets
 
 
 def _decrypted(algorithm: Encryption, cms: bytes, recipient: Issued) -> bytes:
-    enveloped = parse_enveloped(cms)
-    assert enveloped.cipher is algorithm.cipher
+    enveloped = _read(algorithm, cms, recipient)
     key = SoftwareDecryptionKey(recipient.key)
     credential = DecryptionCredential(recipient.certificate, key)
     return decrypt(enveloped, (credential,), allow_legacy=algorithm.cipher.is_weak)
+
+
+def _read(algorithm: Encryption, cms: bytes, recipient: Issued) -> Enveloped:
+    """Nobody took another algorithm than the row's."""
+    enveloped = parse_enveloped(cms)
+    assert enveloped.cipher is algorithm.cipher
+    (info,) = enveloped.recipient_infos
+    assert info.identifier.matches(recipient.certificate)
+    if isinstance(info, KeyTransRecipientInfo):
+        oaep = read_key_transport(info.algorithm).oaep
+        hashes = None if oaep is None else (oaep.digest, oaep.mgf_digest)
+        expected = (algorithm.key_encryption.digest, algorithm.mask)
+        assert hashes == (None if algorithm.mask is None else expected)
+        return enveloped
+    assert isinstance(info, KeyAgreeRecipientInfo)
+    agreement = read_key_agreement(info.algorithm)
+    assert agreement.key_encryption is algorithm.key_encryption
+    assert (agreement.wrap, agreement.cofactor) == (algorithm.wrap, algorithm.cofactor)
+    return enveloped

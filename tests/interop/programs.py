@@ -117,9 +117,12 @@ LIMITS = (
     Limit(
         peer="openssl",
         names="chacha20-poly1305",
-        why="its CMS has no ChaCha20-Poly1305",
+        why=_OPENSSL_PARTS,
         ways=_THEIRS,
-        says="unsupported content encryption algorithm",
+        tests=(
+            "tests/interop/test_openssl_ciphers.py::test_chacha20_poly1305_of_openssl_decrypts",
+        ),
+        parts=True,
     ),
     Limit(
         peer="openssl",

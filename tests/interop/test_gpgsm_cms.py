@@ -7,24 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from smimegw.cms.algorithms import (
-    ContentCipher,
     DigestAlgorithm,
-    KeyEncryption,
     SignatureScheme,
-    signature_scheme_for,
 )
 from smimegw.cms.capabilities import OURS
-from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
 from smimegw.cms.keys import (
-    DecryptionCredential,
     SigningCredential,
-    SoftwareDecryptionKey,
     SoftwareSigningKey,
 )
 from smimegw.cms.signed_data import (
     parse_signed_data,
     sign_detached,
-    sign_opaque,
     verify_signer_info,
 )
 from smimegw.cms.verify import digest_of
@@ -89,43 +82,3 @@ def test_gpgsm_verifies_our_detached_signatures(
     _, status = home.run("--verify", home.keep("signature", octets), home.keep("content", CONTENT))
     assert "GOODSIG" in status
     assert "TRUST_FULLY" in status
-
-
-def test_gpgsm_verifies_our_opaque_signature(home: GnuPG, alice: Issued) -> None:
-    """The content comes out as it went in (RFC 8551, 3.5.2)."""
-    octets = sign_opaque(
-        CONTENT,
-        digest_algorithm=SHA256,
-        credential=_signing_credential(alice),
-        scheme=signature_scheme_for(alice.certificate),
-        signing_time=NOW,
-        capabilities=OURS,
-    )
-    content, status = home.run("--output", "-", "--verify", stdin=octets)
-    assert content == CONTENT
-    assert "GOODSIG" in status
-
-
-@pytest.mark.parametrize(
-    "cipher",
-    [cipher for cipher in ContentCipher if not cipher.authenticated],
-    ids=lambda cipher: cipher.label,
-)
-def test_gpgsm_decrypts_ours(home: GnuPG, alice: Issued, cipher: ContentCipher) -> None:
-    """AES-CBC with PKCS#1 v1.5 key transport, what it knows (RFC 3370, RFC 3565)."""
-    recipient = Recipient(alice.certificate, KeyEncryption.RSA_PKCS1V15)
-    octets = b"".join(encrypt((CONTENT,), len(CONTENT), [recipient], cipher))
-    content, _ = home.run("--decrypt", stdin=octets)
-    assert content == CONTENT
-
-
-@pytest.mark.parametrize("cipher", ["AES", "AES192", "AES256"])
-def test_what_gpgsm_encrypts_decrypts(home: GnuPG, alice: Issued, cipher: str) -> None:
-    """Every AES-CBC that it writes (RFC 3565)."""
-    octets, _ = home.run(
-        *("--encrypt", "--cipher-algo", cipher, "--recipient", "alice@ours.example"),
-        stdin=CONTENT,
-    )
-    key = SoftwareDecryptionKey(alice.key)
-    credential = DecryptionCredential(alice.certificate, key)
-    assert decrypt(parse_enveloped(octets), (credential,)) == CONTENT

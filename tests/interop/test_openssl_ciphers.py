@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from smimegw.cms import asn1
+from smimegw.cms import asn1, der
 from smimegw.cms.algorithms import key_encryption_for
 from smimegw.cms.content_ciphers import ContentCipher, LegacyCipher
+from smimegw.cms.content_info import AUTH_ENVELOPED_DATA, DATA, write_content_info
 from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
+from smimegw.cms.identifiers import issuer_and_serial_number
 from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey
 from smimegw.errors import UnsupportedAlgorithmError
 from smimegw.mime.entity import Entity
@@ -91,6 +93,47 @@ def test_openssl_computes_the_same_chacha20_poly1305(tmp_path: Path) -> None:
     assert enveloped.tag == _poly1305(tmp_path, one_time_key, authenticated)
     identifier = asn1.read_document(octets).elements()[1].elements()[0].elements()[2].elements()[1]
     assert identifier.elements()[0].oid() == "1.2.840.113549.1.9.16.3.18"
+
+
+def test_chacha20_poly1305_of_openssl_decrypts(tmp_path: Path) -> None:
+    """Its ChaCha20 and its Poly1305 inside AuthEnvelopedData, with attributes (RFC 8103, 3)."""
+    content_key, nonce, attribute = (
+        bytes(range(32)),
+        bytes(range(12)),
+        der.sequence(
+            der.oid("1.3.6.1.4.1.32473.2"), der.set_of([der.octet_string(b"authenticated")])
+        ),
+    )
+    encrypted = _chacha20(content_key, nonce, 1, CONTENT)
+    additional = der.set_of([attribute])
+    authenticated = b"".join(
+        octets + bytes(-len(octets) % 16) for octets in (additional, encrypted)
+    )
+    authenticated += struct.pack("<QQ", len(additional), len(encrypted))
+    tag = _poly1305(tmp_path, _chacha20(content_key, nonce, 0, bytes(32)), authenticated)
+    files = Files.of(ALICE, tmp_path, "alice")
+    wrapped = openssl(
+        "pkeyutl", "-encrypt", "-certin", "-inkey", files.certificate, stdin=content_key
+    )
+    info = der.sequence(
+        der.integer(0),
+        issuer_and_serial_number(ALICE.certificate),
+        der.sequence(der.oid("1.2.840.113549.1.1.1"), der.value(asn1.NULL, b"")),
+        der.octet_string(wrapped),
+    )
+    cipher = der.sequence(der.oid("1.2.840.113549.1.9.16.3.18"), der.octet_string(nonce))
+    inner = der.sequence(der.oid(DATA), cipher, der.value(0x80, encrypted))
+    octets = write_content_info(
+        AUTH_ENVELOPED_DATA,
+        der.sequence(
+            der.integer(0),
+            der.set_of([info]),
+            inner,
+            der.set_of([attribute], tag=0xA1),
+            der.octet_string(tag),
+        ),
+    )
+    assert decrypt(parse_enveloped(octets), (CREDENTIAL,)) == CONTENT
 
 
 def _encrypted(person: Issued, rng: object) -> list[bytes]:

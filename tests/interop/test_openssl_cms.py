@@ -250,47 +250,6 @@ def _recipient_options(key_encryption: KeyEncryption, certificate: Path) -> list
     return [*options, *oaep]
 
 
-@pytest.mark.parametrize(
-    ("bench", "key_encryption"), KEY_ENCRYPTIONS, ids=_ids(KEY_ENCRYPTIONS), indirect=["bench"]
-)
-def test_key_encryptions_of_openssl_decrypt(bench: Bench, key_encryption: KeyEncryption) -> None:
-    """Every way to wrap a content key (RFC 3370, RFC 3560, RFC 5753)."""
-    octets = openssl(
-        *("cms", "-encrypt", "-binary", "-outform", "DER", "-aes-256-cbc"),
-        *_recipient_options(key_encryption, bench.files.certificate),
-        stdin=CONTENT,
-    )
-    enveloped = parse_enveloped(octets)
-    assert [rid.matches(bench.issued.certificate) for rid in enveloped.recipient_ids] == [True]
-    assert decrypt(enveloped, (bench.decryption_credential(),)) == CONTENT
-
-
-@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha384", "sha512"])
-@pytest.mark.parametrize("bench", ["p256", "brainpool384"], indirect=True)
-def test_cofactor_agreement_of_openssl_decrypts(bench: Bench, digest: str) -> None:
-    """dhSinglePass-cofactorDH; the cofactor is 1 (RFC 5753, 7.1.4)."""
-    octets = openssl(
-        *("cms", "-encrypt", "-binary", "-outform", "DER", "-aes-256-cbc"),
-        *("-recip", bench.files.certificate, "-keyopt", f"ecdh_kdf_md:{digest}"),
-        *("-keyopt", "ecdh_cofactor_mode:1"),
-        stdin=CONTENT,
-    )
-    oid = "1.3.133.16.840.63.0.3" if digest == "sha1" else "1.3.132.1.14."
-    assert oid in openssl("cms", "-cmsout", "-print", "-inform", "DER", stdin=octets).decode()
-    assert decrypt(parse_enveloped(octets), (bench.decryption_credential(),)) == CONTENT
-
-
-def test_oaep_with_another_mask_hash_decrypts(bench: Bench) -> None:
-    """SHA-256 for OAEP and SHA-1 for MGF1, as Java writes it (RFC 4055, 4.1)."""
-    octets = openssl(
-        *("cms", "-encrypt", "-binary", "-outform", "DER", "-aes-128-cbc"),
-        *_recipient_options(KeyEncryption.RSA_OAEP_SHA256, bench.files.certificate),
-        *("-keyopt", "rsa_mgf1_md:sha1"),
-        stdin=CONTENT,
-    )
-    assert decrypt(parse_enveloped(octets), (bench.decryption_credential(),)) == CONTENT
-
-
 @pytest.mark.parametrize("bench", ["rsa", "p256"], indirect=True)
 @pytest.mark.parametrize("cipher", CIPHERS, ids=lambda cipher: cipher.label)
 @pytest.mark.parametrize("options", [(), ("-stream",), ("-stream", "-keyid")], ids=" ".join)

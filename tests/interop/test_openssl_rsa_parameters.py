@@ -51,14 +51,6 @@ def _sealed(tmp_path: Path, *options: str) -> bytes:
     return openssl(*command, stdin=CONTENT)
 
 
-@pytest.mark.parametrize("mask", DIGESTS)
-@pytest.mark.parametrize("digest", DIGESTS)
-def test_every_oaep_combination_of_openssl_decrypts(tmp_path: Path, digest: str, mask: str) -> None:
-    """Hash and mask hash are independent (RFC 4055, 4.1)."""
-    octets = _sealed(tmp_path, f"rsa_oaep_md:{digest}", f"rsa_mgf1_md:{mask}")
-    assert decrypt(parse_enveloped(octets), (CREDENTIAL,)) == CONTENT
-
-
 def test_oaep_label_of_openssl_opens_nothing(tmp_path: Path) -> None:
     """Only the empty label (RFC 4055, 4.1)."""
     octets = _sealed(tmp_path, "rsa_oaep_md:sha256", "rsa_oaep_label:6c6162656c")
