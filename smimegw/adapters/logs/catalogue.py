@@ -93,7 +93,7 @@ _KINDS = (
         "message.opened",
         "gateway",
         Level.INFO,
-        "rcpt signed reason cert encrypted cipher integrity decrypt_reason",
+        "rcpt signed reason cert encrypted cipher integrity references decrypt_reason",
     ),
     _kind("header.removed", "gateway", Level.INFO, "count"),
     _kind("limit.hit", "gateway", Level.WARNING, "limit text"),
