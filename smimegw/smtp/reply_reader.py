@@ -23,6 +23,7 @@ class ReplyReader:
         self._server = server
         self._limit = limits.reply_octets
         self._buffer = bytearray()
+        self._searched = 0  # of the buffer, without a line end
         self._lines: list[bytes] = []
         self._octets = 0
         self._code = b""
@@ -44,12 +45,14 @@ class ReplyReader:
             NextHopError: Not a reply, or longer than `reply_octets`.
         """
         while True:
-            end = self._buffer.find(b"\n")
+            end = self._buffer.find(b"\n", self._searched)
             length = len(self._buffer) if end < 0 else end + 1
             if self._octets + length > self._limit:
                 raise self._garbage("sent a reply that is too long")
             if end < 0:
+                self._searched = length
                 return None
+            self._searched = 0
             line = bytes(self._buffer[:length])
             del self._buffer[:length]
             self._octets += length
