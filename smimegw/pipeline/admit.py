@@ -119,6 +119,7 @@ class Incoming:
         self._settings = settings
         self._probe: RelaySession | None = None
         self._accepted = False
+        self._remembered = False
 
     @property
     def id(self) -> str:
@@ -210,6 +211,7 @@ class Incoming:
         reach("admit.after-outcome")
         self._accepted = outcome.reply.is_positive
         if not self._accepted:
+            self._remembered = True
             await remember_untold(self._id, self._ports)
         self._ports.events.emit(
             "message.finished",
@@ -301,9 +303,10 @@ class Incoming:
 
     async def told(self, *, reached: bool) -> None:
         """Close the books; where the client does not know, the ledger answers its retry."""
-        if not (reached and self._accepted):
+        if reached and self._accepted:
+            self._ports.journal.told(self._id)
+        elif not self._remembered:
             await remember_untold(self._id, self._ports)
-        self._ports.journal.told(self._id)
 
     @property
     def _reply_seconds(self) -> float:

@@ -72,6 +72,7 @@ class Company:
     Attributes:
         ca: Trusted; issues for both sides.
         world: The fakes.
+        reaches_clients: Replies reach the client; False: it is gone when they are sent.
         gateway: The real pipeline.
     """
 
@@ -81,6 +82,7 @@ class Company:
     keep_original: bool = False
     strict: bool = True
     require_revocation: bool = True
+    reaches_clients: bool = True
 
     def __post_init__(self) -> None:
         self.ca: CA = make_ca("Flow CA")
@@ -113,10 +115,10 @@ class Company:
     def send(
         self,
         role: str,
-        recipients: Sequence[str],
+        recipients: Sequence[str | Recipient],
         content: bytes,
         *,
-        reverse_path: str | None = "alice@ours.example",
+        reverse_path: str | ReversePath | None = "alice@ours.example",
         protocol: str = "ESMTP",
         user: str = "",
     ) -> Outcome:
@@ -128,9 +130,9 @@ class Company:
     async def begin_and_finish(
         self,
         role: str,
-        recipients: Sequence[str],
+        recipients: Sequence[str | Recipient],
         content: bytes,
-        reverse_path: str | None = "alice@ours.example",
+        reverse_path: str | ReversePath | None = "alice@ours.example",
         protocol: str = "ESMTP",
         user: str = "",
     ) -> Outcome:
@@ -144,20 +146,31 @@ class Company:
             user=user,
             next_hop="in" if role == "mx" else "out",
         )
-        path = ReversePath(mailbox=Mailbox.parse(reverse_path) if reverse_path else None)
+        path = reverse_path
+        if not isinstance(path, ReversePath):
+            path = ReversePath(mailbox=Mailbox.parse(path) if path else None)
         reply, incoming = await self.gateway.begin(session, path)
         if incoming is None:
             return Outcome(reply=reply)
-        for address in recipients:
+        for entry in recipients:
+            recipient = entry
+            if not isinstance(recipient, Recipient):
+                recipient = Recipient(mailbox=Mailbox.parse(recipient))
             try:
-                reply = await incoming.recipient(Recipient(mailbox=Mailbox.parse(address)))
+                reply = await incoming.recipient(recipient)
             except BaseException:
                 await incoming.abandon()  # as the listener does
                 raise
             if not reply.is_positive:
                 await incoming.abandon()
                 return Outcome(reply=reply)
-        return await incoming.finish(Entity.parse(content))
+        try:
+            outcome = await incoming.finish(Entity.parse(content))
+        except asyncio.CancelledError:
+            await incoming.told(reached=False)
+            raise
+        await incoming.told(reached=self.reaches_clients)
+        return outcome
 
     @property
     def arrived(self) -> list[bytes]:

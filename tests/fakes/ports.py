@@ -20,6 +20,7 @@ from smimegw.cms.keys import (
 )
 from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordError
 from smimegw.ports import (
+    Clock,
     FoundCertificate,
     Host,
     NoRevocationSource,
@@ -32,6 +33,8 @@ from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Recipient, ReversePath
 from smimegw.x509.certificate import Certificate
+from tests.fakes.custody import MemoryJournal, MemoryLedger
+from tests.fakes.memory import MemoryCorrespondents, MemorySightings
 from tests.fakes.pki import CA, Issued
 
 ALL_EXTENSIONS = Extensions(eightbitmime=True, smtputf8=True, dsn=True, pipelining=True)
@@ -173,6 +176,7 @@ class MemoryRelaySession:
     recipients: list[str] = field(default_factory=list)
     held: bytes | None = None
     closed: bool = False
+    committing: bool = False
 
     @property
     def extensions(self) -> Extensions:
@@ -210,7 +214,9 @@ class MemoryRelaySession:
         assert self.held is not None, "a dot without content"
         self.relay.reached_dot.set()
         if self.relay.pause_before_dot is not None:
+            self.committing = True
             await self.relay.pause_before_dot.wait()
+            self.committing = False
         count = len(self.recipients) if self.relay.lmtp else 1
         replies = []
         for index in range(count):
@@ -224,11 +230,12 @@ class MemoryRelaySession:
         return tuple(replies)
 
     async def abort(self) -> None:
-        self.held = None
-        self.recipients = []
+        if not self.committing:
+            self.held = None
+            self.recipients = []
 
     async def close(self) -> None:
-        if not self.closed:
+        if not self.closed and not self.committing:
             self.closed = True
             self.relay.open_sessions -= 1
         await self.abort()
@@ -287,6 +294,11 @@ class World:
     records: ListedRecords = field(default_factory=ListedRecords)
     revocation: RevocationSource = field(default_factory=NoRevocationSource)
     host: Host = field(default_factory=SoundHost)
+    correspondents: MemoryCorrespondents = field(default_factory=MemoryCorrespondents)
+    sightings: MemorySightings = field(default_factory=MemorySightings)
+    clock: Clock = field(default_factory=SystemClock)
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
 
     @property
     def ports(self) -> Ports:
@@ -298,7 +310,11 @@ class World:
             workers=InlineWorkers(),
             events=self.events,
             records=self.records,
-            clock=SystemClock(),
+            clock=self.clock,
+            correspondents=self.correspondents,
+            sightings=self.sightings,
             revocation=self.revocation,
             host=self.host,
+            ledger=self.ledger,
+            journal=self.journal,
         )

@@ -27,7 +27,9 @@ from tests.protocol.raw_client import run
 FROM = ReversePath(mailbox=Mailbox("alice", "corp.example"))
 CONTENT = (b"Subject: x\r\n\r\nhello\r\n", b".dot\r\n")
 PATIENT = Limits(next_hop_seconds=20)
-QUICK = Limits(next_hop_seconds=0.3)  # where silence is the point and every outcome is the same
+QUICK = Limits(
+    next_hop_seconds=0.3, late_reply_seconds=0.3
+)  # where silence is the point and every outcome is the same
 
 
 def to(name: str, *parameters: tuple[str, str]) -> Recipient:
@@ -177,7 +179,7 @@ def test_dot_without_reply_is_in_doubt(end: bytes | None) -> None:
         assert sink.steps.count("DOT") == 1
         await session.close()
 
-    against(ScriptedSink({"DOT": [end]}), test, Limits(next_hop_seconds=2))
+    against(ScriptedSink({"DOT": [end]}), test, Limits(next_hop_seconds=2, late_reply_seconds=2))
 
 
 @pytest.mark.parametrize("step", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
