@@ -74,9 +74,10 @@ async def handle_inbound(
     sealed_at = ports.clock.now()
     report = partial(log_deliveries, tx, decided_at, sealed_at, ports=ports)
     delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
-    if any(_passed(copy.opened) for copy in copies):
+    outcome = deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
+    if outcome.reply.is_positive and any(_passed(copy.opened) for copy in copies):
         await learn(tx.id, peeler.verified, ports, settings)
-    return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
+    return outcome
 
 
 async def _open(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 
 from smimegw.cms.algorithms import ContentCipher
 from smimegw.cms.keys import SigningCredential, SoftwareSigningKey
@@ -27,11 +29,24 @@ def protected(content: bytes, change: Callable[[Entity], Entity]) -> bytes:
     return header.raw + b"\r\n" + new.body
 
 
-def signed(content: bytes, signer: Issued, *, opaque: bool = False) -> bytes:
-    """*content* signed by *signer*."""
+def signed(
+    content: bytes,
+    signer: Issued,
+    *,
+    opaque: bool = False,
+    now: datetime = NOW,
+    encrypt_to: Issued | None = None,
+) -> bytes:
+    """*content* signed by *signer*, who wants answers encrypted to *encrypt_to*."""
     credential = SigningCredential(signer.certificate, signer.chain, SoftwareSigningKey(signer.key))
     sign = sign_opaque if opaque else sign_clear
-    return protected(content, lambda entity: sign(entity, credential, now=NOW))
+    preferred = encrypt_to.certificate if encrypt_to else None
+    if encrypt_to:
+        credential = replace(credential, chain=(*signer.chain, encrypt_to.certificate))
+    return protected(
+        content,
+        lambda entity: sign(entity, credential, now=now, encryption_certificate=preferred),
+    )
 
 
 def encrypted(
