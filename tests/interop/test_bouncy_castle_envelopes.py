@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ from smimegw.cms.compressed_data import inflate, parse_compressed_data
 from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
 from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey
-from smimegw.errors import DecryptionError, NoMatchingKeyError
+from smimegw.errors import DecryptionError, NoMatchingKeyError, UnsupportedAlgorithmError
 from tests.fakes.pki import Issued, make_ca
 from tests.interop.matrix import GROUPS, Encryption
 from tests.interop.parties import recipient_method
@@ -87,6 +88,42 @@ def test_each_of_many_recipients_decrypts(peer: BouncyCastle, cipher: ContentCip
         assert _opened(octets, _person(key)) == CONTENT
     with pytest.raises(NoMatchingKeyError):
         _opened(octets, _person("rsa", "eve"))
+
+
+@pytest.mark.parametrize("other", ["password", "kek"])
+@pytest.mark.parametrize("cipher", [CBC, GCM], ids=lambda cipher: cipher.label)
+def test_recipients_of_other_kinds_are_passed_over(
+    peer: BouncyCastle, cipher: ContentCipher, other: str
+) -> None:
+    """Somebody opens it with a password or a shared key, Alice with hers (RFC 5652, 6.2)."""
+    alice = _person("rsa")
+    octets = peer.encrypted(cipher.oid, CONTENT, [(alice, other), (alice, "pkcs1")])
+    assert _opened(octets, alice) == CONTENT
+
+
+@pytest.mark.parametrize("other", ["password", "kek"])
+def test_nothing_but_recipients_of_other_kinds_opens_nothing(
+    peer: BouncyCastle, other: str
+) -> None:
+    """No key of ours is meant (RFC 5652, 6.2.3 and 6.2.4)."""
+    alice = _person("rsa")
+    with pytest.raises(NoMatchingKeyError):
+        _opened(peer.encrypted(CBC.oid, CONTENT, [(alice, other)]), alice)
+
+
+@pytest.mark.parametrize(
+    "cipher",
+    [
+        *("2.16.840.1.101.3.4.1.7", "2.16.840.1.101.3.4.1.47"),  # AES-CCM
+        *("1.2.392.200011.61.1.1.1.4", "1.2.410.200004.1.4"),  # Camellia-256-CBC, SEED-CBC
+        *("1.3.6.1.4.1.188.7.1.1.2", "1.2.840.113533.7.66.10"),  # IDEA-CBC, CAST5-CBC
+    ],
+)
+def test_ciphers_that_are_not_ours_are_not_read(peer: BouncyCastle, cipher: str) -> None:
+    """Named as unsupported, not as broken (RFC 8551, 2.7)."""
+    octets = peer.encrypted(cipher, CONTENT, [(_person("rsa"), "pkcs1")])
+    with pytest.raises(UnsupportedAlgorithmError, match=re.escape(cipher)):
+        parse_enveloped(octets)
 
 
 @pytest.mark.parametrize("key", ["p256", "p384", "brainpool512", "x25519"])

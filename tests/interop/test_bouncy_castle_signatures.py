@@ -23,7 +23,7 @@ from smimegw.cms.signed_data import (
     verify_signer_info,
 )
 from smimegw.cms.verify import digest_of
-from smimegw.errors import SignatureError
+from smimegw.errors import SignatureError, UnsupportedAlgorithmError
 from tests.fakes.pki import NOW, Issued, make_ca
 from tests.peers.bouncy_castle import BouncyCastle, RefusalError
 
@@ -108,6 +108,16 @@ def test_both_signers_of_one_message_verify(peer: BouncyCastle) -> None:
         for info in signed_data.signer_infos
     }
     assert found == {person.certificate for person in people}
+
+
+@pytest.mark.parametrize(
+    "name", ["SHA3-256withRSA", "SHA224withRSA", "RIPEMD160withRSA", "MD5withRSA"]
+)
+def test_signature_that_nobody_should_make_is_no_signature(peer: BouncyCastle, name: str) -> None:
+    """Named as unsupported, not as broken (RFC 8551, 2.1 and 2.2)."""
+    alice = _person("rsa")
+    with pytest.raises(UnsupportedAlgorithmError):
+        _checked(peer.signed(name, CONTENT, alice), CONTENT, alice)
 
 
 def test_crl_in_the_message_is_kept(peer: BouncyCastle) -> None:

@@ -239,17 +239,6 @@ def test_what_openssl_signed_and_somebody_changed_does_not_verify(bench: Bench) 
     assert caught.value.reason == "digest"
 
 
-def _recipient_options(key_encryption: KeyEncryption, certificate: Path) -> list[str | Path]:
-    options: list[str | Path] = ["-recip", certificate]
-    digest = key_encryption.digest
-    if digest is None:
-        return options
-    if key_encryption.is_agreement:
-        return [*options, "-keyopt", f"ecdh_kdf_md:{digest.value}"]
-    oaep = ["-keyopt", "rsa_padding_mode:oaep", "-keyopt", f"rsa_oaep_md:{digest.value}"]
-    return [*options, *oaep]
-
-
 @pytest.mark.parametrize("bench", ["rsa", "p256"], indirect=True)
 @pytest.mark.parametrize("cipher", CIPHERS, ids=lambda cipher: cipher.label)
 @pytest.mark.parametrize("options", [(), ("-stream",), ("-stream", "-keyid")], ids=" ".join)

@@ -1,4 +1,4 @@
-"""Parameters of RSA: every OAEP combination of openssl, and certificates bound to RSASSA-PSS."""
+"""Parameters of RSA: labels of OAEP, and certificates bound to RSASSA-PSS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ from tests.interop.openssl import Files, openssl
 CONTENT = b"Content-Type: text/plain\r\n\r\nTotals as agreed.\r\n"
 PSS, PKCS1 = SignatureScheme.RSA_PSS, SignatureScheme.RSA_PKCS1V15
 SHA256, SHA384, SHA512 = DigestAlgorithm.SHA256, DigestAlgorithm.SHA384, DigestAlgorithm.SHA512
-DIGESTS = ["sha1", "sha256", "sha384", "sha512"]
 ALICE = make_ca("Interop CA").issue("alice@ours.example", slot="parameters/alice")
 CREDENTIAL = DecryptionCredential(ALICE.certificate, SoftwareDecryptionKey(ALICE.key))
 

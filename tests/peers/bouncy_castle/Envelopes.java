@@ -12,6 +12,7 @@ import java.util.Collection;
 import java.util.Set;
 import javax.crypto.spec.OAEPParameterSpec;
 import javax.crypto.spec.PSource;
+import javax.crypto.spec.SecretKeySpec;
 import org.bouncycastle.asn1.ASN1Encoding;
 import org.bouncycastle.asn1.ASN1ObjectIdentifier;
 import org.bouncycastle.asn1.DERSet;
@@ -22,6 +23,7 @@ import org.bouncycastle.asn1.cms.CMSObjectIdentifiers;
 import org.bouncycastle.asn1.cms.ContentInfo;
 import org.bouncycastle.asn1.pkcs.PKCSObjectIdentifiers;
 import org.bouncycastle.cert.X509CertificateHolder;
+import org.bouncycastle.cms.CMSAlgorithm;
 import org.bouncycastle.cms.CMSAuthEnvelopedData;
 import org.bouncycastle.cms.CMSAuthEnvelopedDataGenerator;
 import org.bouncycastle.cms.CMSEnvelopedData;
@@ -36,6 +38,7 @@ import org.bouncycastle.cms.RecipientInformation;
 import org.bouncycastle.cms.RecipientInformationStore;
 import org.bouncycastle.cms.SimpleAttributeTableGenerator;
 import org.bouncycastle.cms.jcajce.JceCMSContentEncryptorBuilder;
+import org.bouncycastle.cms.jcajce.JceKEKRecipientInfoGenerator;
 import org.bouncycastle.cms.jcajce.JceKeyAgreeEnvelopedRecipient;
 import org.bouncycastle.cms.jcajce.JceKeyAgreeRecipientInfoGenerator;
 import org.bouncycastle.cms.jcajce.JceKeyTransAuthEnvelopedRecipient;
@@ -43,6 +46,7 @@ import org.bouncycastle.cms.jcajce.JceKeyTransEnvelopedRecipient;
 import org.bouncycastle.cms.jcajce.JceKeyTransRecipientInfoGenerator;
 import org.bouncycastle.cms.jcajce.JceKeyAgreeRecipientId;
 import org.bouncycastle.cms.jcajce.JceKeyTransRecipientId;
+import org.bouncycastle.cms.jcajce.JcePasswordRecipientInfoGenerator;
 import org.bouncycastle.operator.OutputAEADEncryptor;
 import org.bouncycastle.operator.OutputEncryptor;
 import org.bouncycastle.operator.jcajce.JcaAlgorithmParametersConverter;
@@ -119,7 +123,7 @@ final class Envelopes {
 
     /**
      * Methods: "pkcs1", "oaep SHA-256 SHA-1" (hash, mask hash), "ecdh OID OID" (scheme, wrap), "agree
-     * OID OID KDF SHA-256" (put together here).
+     * OID OID" (likewise, put together here), "password" and "kek" (whatever the certificate).
      */
     private static RecipientInfoGenerator recipient(
             X509Certificate certificate, String[] method, boolean keyid, byte[] material)
@@ -149,6 +153,14 @@ final class Envelopes {
                 return agreeing(certificate, method, keyid, material);
             case "agree":
                 return Agreement.writer(certificate, method, material);
+            case "password":
+                return new JcePasswordRecipientInfoGenerator(
+                                CMSAlgorithm.AES256_CBC, "open sesame".toCharArray())
+                        .setProvider("BC");
+            case "kek":
+                SecretKeySpec shared = new SecretKeySpec(new byte[16], "AES");
+                return new JceKEKRecipientInfoGenerator(new byte[] {1, 2, 3, 4}, shared)
+                        .setProvider("BC");
             default:
                 throw new IllegalArgumentException("there is no method " + method[0]);
         }
