@@ -16,8 +16,9 @@ from smimegw.cms.content_info import content_type_of
 from smimegw.cms.envelope import Enveloped, parse_enveloped
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.signed_data import SignedData, parse_signed_data
-from smimegw.errors import MIMEError
+from smimegw.errors import CMSError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime import base64
 from smimegw.mime.build import SignedForm
 from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.entity import IDENTITY, Entity, read_multipart
@@ -28,7 +29,11 @@ _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs
 MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
 _BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines empty it
 _DESCRIPTIONS = ("content-type", "content-disposition")
+_OTHER_PROTOCOLS = re.compile(r"pgp|pem|moss")  # whose signatures are not CMS
 _CLAIMS = (b"signed", b"pkcs7", b".p7")
+_BEFORE_FOOTER = re.compile(  # base64 up to its padding, or up to an empty line
+    rb"((?:[A-Za-z0-9+/]++\r?\n)*+(?:[A-Za-z0-9+/]++={1,2})?+)[ \t]*+(?:\r?\n|\Z)"
+)
 _SUFFIXES = (".p7m", ".p7s", ".p7c", ".p7z")  # RFC 8551, 3.2.1 and 3.9
 
 
@@ -127,32 +132,70 @@ def _read_layer(entity: Entity, limits: Limits) -> Layer | None:
 
 
 def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> SignedLayer | None:
-    protocol = content_type.parameter("protocol")
-    if protocol is not None and protocol.lower() not in _SIGNATURE_TYPES:
-        return None  # OpenPGP, for instance
+    protocol = (content_type.parameter("protocol") or "").lower()
+    if _OTHER_PROTOCOLS.search(protocol):
+        return None
     if entity.transfer_encoding not in IDENTITY:
         raise MIMEError("multipart/signed with a transfer encoding (RFC 2045, 6.4)")
     multipart = read_multipart(entity, limits)
     parts = multipart.parts
     signature = Entity.parse(parts[-1], limits)
-    if protocol is None and signature.content_type.media_type not in _SIGNATURE_TYPES:
+    # QUIRK some programs leave the protocol out or write another; the part says what it is.
+    is_signature = _is_signature(signature)
+    if protocol not in _SIGNATURE_TYPES and not is_signature:
         return None
     if len(parts) != 2 or not multipart.closed:
         raise MIMEError("multipart/signed has not exactly two parts (RFC 1847, 2.1)")
-    if signature.content_type.media_type not in _SIGNATURE_TYPES:
+    if not is_signature:
         # Readers that go by the part's own type would show something else (RFC 1847, 2.1).
         raise MIMEError("the second part of multipart/signed is not the signature it announces")
     micalg = content_type.parameter("micalg") or ""
     return SignedLayer(
         form=SignedForm.CLEAR,
         entity=entity,
-        signed_data=parse_signed_data(signature.decoded_body(), limits),
+        signed_data=parse_signed_data(_cms_octets(signature, limits), limits),
         content=parts[0],
         micalg=tuple(name.strip().lower() for name in micalg.split(",") if name.strip()),
     )
 
 
-def _has_file_name(entity: Entity, content_type: ContentType) -> bool:
+def _is_signature(part: Entity) -> bool:
+    content_type = part.content_type
+    by_name = _has_file_name(part, content_type, (".p7s",))
+    return by_name or content_type.media_type in _SIGNATURE_TYPES
+
+
+def _cms_octets(entity: Entity, limits: Limits) -> bytes:
+    """The CMS that *entity* carries, without what gateways put behind it on the way.
+
+    A footer of a mailing list, for instance.  Octets that are no base64 may stand behind the
+    padding or behind an empty line; CMS itself says where it ends, so that all readers see the
+    same (RFC 2045, 6.8).
+    """
+    if entity.transfer_encoding != "base64":
+        return _without_line_end(entity.decoded_body(), limits)
+    try:
+        return entity.decoded_body()
+    except MIMEError:
+        body = _BEFORE_FOOTER.match(entity.body)
+        if body is None or not body[1]:
+            raise
+        return base64.decode(body[1])
+
+
+def _without_line_end(octets: bytes, limits: Limits) -> bytes:
+    """*octets* of a binary body without the line end that mail has after every body."""
+    if octets.endswith(b"\r\n"):
+        try:
+            content_type_of(octets, limits)
+        except CMSError:
+            return octets[:-2]
+    return octets
+
+
+def _has_file_name(
+    entity: Entity, content_type: ContentType, suffixes: tuple[str, ...] = _SUFFIXES
+) -> bool:
     # RFC 8551, 3.9: gateways and old programs send application/octet-stream.
     if content_type.media_type != "application/octet-stream":
         return False
@@ -160,11 +203,11 @@ def _has_file_name(entity: Entity, content_type: ContentType) -> bool:
     disposition = entity.header.sole("content-disposition")
     if disposition is not None:
         names.append(dict(parse_disposition(disposition.body)[1]).get("filename"))
-    return any(name.lower().endswith(_SUFFIXES) for name in names if name)
+    return any(name.lower().endswith(suffixes) for name in names if name)
 
 
 def _cms_layer(entity: Entity, limits: Limits) -> Layer | None:
-    octets = entity.decoded_body()
+    octets = _cms_octets(entity, limits)
     # QUIRK Outlook leaves the smime-type parameter out, others write it in capitals or wrongly:
     # the CMS content type decides.
     match content_type_of(octets, limits):

@@ -25,6 +25,7 @@ from tests.fakes.smime import (
     ALICE,
     BOB,
     TEXT,
+    assembled,
     clear_signed,
     encrypted,
     multipart_signed,
@@ -171,6 +172,142 @@ def test_spellings_of_the_protocol(protocol: bytes) -> None:
     """The old name and any case (RFC 8551, 3.5.3)."""
     entity = multipart_signed(TEXT.raw, SIGNATURE, parameters=b'protocol="' + protocol + b'"')
     assert _layer(entity).content == TEXT.raw
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [b"application/pkcs7-mime", b"application/x-pkcs7-mime", b"pkcs7-signature", b"x/y", b'""'],
+)
+def test_wrong_protocol_does_not_hide_a_signature(protocol: bytes) -> None:
+    """The second part says what it is, whatever is announced (RFC 1847, 2.1; cases I28)."""
+    entity = multipart_signed(TEXT.raw, SIGNATURE, parameters=b"protocol=" + protocol)
+    assert _layer(entity).content == TEXT.raw
+    entity = multipart_signed(
+        TEXT.raw, b"x", parameters=b"protocol=" + protocol, signature_type=b"text/plain"
+    )
+    assert layer_of(entity) is None
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        b"application/x-pkcs7-signature",
+        b"application/octet-stream; name=smime.p7s",
+        b"application/octet-stream\r\nContent-Disposition: attachment; filename=SMIME.P7S",
+    ],
+)
+def test_spellings_of_the_signature_part(kind: bytes) -> None:
+    """The old name, and the file name only (RFC 8551, 3.9; cases I28)."""
+    entity = multipart_signed(TEXT.raw, SIGNATURE, signature_type=kind)
+    assert _layer(entity).content == TEXT.raw
+
+
+def test_text_around_the_parts_is_not_signed() -> None:
+    """Preamble and epilogue belong to nobody (RFC 2046, 5.1.1; cases I09)."""
+    raw = multipart_signed(TEXT.raw, SIGNATURE).raw
+    head, separator, body = raw.partition(b"\r\n\r\n")
+    raw = head + separator + b"Pay 900 EUR.\r\n" + body + b"Pay 900 EUR.\r\n"
+    assert _layer(Entity.parse(raw)).content == TEXT.raw
+
+
+def test_multipart_inside_keeps_its_octets() -> None:
+    """Boundaries of parts inside are content, preamble and epilogue there as well."""
+    inner = (
+        b'Content-Type: multipart/mixed; boundary="in"\r\n\r\nbefore\r\n--in\r\n\r\na\r\n'
+        b"--in\r\n\r\nb\r\n--in--\r\nbehind\r\n"
+    )
+    assert _layer(multipart_signed(inner, SIGNATURE)).content == inner
+
+
+# --- transfer encodings --------------------------------------------------------------------------
+
+_TEXT64 = base64.b64encode(ENVELOPED)
+_LINES = base64.encodebytes(ENVELOPED).replace(b"\n", b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        (b"base64", _TEXT64),
+        (b"base64", _TEXT64 + b"\r\n"),
+        (b"base64", base64.encodebytes(ENVELOPED)),
+        (b"BASE64", _LINES.replace(b"\r\n", b"\r\n\r\n")),
+        (b"base64 ", b"\r\n\r\n" + _LINES + b"\r\n \r\n"),
+        (b"base64", b"\r\n".join(_TEXT64[at : at + 97] for at in range(0, len(_TEXT64), 97))),
+        (b"base64", _LINES.replace(b"\r\n", b" \r\n\t")),
+        (b"quoted-printable", b"".join(b"=%02X" % octet for octet in ENVELOPED) + b"=\r\n"),
+        (b"quoted-printable", b"".join(b"=%02X=\r\n" % octet for octet in ENVELOPED) + b"\r\n"),
+        (b"binary", ENVELOPED),
+        (b"binary", ENVELOPED + b"\r\n"),
+        (b"8bit", ENVELOPED),
+    ],
+    ids=[
+        *("one line", "one line and end", "unix", "blank lines", "blank around", "97", "spaces"),
+        *("quoted-printable", "one per line", "binary", "binary and line end", "8bit"),
+    ],
+)
+def test_transfer_encodings(encoding: bytes, body: bytes) -> None:
+    """Lines of any length or none, and encodings that others choose (RFC 2045, 6; cases I28)."""
+    head = b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: " + encoding
+    layer = layer_of(Entity.parse(head + b"\r\n\r\n" + body))
+    assert isinstance(layer, EncryptedLayer)
+
+
+def test_binary_cms_that_ends_like_a_line_stays_whole() -> None:
+    """CR LF may be the last octets of a signature (RFC 8551, 3.1.3)."""
+    info = der.sequence(der.oid("1.2.840.113549.1.7.5"), der.explicit(0, der.octet_string(b"\r\n")))
+    assert layer_of(pkcs7(info)) is None  # DigestedData; cut off it would be malformed
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("footer", [b"\r\n", b"\r\n___\r\n", b"\r\n\r\n-- \r\nlist\r\n"])
+def test_footer_behind_base64_is_no_cms(padding: int, footer: bytes) -> None:
+    """A mailing list adds its text to any body; CMS says where it ends (RFC 2045, 6.8)."""
+    octets = next(
+        octets
+        for length in range(3)
+        if (octets := certificates_and(b"x" * length)) and -len(octets) % 3 == padding
+    )
+    body = base64.encodebytes(octets).replace(b"\n", b"\r\n") + footer
+    head = b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    assert _layer(Entity.parse(head + body)).content.startswith(TEXT.raw)
+
+
+def certificates_and(more: bytes) -> bytes:
+    """SignedData of a chosen length."""
+    return assembled(SIGNATURE, encapsulated=TEXT.raw + more)
+
+
+@pytest.mark.parametrize("cut", [b"!", b"-", b"\r\n\r\n!"])
+def test_junk_in_the_middle_of_base64_is_refused(cut: bytes) -> None:
+    """Readers that leave it out and readers that stop there see two messages (cases J05)."""
+    half = len(_LINES) // 2
+    head = b"Content-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    with pytest.raises((MIMEError, CMSError)):
+        layer_of(Entity.parse(head + _LINES[:half] + cut + _LINES[half:]))
+
+
+@pytest.mark.parametrize(
+    "entity",
+    [
+        b"Content-Type: application/ms-tnef; name=winmail.dat\r\n",
+        b"Content-Type: application/octet-stream; name=winmail.dat\r\n",
+        b"Content-Type: application/vnd.ms-tnef; name=smime.p7m\r\n",
+    ],
+)
+@pytest.mark.parametrize("octets", [ENVELOPED, OPAQUE, b"\x78\x9f\x3e\x22" + ENVELOPED])
+def test_winmail_dat_is_left_alone(entity: bytes, octets: bytes) -> None:
+    """Whatever Outlook put into it (cases J07)."""
+    body = b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(octets)
+    assert layer_of(Entity.parse(entity + body)) is None
+
+
+def test_armoured_cms_is_no_layer() -> None:
+    """``-----BEGIN CMS-----`` is text: nobody sends mail in it (cases J07)."""
+    armoured = b"-----BEGIN CMS-----\r\n" + _LINES + b"-----END CMS-----\r\n"
+    assert layer_of(Entity.parse(b"Content-Type: text/plain\r\n\r\n" + armoured)) is None
+    with pytest.raises(CMSError):
+        layer_of(pkcs7(armoured))
 
 
 # --- ambiguous or broken -------------------------------------------------------------------------
