@@ -6,23 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from smimegw.errors import DatabaseError, KeystoreError, LimitError, MIMEError
+from smimegw.errors import DatabaseError, KeystoreError
 from smimegw.limits import Limits
-from smimegw.mime.build import split_for_protection
-from smimegw.mime.canonical import canonical_for_signing
-from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline import deliver
 from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import result_fields, rewritten
 from smimegw.pipeline.assurance import overall
+from smimegw.pipeline.carry import carriable, carried
 from smimegw.pipeline.facts import message_facts, originator
 from smimegw.pipeline.harvest import learn
 from smimegw.pipeline.record import log_deliveries
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.strip import Stripped, strip_results
-from smimegw.pipeline.unwrap import Opened, Peeler, readable_entity
+from smimegw.pipeline.unwrap import Opened, Peeler
 from smimegw.policy.evaluate import match
 from smimegw.policy.model import Actions, Policy, Requirement
 from smimegw.ports import Ports, RelaySession
@@ -64,6 +62,7 @@ async def handle_inbound(
     peeler = Peeler(tx, ports, settings)
     copies = await _open(tx, peeler, rules, ports, settings)
     _meets_requirements(copies, rules)
+    copies = await ports.workers.run(_carriable, copies, probe.extensions, settings.limits)
     decided_at = ports.clock.now()
     deliveries = [
         await ports.workers.run(_delivery, tx, copy, stripped, settings, trace, probe.extensions)
@@ -124,24 +123,8 @@ def _was_encrypted(opened: Opened) -> bool:
     return any(entry.kind is LayerKind.ENCRYPTION for entry in opened.reports)
 
 
-def _carried(entity: Entity | None, offers: Extensions, limits: Limits) -> Entity | None:
-    """What was inside, in 7 bits where it needs 8 and the next hop takes no more.
-
-    Raises:
-        Refusal: It is signed inside, or cannot be encoded (RFC 6152, 3; cases L05).
-    """
-    if offers.eightbitmime or entity is None:
-        return entity
-    inner = Entity(split_for_protection(entity.header)[1], entity.body)
-    if inner.raw.isascii():
-        return entity
-    try:
-        converted = canonical_for_signing(inner, limits)
-    except (MIMEError, LimitError) as exc:
-        raise Refusal("8bit") from exc
-    if not converted.raw.isascii():
-        raise Refusal("8bit")
-    return converted
+def _carriable(copies: Sequence[Copy], offers: Extensions, limits: Limits) -> tuple[Copy, ...]:
+    return tuple(replace(copy, opened=carriable(copy.opened, offers, limits)) for copy in copies)
 
 
 def _delivery(
@@ -163,7 +146,7 @@ def _delivery(
     if stripped.removed:
         results.append(field("X-Smimegw-Removed", f"n={len(stripped.removed)}"))
     keep = settings.keep_original and copy.opened.unwrapped
-    inside = _carried(readable_entity(copy.opened, settings.limits), offers, settings.limits)
+    inside = carried(copy.opened, offers, settings.limits)
     header = adopted_header(stripped.header, copy.opened.adoption)
     entity = rewritten(tx.content, header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))

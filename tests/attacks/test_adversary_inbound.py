@@ -249,7 +249,18 @@ def test_signed_eight_bit_text_from_inside_is_refused_by_a_seven_bit_next_hop(
 ) -> None:
     """Encoding would break the inner signature (L05)."""
     company.world.relay.offers = Extensions()
-    content = HEAD + p7m(peer.encrypted(peer.clear_signed(EIGHT_BIT)))
+    content = HEAD + p7m(peer.signed(peer.clear_signed(EIGHT_BIT)))
     outcome = company.send("mx", (ALICE,), content, reverse_path=BOB)
     assert (outcome.reply.code, outcome.reply.enhanced) == (554, "5.6.3")
     assert not company.arrived
+
+
+def test_ciphertext_that_a_seven_bit_next_hop_cannot_take_opened_stays_closed(
+    company: Company, peer: Peer
+) -> None:
+    """A refusal would tell the sender that it could be opened (L05, J11)."""
+    company.world.relay.offers = Extensions()
+    arrived = receive(company, HEAD + p7m(peer.encrypted(peer.clear_signed(EIGHT_BIT))))
+    (status,) = arrived.header.all("x-smimegw-encrypted")
+    assert status.body == b"not-decrypted; reason=8bit"
+    assert arrived.content_type.media_type == "application/pkcs7-mime"
