@@ -1,4 +1,4 @@
-"""Runs `gpgsm` with a GNUPGHOME of its own, for people with RSA keys.
+"""Runs `gpgsm` with a GNUPGHOME of its own, for people with RSA keys; others can be added.
 
 with gnupg(alice, bob) as home:                       # tests.fakes.pki.Issued, roots trusted
     content, status = home.run("--decrypt", stdin=der)
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -15,7 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fakes.pki import Issued
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests.fakes.pki import Issued, PrivateKey
 from tests.interop.openssl import Files, openssl
 
 _PASSPHRASE = "lab"
@@ -43,6 +47,18 @@ class GnuPG:
     def meet(self, person: Issued) -> None:
         """Learn the certificate of *person*, without the key."""
         self.run("--import", stdin=person.pem)
+
+    def own(self, person: Issued) -> None:
+        """Take over the key of *person* on a curve, where the agent looks for it.
+
+        gpgsm 2.2 reads no such key from PKCS #12.
+        """
+        self.meet(person)
+        address = person.certificate.mailboxes[0].address
+        listed, _ = self.run("--with-keygrip", "--with-colons", "--list-keys", address)
+        (grip,) = re.findall(rb"^grp:{9}(\w+):", listed, re.MULTILINE)
+        key = self.home / "private-keys-v1.d" / f"{grip.decode()}.key"
+        key.write_bytes(_s_expression(person.key))
 
     def keep(self, name: str, octets: bytes) -> Path:
         """A file for gpgsm to read."""
@@ -102,6 +118,22 @@ def gnupg(*people: Issued) -> Iterator[GnuPG]:
             timeout=30,
         )
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _s_expression(key: PrivateKey) -> bytes:
+    """A key as the agent keeps it, not sealed: (private-key(ecc(curve …)(q …)(d …)))."""
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    name = key.curve.name
+    curve = name if name.startswith("brainpool") else f"NIST P-{key.curve.key_size}"
+    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    number = key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")
+    values = {b"curve": curve.encode(), b"q": point, b"d": number}
+    inner = b"".join(b"(%s%s)" % (_atom(name), _atom(value)) for name, value in values.items())
+    return b"(%s(%s%s))" % (_atom(b"private-key"), _atom(b"ecc"), inner)
+
+
+def _atom(octets: bytes) -> bytes:
+    return b"%d:%s" % (len(octets), octets)
 
 
 def _bundle(files: Files, bundle: Path) -> Path:

@@ -11,13 +11,15 @@ from tests.interop.gnupg import gnupg
 from tests.interop.parties import GnuPGParty
 from tests.interop.programs import Cell, cells
 
-CURVES = ["p256", "p384", "p521", "brainpool256", "brainpool384", "brainpool512", "x25519", "x448"]
+CURVES = ["p256", "p384", "p521", "brainpool256", "brainpool384", "brainpool512"]
 
 
 @pytest.fixture(scope="module")
 def party() -> Iterator[GnuPGParty]:
     with gnupg(person("rsa")) as home:
-        for key in [*CURVES, "ed25519", "ed448"]:
+        for key in CURVES:
+            home.own(person(key))
+        for key in ("ed25519", "ed448", "x25519", "x448"):
             home.meet(person(key))
         yield GnuPGParty(home)
 
