@@ -101,7 +101,7 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     metrics = Metrics()
     closing = contextlib.AsyncExitStack()
     events = events or logged_events(configuration, metrics)
-    database = _database(configuration)
+    database = own_database(configuration)
     closing.push_async_callback(database.close)
     clock: Clock = SystemClock()
     correspondents = DatabaseCorrespondents(database, limits=configuration.limits)
@@ -133,7 +133,7 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         revocation=_revocation(configuration, events, clock, closing),
         correspondents=correspondents,
         sightings=DatabaseSightings(database),
-        ledger=DatabaseLedger(database),
+        ledger=DatabaseLedger(database, lease_seconds=configuration.limits.claim_seconds),
         journal=journal,
         host=HostWatch(
             configuration.gateway.state_directory,
@@ -173,7 +173,7 @@ def logged_events(configuration: Configuration, metrics: Metrics) -> LoggedEvent
 # --- the database and the directories ------------------------------------------------------------
 
 
-def _database(configuration: Configuration) -> Database:
+def own_database(configuration: Configuration) -> Database:
     """The gateway's own database, not opened yet."""
     secret = configuration.database.password
     return Database(

@@ -9,7 +9,9 @@ import click
 from smimegw import __version__
 
 # Each lives in the module of its name; only the one that is asked for is imported.
-_COMMANDS = ("run", "explain", "config", "policy", "key", "message", "directory", "demo")
+_COMMANDS = (
+    "run", "explain", "config", "policy", "key", "message", "directory", "correspondent", "demo"
+)  # fmt: skip
 
 
 class _LateGroup(click.Group):
