@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from smimegw.addresses import Mailbox
 from smimegw.pipeline.group import names
-from smimegw.pipeline.outbound import Plan
+from smimegw.pipeline.plan import Plan
 from smimegw.policy.algorithms import Because
 
 _WHY = {

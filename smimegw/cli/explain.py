@@ -24,7 +24,8 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.headers import encode_text_field, field
 from smimegw.pipeline.annotate import adoption_text
 from smimegw.pipeline.facts import message_facts, originator
-from smimegw.pipeline.outbound import Plan, plan, refusal_reply
+from smimegw.pipeline.outbound import refusal_reply
+from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.select import chosen

@@ -17,7 +17,7 @@ from smimegw.ports import Ports
 from smimegw.transaction import Delivery, Transaction
 
 if TYPE_CHECKING:
-    from smimegw.pipeline.outbound import Plan
+    from smimegw.pipeline.plan import Plan
 
 
 def log_decisions(tx: Transaction, decided: Plan, ports: Ports) -> None:

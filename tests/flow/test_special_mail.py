@@ -117,6 +117,56 @@ def test_whom_the_client_encrypted_for_shares_no_copy_with_whom_it_did_not(
     opened(copies[EVA], eva)
 
 
+def test_who_signs_himself_needs_no_key_here(company: Company) -> None:
+    """His signature holds, so none of ours is wanted and none is missing (R-10, R-26)."""
+    carol = company.ca.issue("carol@ours.example")
+    content = signed(message("carol@ours.example", SIGNED), carol)
+    assert company.send("relay", [SIGNED], content).reply.code == 250
+    assert Entity.parse(company.arrived[0]).body == Entity.parse(content).body
+
+
+def test_who_signs_himself_is_not_delayed_by_a_locked_keystore(company: Company) -> None:
+    """No key of ours is used (R-13, R-26)."""
+    company.world.keystore.locked = True
+    carol, bob = company.ca.issue("carol@ours.example"), company.partner(BOB)
+    content = signed(message("carol@ours.example", BOB), carol)
+    assert company.send("relay", [BOB], content).reply.code == 250
+    assert opened(company.arrived[0], bob).body == Entity.parse(content).body
+
+
+def test_own_signature_that_does_not_hold_is_none(company: Company) -> None:
+    """Signing is required and nobody signed (R-10)."""
+    carol = company.ca.issue("carol@ours.example")
+    content = signed(message("carol@ours.example", SIGNED, body="10 EUR\r\n"), carol)
+    outcome = company.send("relay", [SIGNED], content.replace(b"10 EUR", b"90 EUR"))
+    assert "(R-10)" in outcome.reply.text
+
+
+def test_outer_signature_of_triple_wrap_needs_a_key_here() -> None:
+    """The client's signature is inside (R-10; RFC 2634, 1.1)."""
+    company = Company(policy=POLICY.replace("sign-then-encrypt", "sign-encrypt-sign"))
+    carol = company.ca.issue("carol@ours.example")
+    company.partner(BOB)
+    outcome = company.send("relay", [BOB], signed(message("carol@ours.example", BOB), carol))
+    assert "(R-10)" in outcome.reply.text
+
+
+def test_what_the_client_encrypted_and_then_signed_stays_untouched(company: Company) -> None:
+    """Encrypted for the recipient under a signature that holds: nothing is missing (R-26)."""
+    alice, bob = company.user(ALICE), company.partner(BOB)
+    content = signed(encrypted(message(ALICE, BOB), company.ca, bob), alice)
+    assert company.send("relay", [BOB], content).reply.code == 250
+    assert Entity.parse(company.arrived[0]).body == Entity.parse(content).body
+
+
+def test_what_the_client_encrypted_for_another_and_signed_is_encrypted(company: Company) -> None:
+    """Only a RecipientInfo of the recipient counts, whatever is around it (R-26)."""
+    alice, bob, eva = company.user(ALICE), company.partner(BOB), company.partner(EVA)
+    content = signed(encrypted(message(ALICE, EVA), company.ca, bob), alice)
+    assert company.send("relay", [EVA], content).reply.code == 250
+    assert opened(company.arrived[0], eva).body == Entity.parse(content).body
+
+
 def test_own_signature_is_kept_inside_and_outside_of_triple_wrap() -> None:
     """The inner one is the client's, the outer one ours (R-26; RFC 2634, 1.1)."""
     company = Company(policy=POLICY.replace("sign-then-encrypt", "sign-encrypt-sign"))
