@@ -126,7 +126,9 @@ def message(form: Form) -> bytes:
     )  # fmt: skip
     if form.layers == "encrypted":
         recipients = (FILES / "alice.encrypt.crt", FILES / "bob.encrypt.crt")
-        XX
+        cover = openssl(
+            "cms", "-encrypt", "-binary", "-aes128", *recipients, stdin=with_crlf(cover)
+        )  # fmt: skip
     return lines(outside(form)).encode() + with_crlf(cover)
 
 
