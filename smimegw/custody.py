@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from smimegw.limits import DEFAULT_LIMITS
 from smimegw.transaction import Transaction
 
 KEPT_SECONDS = 7 * 24 * 3600  # RFC 5321, 4.5.4.1: clients try for four to five days
-LEASE_SECONDS = 180  # longer than any reply may take; a node that died is waited for so long
+LEASE_SECONDS = DEFAULT_LIMITS.claim_seconds  # longer than any reply may take
 
 
 def fingerprint_of(tx: Transaction) -> str:

@@ -86,6 +86,7 @@ class Limits:
     outbound_reply_seconds: float = 60.0  # from the end of the data to our reply: people wait
     inbound_reply_seconds: float = 90.0  # the same for mail from outside: servers wait
     next_hop_seconds: float = 45.0  # one reply; below outbound_reply_seconds, so that it is told
+    claim_seconds: int = 180  # a node that died with several copies under way is waited for
     late_reply_seconds: float = 600.0  # RFC 5321, 4.5.3.2.6: what a dot's answer may take
     connection_idle_seconds: float = 30.0  # an unused connection to a next hop is kept so long
 

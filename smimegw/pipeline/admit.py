@@ -144,6 +144,7 @@ class Incoming:
                     return refused
             assert self._probe is not None
             reply = await self._probe.recipient(recipient)
+            reach("admit.recipient-answered")
         except NextHopError as exc:
             await self.abandon()
             self._relay_error(exc)
@@ -155,10 +156,12 @@ class Incoming:
 
     async def _open(self) -> Reply | None:
         """Open the transaction at the next hop; a Reply says why it is not open."""
+        reach("admit.before-open")
         try:
             probe = await self._ports.relay.open(self._session.next_hop, login=self._session.login)
         except AuthenticationError:
             return LOGIN_REFUSED
+        reach("admit.opened")
         self._probe = probe  # from here on `abandon` ends it, whatever happens
         self._allow_eight_bits(probe)
         reply = await probe.mail(self._reverse_path)
@@ -191,6 +194,7 @@ class Incoming:
             return Outcome(reply=Reply(554, "5.5.1", "no valid recipients"))
         tx = self._transaction(content)
         self._log_received(tx)
+        reach("admit.logged")
         try:
             async with asyncio.timeout(self._reply_seconds):
                 outcome = await self._treat(tx, probe)

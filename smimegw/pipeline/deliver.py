@@ -27,7 +27,9 @@ from smimegw.pipeline.dots import (
     IN_DOUBT,
     Delivered,
     Dots,
+    Fates,
     Held,
+    all_alike,
     own_words,
     same,
 )
@@ -52,8 +54,7 @@ ALREADY = Reply(250, "2.0.0", "already accepted")
 _DOTS_SHARE = 0.85  # of the time for the whole reply; the rest is for the ledger and a report
 _REPORT_SHARE = 0.95
 
-_Fates = tuple[Delivered, ...]
-Report = Callable[[_Fates], None]
+Report = Callable[[Fates], None]
 
 
 async def all_or_nothing(
@@ -63,7 +64,7 @@ async def all_or_nothing(
     ports: Ports,
     settings: Settings,
     report: Report,
-) -> _Fates:
+) -> Fates:
     """Deliver every copy, or none as far as the protocol allows it.
 
     Cancelled before the first dot (the client is gone), nothing is delivered; cancelled later,
@@ -82,6 +83,7 @@ async def all_or_nothing(
     complete = False
     several = len(deliveries) > 1 or (probe.is_lmtp and len(deliveries[0].recipients) > 1)
     try:
+        reach("deliver.before-claim")
         await entry.open(several=several)
         reach("deliver.after-claim")
         fates = await _Attempt(tx, entry, probe, ports, settings, report).run(deliveries)
@@ -109,7 +111,7 @@ class _Attempt:
     settings: Settings
     report: Report
 
-    async def run(self, deliveries: Sequence[Delivery]) -> _Fates:
+    async def run(self, deliveries: Sequence[Delivery]) -> Fates:
         earlier = self._earlier(deliveries)
         remaining = self.entry.remaining(deliveries)
         if not remaining:
@@ -135,7 +137,7 @@ class _Attempt:
         in a retry the way back is closed already."""
         return self.tx.session.is_lmtp or bool(self.entry.prior)
 
-    def _earlier(self, deliveries: Sequence[Delivery]) -> _Fates:
+    def _earlier(self, deliveries: Sequence[Delivery]) -> Fates:
         known = []
         for delivery in deliveries:
             for recipient in delivery.recipients:
@@ -198,6 +200,7 @@ class _Attempt:
                 hop = self.tx.session
                 session = await self.ports.relay.open(hop.next_hop, login=hop.login)
                 sessions.append(session)
+                reach("deliver.opened")
                 reply = await session.mail(delivery.reverse_path)
                 if not reply.is_positive:
                     return reply
@@ -220,8 +223,8 @@ class _Attempt:
     async def _commit(
         self,
         pairs: Sequence[tuple[Delivery, RelaySession | Reply]],
-        earlier: _Fates,
-    ) -> _Fates:
+        earlier: Fates,
+    ) -> Fates:
         held: list[Held] = []
         fates: list[Delivered] = []
         for delivery, entry in pairs:
@@ -233,7 +236,7 @@ class _Attempt:
         self.report(tried)
         return (*earlier, *await self._settled(tried, len(earlier)))
 
-    async def _dots(self, held: Sequence[Held]) -> _Fates:
+    async def _dots(self, held: Sequence[Held]) -> Fates:
         dots = Dots(self.tx, self.entry, self.ports, self._until(_DOTS_SHARE))
         if len(held) < 2 or self._independent:
             fates = await dots.send(held) if held else ()
@@ -244,17 +247,17 @@ class _Attempt:
         reach("deliver.after-canary")
         if not _accepted(first):
             rest = first[0]
-            return (*first, *_all_alike(others, rest.reply, rest.upstream))
+            return (*first, *all_alike(others, rest.reply, rest.upstream))
         if not await self.entry.try_to_accept(_accepted(first)):
             # A retry would not know whom to leave out: the copies that are held stay undotted.
-            return (*first, *_all_alike(others, NO_LEDGER, NO_LEDGER))
+            return (*first, *all_alike(others, NO_LEDGER))
         reach("deliver.after-entry")
         rest_fates = await dots.send(others)
         reach("deliver.after-dots")
         await self.entry.try_to_accept(_accepted(rest_fates))
         return (*first, *rest_fates)
 
-    async def _settled(self, tried: _Fates, earlier: int) -> _Fates:
+    async def _settled(self, tried: Fates, earlier: int) -> Fates:
         """Report those who were refused for good, when the others have it and nobody may get it
         yet: the client's 250 then speaks for everybody."""
         refused = [fate for fate in tried if fate.reply.is_permanent]
@@ -278,7 +281,7 @@ async def _close(sessions: list[RelaySession]) -> None:
     await asyncio.gather(*(session.close() for session in sessions))
 
 
-async def _to_the_end(work: Callable[[], Coroutine[None, None, _Fates]]) -> _Fates:
+async def _to_the_end(work: Callable[[], Coroutine[None, None, Fates]]) -> Fates:
     """Do *work*; a cancellation meanwhile takes effect only after it."""
     task = asyncio.create_task(work())
     cancelled: asyncio.CancelledError | None = None
@@ -292,12 +295,8 @@ async def _to_the_end(work: Callable[[], Coroutine[None, None, _Fates]]) -> _Fat
     return task.result()
 
 
-def _accepted(fates: _Fates) -> list[Recipient]:
+def _accepted(fates: Fates) -> list[Recipient]:
     return [fate.recipient for fate in fates if fate.reply.is_positive]
-
-
-def _all_alike(held: Sequence[Held], reply: Reply, upstream: Reply) -> _Fates:
-    return tuple(fate for entry in held for fate in same(entry.delivery, reply, upstream))
 
 
 def _ours(reply: Reply) -> Reply:

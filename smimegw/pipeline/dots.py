@@ -50,6 +50,9 @@ class Delivered:
     reported: bool = False
 
 
+Fates = tuple[Delivered, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """One copy at the next hop that lacks nothing but its final dot."""
@@ -75,16 +78,20 @@ class Dots:
         self._until = until
         self._count = 0
 
-    async def send(self, held: Sequence[Held]) -> tuple[Delivered, ...]:
+    async def send(self, held: Sequence[Held]) -> Fates:
         """Send the dots of all of *held* together; without their lines in the journal, none."""
         dots = [self._dot(entry) for entry in held]
         reach("dots.before-journal")
         try:
-            await self._ports.journal.sending(dots)
+            async with asyncio.timeout_at(self._until):
+                await self._ports.journal.sending(dots)
+        except TimeoutError:
+            text = "journal did not answer in time; is the disk busy?"
+            self._ports.events.emit("journal.error", txn=self._tx.id, text=text, code="C27")
+            return all_alike(held, NO_JOURNAL)
         except JournalError as exc:
             self._ports.events.emit("journal.error", txn=self._tx.id, text=str(exc), code="C27")
-            reply = NODE_FAILS if exc.fatal else NO_JOURNAL
-            return tuple(fate for entry in held for fate in same(entry.delivery, reply, reply))
+            return all_alike(held, NODE_FAILS if exc.fatal else NO_JOURNAL)
         reach("dots.after-journal")
         pairs = zip(held, dots, strict=True)
         groups = await asyncio.gather(*(self._send(entry, dot) for entry, dot in pairs))
@@ -104,7 +111,7 @@ class Dots:
             at=self._ports.clock.now().isoformat(),
         )
 
-    async def _send(self, held: Held, dot: Dot) -> tuple[Delivered, ...]:
+    async def _send(self, held: Held, dot: Dot) -> Fates:
         answering = asyncio.create_task(self._answer(held, dot))
         seconds = max(0.0, self._until - asyncio.get_running_loop().time())
         done, _ = await asyncio.wait({answering}, timeout=seconds)
@@ -115,16 +122,17 @@ class Dots:
         late.add_done_callback(_LATE.discard)
         return same(held.delivery, IN_DOUBT, IN_DOUBT, held.session.server)
 
-    async def _answer(self, held: Held, dot: Dot) -> tuple[Delivered, ...]:
+    async def _answer(self, held: Held, dot: Dot) -> Fates:
         fates = await self._fates(held)
         reach("dots.after-answer")
         accepted = [fate.recipient for fate in fates if fate.reply.is_positive]
         doubtful = any(fate.reply == IN_DOUBT for fate in fates)
         outcome = "accepted" if accepted else "in-doubt" if doubtful else "refused"
         self._ports.journal.answered(dot, outcome, map(self._entry.token, accepted))
+        reach("dots.answer-noted")
         return fates
 
-    async def _fates(self, held: Held) -> tuple[Delivered, ...]:
+    async def _fates(self, held: Held) -> Fates:
         delivery, server = held.delivery, held.session.server
         try:
             replies = await held.session.commit()
@@ -147,9 +155,7 @@ class Dots:
             for recipient, reply in zip(delivery.recipients, replies, strict=True)
         )
 
-    async def _late(
-        self, answering: asyncio.Task[tuple[Delivered, ...]], held: Held, dot: Dot
-    ) -> None:
+    async def _late(self, answering: asyncio.Task[Fates], held: Held, dot: Dot) -> None:
         """Wait on, when the client has long been told that the outcome is unknown."""
         fates = await answering
         for fate in fates:
@@ -169,9 +175,7 @@ def own_words(reply: Reply) -> Reply:
     return reply if reply.is_positive else mirrored(reply)
 
 
-def same(
-    delivery: Delivery, reply: Reply, upstream: Reply, server: str = ""
-) -> tuple[Delivered, ...]:
+def same(delivery: Delivery, reply: Reply, upstream: Reply, server: str = "") -> Fates:
     """One fate for everybody in *delivery*."""
     return tuple(
         Delivered(
@@ -179,3 +183,8 @@ def same(
         )
         for recipient in delivery.recipients
     )
+
+
+def all_alike(held: Sequence[Held], reply: Reply, upstream: Reply | None = None) -> Fates:
+    """One fate for everybody in all of *held*."""
+    return tuple(fate for entry in held for fate in same(entry.delivery, reply, upstream or reply))

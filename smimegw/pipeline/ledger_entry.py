@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from smimegw.custody import fingerprint_of, message_id_of, token_of
 from smimegw.errors import LedgerError
+from smimegw.failpoints import reach
 from smimegw.ports import Ports
 from smimegw.transaction import Delivery, Recipient, Transaction
 
@@ -105,6 +106,7 @@ class LedgerEntry:
         """
         if not self._claimed:
             return
+        reach("deliver.before-release")
         forget = complete and not message_id_of(self._tx)
         try:
             await self._ports.ledger.release(self.fingerprint, self._tx.id, forget=forget)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import LimitError, MIMEError
+from smimegw.failpoints import reach
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import SignedForm, split_for_protection
 from smimegw.mime.confidentiality import HeaderConfidentiality
@@ -63,6 +64,7 @@ def seal(
         MIMEError: The message cannot be signed without changing what it says.
         ValueError: Signing was decided and there is no *credential*.
     """
+    reach("protect.seal")
     header = _outgoing(original)
     if original.own_encryption is not None:
         proof = _own_protection(original.own_encryption, group)
@@ -76,8 +78,10 @@ def seal(
     outer, entity = _with_header(outer, entity, original, group, limits)
     if signs:
         entity = _sign(entity, group, credential, now, limits)
+    reach("protect.before-encrypt")
     if group.protection.encrypts:
         protected = _encrypt(entity, group)
+        reach("protect.encrypted")
         if group.protection.signs_outside:
             protected = sign_outside(
                 protected, lambda inner: _sign(inner, group, credential, now, limits)

@@ -7,10 +7,12 @@ source of a duplicate.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from smimegw.custody import Dot, Unfinished
 from smimegw.errors import LedgerError
+from smimegw.failpoints import reach
 from smimegw.ports import Ports
 
 _Accepted = tuple[Dot, tuple[str, ...]]
@@ -31,9 +33,16 @@ async def explain(unfinished: Unfinished, ports: Ports) -> tuple[_Accepted, ...]
             untold=len(unfinished.untold),
             torn=unfinished.torn,
         )
+    reach("recover.read")
     for dot in unfinished.in_doubt:
         _in_doubt(dot, "crash", ports)
-    return await remember(unfinished.untold, ports)
+    left = await remember(unfinished.untold, ports)
+    for dot in (*unfinished.in_doubt, *(dot for dot, _ in unfinished.untold)):
+        # The claim of the dead is given back at once, so that a retry need not wait for its end.
+        with contextlib.suppress(LedgerError):
+            await ports.ledger.release(dot.fingerprint, dot.txn)
+    reach("recover.explained")
+    return left
 
 
 async def remember(accepted: Iterable[_Accepted], ports: Ports) -> tuple[_Accepted, ...]:

@@ -15,6 +15,7 @@ from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.schema import ledger_accepted, ledger_claims
 from smimegw.custody import KEPT_SECONDS, LEASE_SECONDS
 from smimegw.errors import DatabaseError, LedgerBusyError, LedgerError
+from smimegw.failpoints import reach
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class DatabaseLedger:
 
         def write(connection: sa.Connection) -> None:
             now = _now(connection)
+            reach("ledger.accept")
             if holder:
                 self._still_held(connection, fingerprint, holder, now)
             for token in sorted(tokens):  # one order for everybody: no deadlock
@@ -90,6 +92,7 @@ class DatabaseLedger:
         """
 
         def write(connection: sa.Connection) -> None:
+            reach("ledger.release")
             table = ledger_claims
             ours = (table.c.fingerprint == fingerprint, table.c.holder == holder)
             held = connection.execute(sa.delete(table).where(*ours)).rowcount
@@ -109,6 +112,7 @@ class DatabaseLedger:
 
     def _claim(self, connection: sa.Connection, fingerprint: str, holder: str) -> frozenset[str]:
         now = _now(connection)
+        reach("ledger.claim")
         self._sweep(connection, now)
         table = ledger_claims
         values = {"holder": holder, "until": now + self._lease_seconds}

@@ -18,9 +18,11 @@ from pathlib import Path
 from smimegw.adapters.journal.lines import answer_line, sent_line, told_line, unfinished_of
 from smimegw.custody import Dot, Unfinished
 from smimegw.errors import JournalError
+from smimegw.failpoints import reach
 from smimegw.limits import MIB
 
 _ROTATE_OCTETS = 16 * MIB  # then only what is open is carried over into a new file
+_CLOSE_SECONDS = 5.0  # a disk that does not answer must not keep the process
 _Accepted = tuple[Dot, tuple[str, ...]]
 
 
@@ -86,9 +88,9 @@ class FileJournal:
 
     async def close(self) -> None:
         """Write what waits and close the file; may be called twice."""
-        while self._flushing is not None:
-            await asyncio.wait({self._flushing})
-        self._thread.shutdown(wait=True)
+        if self._flushing is not None:
+            await asyncio.wait({self._flushing}, timeout=_CLOSE_SECONDS)
+        self._thread.shutdown(wait=self._flushing is None, cancel_futures=True)
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -172,9 +174,13 @@ class FileJournal:
         try:
             if self._descriptor < 0:
                 self._begin_file()
+            if sync:
+                reach("journal.before-write")
             size = _append_whole(self._descriptor, octets)
             if sync:
+                reach("journal.before-sync")
                 os.fsync(self._descriptor)
+                reach("journal.synced")
             if size > self._rotate_octets:
                 self._begin_file()
         except OSError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import RecordError
+from smimegw.failpoints import reach
 
 _FORBIDDEN = frozenset({"subject", "content", "body", "password"})
 
@@ -49,6 +50,7 @@ class JSONLinesRecords:
         with self._lock:
             try:
                 self._open()
+                reach("records.before-write")
                 self._write(line)
             except OSError as error:
                 text = f"decision record {self._path} cannot be written: {error.strerror}"
@@ -81,6 +83,7 @@ class JSONLinesRecords:
         if written != len(line):  # the disk is full in the middle of a line
             os.ftruncate(self._descriptor, before)
             raise OSError(28, "No space left on device")
+        reach("records.before-sync")
         os.fsync(self._descriptor)
 
 

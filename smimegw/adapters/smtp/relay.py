@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from smimegw.adapters.smtp.settings import NextHopSettings
 from smimegw.adapters.smtp.upstream import Upstream
 from smimegw.errors import AddressError, NextHopError
+from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.smtp.client import State
 from smimegw.smtp.extensions import Extensions, passable
@@ -27,7 +28,7 @@ class SMTPRelay:
     ) -> None:
         self._next_hops = dict(next_hops)
         self._hostname = hostname
-        self.limits = limits
+        self._limits = limits
         self._kept: dict[str, list[tuple[Upstream, asyncio.TimerHandle]]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -48,7 +49,7 @@ class SMTPRelay:
         if settings is None:
             raise NextHopError(f"there is no next hop {next_hop!r} in the configuration")
         return await Upstream.connect(
-            settings, hostname=self._hostname, limits=self.limits, login=login
+            settings, hostname=self._hostname, limits=self._limits, login=login
         )
 
     def give_back(self, next_hop: str, upstream: Upstream) -> None:
@@ -59,7 +60,7 @@ class SMTPRelay:
             return
         loop = asyncio.get_running_loop()
         timer = loop.call_later(
-            self.limits.connection_idle_seconds, self._expire, next_hop, upstream
+            self._limits.connection_idle_seconds, self._expire, next_hop, upstream
         )
         kept.append((upstream, timer))
 
@@ -185,10 +186,12 @@ class SMTPSession:
             NextHopError: The connection broke; the next hop keeps nothing.
             MIMEError: The content holds bare CR or LF, or NUL; the connection was closed undotted.
         """
+        reach("relay.before-data")
         reply = await self._upstream.ask(self._upstream.client.data())
         if not reply.is_positive:
             return _NOT_NOW if reply.code == 421 else reply
         await self._upstream.send_content(content)
+        reach("relay.content-sent")
         return None
 
     async def commit(self) -> tuple[Reply, ...]:
@@ -197,8 +200,7 @@ class SMTPSession:
         Raises:
             NextHopError: With *in_doubt* when the dot went out and no reply came.
         """
-        seconds = self._relay.limits.late_reply_seconds
-        return await self._upstream.ask_all(self._upstream.client.commit(), seconds=seconds)
+        return await self._upstream.commit()
 
     async def abort(self) -> None:
         """End the transaction so that the next hop keeps nothing; never raises.

@@ -13,6 +13,7 @@ from smimegw.adapters.smtp.connection import ClientGoneError
 from smimegw.adapters.smtp.dialogue import Dialogue, Door, EndOfSession, OpenMail, no_argument
 from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.errors import CommandError, LimitError
+from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.mime.entity import Entity
 from smimegw.ports import Events, IncomingTransaction, Reception
@@ -66,6 +67,7 @@ class Session(Dialogue):
             self._mail_refused = True
             await self.reply(TOO_LARGE)  # RFC 1870, 6.1
             return
+        reach("session.mail")
         path = ReversePath(mailbox=parsed.mailbox, parameters=parsed.parameters)
         reply, incoming = await self._reception.begin(self._info(), path)
         self._mail_refused = incoming is None
@@ -89,6 +91,7 @@ class Session(Dialogue):
         if self._mail.accepted >= self._limits.recipients:
             await self.reply(Reply(452, "4.5.3", "too many recipients"))
             return
+        reach("session.rcpt")
         recipient = Recipient(mailbox=mailbox, parameters=parsed.parameters)
         reply = await self._mail.incoming.recipient(recipient)
         if reply.is_positive:
@@ -136,15 +139,19 @@ class Session(Dialogue):
             code = 503 if self._settings.lmtp else 554  # RFC 2033, 4.2
             await self.reply(Reply(code, "5.5.1", "no valid recipients"))
             return
+        reach("session.before-354")
         await self.reply(Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
         content = _content(await self._read_content(), self._limits)
         self._finishing_lmtp = self._settings.lmtp
+        reach("session.received")
         outcome = await self._outcome(content, self._mail)
         mail, self._mail, self._finishing_lmtp = self._mail, None, False
         self._client.upstream_id = ""
         reached = False
         try:
+            reach("session.before-reply")
             await self._tell(outcome, mail.accepted)
+            reach("session.after-reply")
             reached = True
         finally:
             await mail.incoming.told(reached=reached)
@@ -161,6 +168,7 @@ class Session(Dialogue):
             octets = await self.chunk(min(limits.command_seconds, until - self.loop.time()))
             received += len(octets)
             reader.feed(octets)
+            reach("session.receiving")
             if reader.overrun:
                 raise EndOfSession(TOO_LARGE)
         self.give_back(reader.leftover)

@@ -13,6 +13,7 @@ from smimegw.adapters.smtp.settings import NextHopSettings, plain_address
 from smimegw.config.choices import TLSMode
 from smimegw.config.values import is_loopback
 from smimegw.errors import AuthenticationError, NextHopError
+from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.smtp.client import Client, State
 from smimegw.smtp.reply import Reply
@@ -156,15 +157,24 @@ class Upstream:
         Raises:
             NextHopError: No reply came, or none that is one.
         """
-        return (await self.ask_all(command))[0]
-
-    async def ask_all(self, command: bytes, *, seconds: float = 0.0) -> tuple[Reply, ...]:
-        """Send *command* and return every reply that is then due (the final dot of LMTP).
-
-        Each may take *seconds*; without, as long as any reply may.
-        """
         try:
             await self._send(command)
+            return await self._next_reply()
+        except BaseException:
+            self.abort()
+            raise
+
+    async def commit(self) -> tuple[Reply, ...]:
+        """Send the final dot and return every reply that is then due (LMTP: several).
+
+        Raises:
+            NextHopError: With *in_doubt* when not every reply came.
+        """
+        seconds = self._limits.late_reply_seconds
+        try:
+            reach("relay.before-dot")
+            await self._send(self.client.commit())
+            reach("relay.after-dot")
             return tuple([await self._next_reply(seconds) for _ in range(self.client.awaiting)])
         except BaseException:
             self.abort()
