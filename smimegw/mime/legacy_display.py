@@ -19,6 +19,7 @@ from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.entity import IDENTITY, Entity, read_multipart
 from smimegw.mime.headers import HeaderField, field
+from smimegw.mime.inert_html import unescaped
 from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
 from smimegw.mime.quoted_printable import encode_quoted_printable
 
@@ -67,7 +68,7 @@ def with_legacy_display(
 def without_legacy_display(
     entity: Entity, shown: Sequence[HeaderField], limits: Limits = DEFAULT_LIMITS
 ) -> Entity:
-    """*entity* less the Legacy Display Elements that say exactly what *shown* says.
+    """*entity* less the Legacy Display Elements that say nothing but what *shown* says.
 
     Nothing is lost by that: the fields stand in the header section.  Whatever says anything
     else is content and stays.
@@ -107,7 +108,7 @@ def _start_of_body(text: str) -> int:
 
 def _html_without(text: str, lines: Sequence[str]) -> str | None:
     element = _ELEMENT.search(text)
-    if element is None or not _says(html.unescape(element[1]), lines):
+    if element is None or not _says(unescaped(element[1]), lines):
         return None
     return text[: element.start()] + text[element.end() :]
 
@@ -118,8 +119,9 @@ def _text_without(text: str, lines: Sequence[str]) -> str | None:
 
 
 def _says(text: str, lines: Sequence[str]) -> bool:
-    # A writer may have broken lines at white space; words are what counts.
-    return text.split() == " ".join(lines).split()
+    """Whether *text* is some of *lines* and nothing else; folding does not count."""
+    said = re.sub(r"\r?\n[ \t]+", " ", text.strip()).splitlines()
+    return bool(said) and {" ".join(line.split()) for line in said} <= set(lines)
 
 
 # --- the main body parts -------------------------------------------------------------------------

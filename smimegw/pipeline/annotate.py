@@ -15,7 +15,6 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline.adoption import Adoption
 from smimegw.pipeline.assurance import integrity, overall
-from smimegw.smime.protected_header import ADOPTABLE
 from smimegw.smime.report import REPLAY, LayerKind, LayerReport
 from smimegw.smtp.trace import authentication_results, quoted
 
@@ -104,7 +103,7 @@ def adoption_text(adoption: Adoption) -> str:
     header = adoption.header
     values = [f"form={header.form.value}"]
     if adoption.is_vouched:
-        adopted = dict.fromkeys(ADOPTABLE[entry.lower_name] for entry in adoption.fields)
+        adopted = dict.fromkeys(entry.name.decode("ascii") for entry in adoption.fields)
         values += [
             f"{key}={','.join(names)}"
             for key, names in (

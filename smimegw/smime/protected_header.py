@@ -9,10 +9,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
-from smimegw.addresses import sole_mailbox
+from smimegw.addresses import parse_mailboxes, sole_mailbox
 from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.confidentiality import HP_OUTER, is_protected
@@ -21,7 +23,7 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 
 # What people read and programs sort by.  Never who it is from or where answers go (From, Sender,
-# Reply-To, To, Cc, Resent-*, List-*): servers and filters decided by the outer ones.  Never what
+# Reply-To, Resent-*, List-*): servers and filters decided by the outer ones.  Never what
 # makes a mail program act on its own (Disposition-Notification-To).  Never what others wrote on
 # the way (Received, Return-Path, Authentication-Results, our own).
 ADOPTABLE: Final = {
@@ -32,6 +34,8 @@ ADOPTABLE: Final = {
         *("User-Agent", "X-Mailer"),
     )
 }
+# Adopted where they only say the same in more words: display names, the author's time zone.
+_FULLER: Final = {"to": "To", "cc": "Cc", "date": "Date"}
 _SEVERAL: Final = {"keywords": 10, "comments": 10}  # of all others one (RFC 5322, 3.6)
 COMPARED: Final = ("From", "To", "Cc", "Reply-To", "Date", "Message-ID", "Subject")
 # What programs write outside that say nothing inside about it; "..." is Thunderbird's and mutt's.
@@ -96,7 +100,7 @@ def read_protected_header(
         return None
     inside = header.without(lambda entry: not is_protected(entry.lower_name))
     left = _left_outside(form, header, inside, outer)
-    hidden, withheld = _hidden(form, inside, left, limits)
+    hidden, withheld = _hidden(form, inside, left, outer, limits)
     return ProtectedHeader(
         form=form,
         names=tuple(name for name in COMPARED if inside.all(name)),
@@ -143,7 +147,11 @@ def _left_outside(
 
 
 def _hidden(
-    form: HeaderForm, inside: HeaderSection, left: HeaderSection, limits: Limits
+    form: HeaderForm,
+    inside: HeaderSection,
+    left: HeaderSection,
+    outer: HeaderSection,
+    limits: Limits,
 ) -> tuple[tuple[HeaderField, ...], int]:
     if form is HeaderForm.CLEAR:
         return (), 0
@@ -152,24 +160,45 @@ def _hidden(
     fields: list[HeaderField] = []
     withheld = 0
     for name in hidden:
-        written = _written(name, inside.all(name), limits)
+        written = _written(name, inside.all(name), outer.all(name), limits)
         fields += written
         withheld += not written
     return tuple(fields), withheld
 
 
 def _written(
-    name: str, entries: tuple[HeaderField, ...], limits: Limits
+    name: str,
+    entries: tuple[HeaderField, ...],
+    outside: tuple[HeaderField, ...],
+    limits: Limits,
 ) -> tuple[HeaderField, ...]:
     """The fields as we write them; none when one of them is not what a mail program writes."""
-    if name not in ADOPTABLE or len(entries) > _SEVERAL.get(name, 1):
+    if name not in ADOPTABLE and not (name in _FULLER and _mean_the_same(name, entries, outside)):
+        return ()
+    if len(entries) > _SEVERAL.get(name, 1):
         return ()
     if not all(_is_plain(entry, limits) for entry in entries):
         return ()
     try:
-        return tuple(field(ADOPTABLE[name], entry.body) for entry in entries)
+        return tuple(field((ADOPTABLE | _FULLER)[name], entry.body) for entry in entries)
     except MIMEError:
         return ()
+
+
+def _mean_the_same(
+    name: str, inside: tuple[HeaderField, ...], outside: tuple[HeaderField, ...]
+) -> bool:
+    try:
+        return _meaning(name, inside) == _meaning(name, outside)
+    except (AddressError, LimitError, ValueError, OverflowError):
+        return False
+
+
+def _meaning(name: str, entries: tuple[HeaderField, ...]) -> list[object]:
+    if name == "date":
+        written = [parsedate_to_datetime(entry.body.decode("ascii")) for entry in entries]
+        return [moment.replace(tzinfo=moment.tzinfo or UTC) for moment in written]
+    return [named.mailbox.key for entry in entries for named in parse_mailboxes(entry.body)]
 
 
 def _is_plain(entry: HeaderField, limits: Limits) -> bool:

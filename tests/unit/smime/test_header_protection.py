@@ -169,6 +169,8 @@ def test_payload_of_the_rfcs_example_is_read() -> None:
         b"User-Agent: Sample MUA Version 1.0\r\n"
         b'Content-Type: text/plain; charset="us-ascii"; hp-legacy-display="1";\r\n hp="cipher"\r\n'
         b"HP-Outer: Subject: [...]\r\nHP-Outer: From: Alice <alice@ours.example>\r\n"
+        b"HP-Outer: Date: Mon, 23 Nov 2026 14:00:00 +0100\r\n"
+        b"HP-Outer: To: Bob <bob@partner.example>\r\nHP-Outer: Message-ID: <1@ours.example>\r\n"
         b"HP-Outer: User-Agent: Sample MUA Version 1.0\r\n\r\ntext\r\n"
     )  # fmt: skip
     found = read(entity)
@@ -298,3 +300,23 @@ def test_message_inside_is_read_when_it_says_that_it_is_no_forwarded_one() -> No
     found = read(entity)
     assert found.form is HeaderForm.MESSAGE
     assert [entry.raw for entry in found.hidden] == [b"Subject: Dinner plans\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("outside", "adopted_names"),
+    [
+        (b"To: bob@partner.example\r\nDate: Mon, 23 Nov 2026 13:00:00 +0000\r\n", ["date", "to"]),
+        (b"To: bob@partner.example\r\nDate: Mon, 23 Nov 2026 13:00:01 +0000\r\n", ["to"]),
+        (b"To: eve@evil.example\r\nDate: Mon, 23 Nov 2026 13:00:00 +0000\r\n", ["date"]),
+        (b"To: bob@partner.example, eve@evil.example\r\nDate: nonsense\r\n", []),
+        (b"", []),
+    ],
+)
+def test_display_names_and_zones_come_back_where_nothing_else_differs(
+    outside: bytes, adopted_names: list[str]
+) -> None:
+    """hcp_shy takes them away; who gets an answer stays as it was outside (RFC 9788, 3.2.3)."""
+    outer = b"From: alice@ours.example\r\n" + outside
+    found = read(payload(AUTHOR, outer=b"Message-ID: <1@ours.example>\r\n" + outer), outer)
+    names = [entry.lower_name for entry in found.hidden if entry.lower_name != "subject"]
+    assert names == adopted_names
