@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordError
+from smimegw.errors import DatabaseError, DirectoryError, KeystoreError, NextHopError, RecordError
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
 from smimegw.ports import Ports
@@ -35,6 +35,8 @@ OWN_ERRORS = {
     "records": lambda: RecordError("no space left on device"),
     "relay": lambda: NextHopError("broke off"),
     "workers": MemoryError,
+    "correspondents": lambda: DatabaseError("connection refused"),
+    "sightings": lambda: DatabaseError("connection refused"),
 }
 
 
@@ -81,7 +83,10 @@ class _Wrapped:
 
 
 def _sabotaged(company: Company, saboteur: Saboteur) -> Ports:
-    names = ("directory", "authorities", "keystore", "relay", "records", "workers")
+    names = (
+        "directory", "authorities", "keystore", "relay", "records", "workers", "correspondents",
+        "sightings",
+    )  # fmt: skip
     ports = company.world.ports
     return replace(ports, **{name: saboteur.wrap(name, getattr(ports, name)) for name in names})
 
