@@ -304,8 +304,8 @@ class Memory:
         harvest: Certificates that come with signed mail: off (not kept), candidates (kept, used
             when "smimegw correspondent accept" says so) or same-ca (also used when they follow a
             known certificate of the same address and the same CA, and are newer).
-        keep: How long ciphertexts, signatures and correspondents are remembered after they were
-            last seen.
+        keep: How long ciphertexts and signatures are remembered after they were first seen, and
+            correspondents after their last mail.
     """
 
     harvest: Harvest = Harvest.CANDIDATES
