@@ -15,7 +15,7 @@ from smimegw.mime.headers import HeaderField, HeaderSection, field
 OBSCURED_SUBJECT: Final = "[...]"
 HP_OUTER: Final = "hp-outer"
 
-# RFC 9788, 1.1.1: they describe the body and are no message's header fields.
+# RFC 9787, 1.1.1: they describe the body and are no message's header fields.
 _STRUCTURAL_PREFIX: Final = "content-"
 _STRUCTURAL: Final = frozenset({"mime-version"})
 # Not the author's: written on the way, about the way, or about what others found.  Whoever reads
@@ -24,7 +24,7 @@ _OF_THE_WAY: Final = frozenset(
     {
         "apparently-to",
         "authentication-results",
-        "bcc",  # nobody else may see it (RFC 5322, 3.6.3; RFC 9788, 5.1)
+        "bcc",  # nobody else may see it (RFC 5322, 3.6.3; RFC 9788, 11.4)
         "delivered-to",
         "dkim-signature",
         "domainkey-signature",
@@ -109,7 +109,7 @@ def _outside(entry: HeaderField, wish: HeaderProtection) -> HeaderField | None:
 
 
 def _shy(entry: HeaderField) -> HeaderField:
-    """hcp_shy (RFC 9788, 3.2.3); what cannot be read stays as it is, as the RFC has it."""
+    """hcp_shy (RFC 9788, 3.2.2); what cannot be read stays as it is, as the RFC has it."""
     try:
         match entry.lower_name:
             case "from" | "to" | "cc":

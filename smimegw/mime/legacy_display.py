@@ -1,7 +1,7 @@
 """Repeats hidden header fields at the top of the text, and takes such a repetition off again.
 
 Mail programs that do not know RFC 9788 decrypt a message and show the outer header section.  The
-Legacy Display Element (RFC 9788, 2.1.2 and 5.2.2) lets them show what is hidden from it.
+Legacy Display Element (RFC 9788, 2.1.2, 5.2.2 and 5.2.3) lets them show what is hidden from it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _ELEMENT = re.compile(
     rf'<div class="{_CLASS}">\s{{0,99}}<pre>\s?([^<]{{0,65536}})</pre>\s{{0,99}}</div>(?:\r?\n)?'
 )
 _DEPTH: Final = 8  # multiparts around a text; nobody writes more
+# RFC 9787, 1.1.2: user-facing fields
 _SHOWN: Final = {
     name.lower(): name
-    for name in ("Subject", "From", "To", "Cc", "Date", "Reply-To", "Keywords", "Comments")
+    for name in ("Subject", "From", "To", "Cc", "Date", "Reply-To", "Followup-To", "Sender")
 }
 
 _Change = Callable[[str, bool], str | None]
@@ -51,7 +52,7 @@ def display_lines(fields: Sequence[HeaderField]) -> tuple[str, ...]:
 def with_legacy_display(
     entity: Entity, hidden: Sequence[HeaderField], limits: Limits = DEFAULT_LIMITS
 ) -> Entity:
-    """*entity* with *hidden* shown in its main body parts (RFC 9788, 5.2.2).
+    """*entity* with *hidden* shown in its main body parts (RFC 9788, 5.2.2 and 5.2.3).
 
     A part whose text cannot be read is left as it is; attachments are never touched.
     """
@@ -130,7 +131,7 @@ def _says(text: str, lines: Sequence[str]) -> bool:
 def _main_parts(
     entity: Entity, change: _Change, *, marked: bool, limits: Limits, depth: int
 ) -> Entity:
-    """Apply *change* to each main body part (RFC 9787, 1.1); *marked*: to marked ones only."""
+    """Apply *change* to each main body part (RFC 9787, 7.1); *marked*: to marked ones only."""
     try:
         kind = entity.content_type
         if depth > _DEPTH or _is_attachment(entity):

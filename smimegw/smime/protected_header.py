@@ -48,7 +48,7 @@ class HeaderForm(StrEnum):
     CIPHER = "cipher"  # hp="cipher"
     CLEAR = "clear"  # hp="clear"
     DRAFT = "draft"  # protected-headers="v1", before RFC 9788
-    MESSAGE = "message"  # a whole message/rfc822 (RFC 8551, 3.1)
+    MESSAGE = "message"  # a whole message/rfc822 (RFC 8551, 3.1; RFC 9788, 4.10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +89,7 @@ def read_protected_header(
         is_wrapped: *payload* is a message that was the whole content of the innermost layer.
         limits: Of header sections and fields.
     """
-    form = HeaderForm.MESSAGE if is_wrapped else _form(payload)
+    form = _form(payload) or (HeaderForm.MESSAGE if is_wrapped else None)
     header = payload.header
     if form is HeaderForm.MESSAGE and not is_wrapped:
         try:

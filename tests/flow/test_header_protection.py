@@ -129,7 +129,7 @@ def test_without_the_key_header_fields_stay_outside() -> None:
 
 
 def test_no_confidentiality_protects_the_fields_and_hides_none() -> None:
-    """hcp_no_confidentiality (RFC 9788, 3.2.2): inside and outside are the same."""
+    """hcp_no_confidentiality (RFC 9788, 3.2.3): inside and outside are the same."""
     pair = Pair(keys='header_confidentiality = "none"')
     wire = pair.send(hidden())
     assert fields(wire, "subject") == [SECRET]
@@ -140,7 +140,7 @@ def test_no_confidentiality_protects_the_fields_and_hides_none() -> None:
 
 
 def test_shy_takes_display_names_and_the_time_zone_away() -> None:
-    """hcp_shy (RFC 9788, 3.2.3)."""
+    """hcp_shy (RFC 9788, 3.2.2)."""
     pair = Pair(keys='header_confidentiality = "shy"')
     content = hidden().replace(b"12:00:00 +0000", b"14:30:00 +0230")
     wire = pair.send(content)
@@ -177,7 +177,7 @@ def test_trigger_word_is_neither_outside_nor_inside() -> None:
 
 @pytest.mark.parametrize("name", ["Bcc", "Resent-Bcc", "Received", "Return-Path", "HP-Outer"])
 def test_what_is_not_the_authors_is_not_inside(name: str) -> None:
-    """Bcc nowhere, trace fields outside only (RFC 9788, 5.1; RFC 5322, 3.6.3)."""
+    """Bcc nowhere, trace fields outside only (RFC 9788, 11.4; RFC 5322, 3.6.3)."""
     pair = Pair()
     wire = pair.send(hidden(extra=f"{name}: carol@{SECRET.split()[1]}.example\r\n"))
     assert SECRET.split()[1].encode() + b".example" not in opened(wire, pair.bob).raw

@@ -114,7 +114,7 @@ def writer(tmp_path: Path) -> Writer:
 def test_signed_examples_of_the_rfc_pass_and_hide_nothing(
     writer: Writer, make: object, form: str
 ) -> None:
-    """Signed only, one-part and multipart (RFC 9788, C.1)."""
+    """Signed only, one-part and multipart (RFC 9788, Appendix C)."""
     payload = make(AUTHOR, hp="clear").encode()  # type: ignore[operator]
     signed = writer.sign(payload, *(("-nodetach",) if form == "opaque" else ()))
     arrived = writer.receive(AUTHOR, signed)
@@ -131,7 +131,7 @@ def test_signed_examples_of_the_rfc_pass_and_hide_nothing(
 def test_encrypted_examples_of_the_rfc_get_their_subject_back(
     writer: Writer, make: object, legacy: bool, outer: str, cipher: str
 ) -> None:
-    """Signed and encrypted, baseline and shy, with and without legacy display (RFC 9788, C.3)."""
+    """Signed and encrypted, baseline and shy, with and without legacy display (RFC 9788, Appendix C)."""
     payload = make(outer, hp="cipher", legacy=legacy).encode()  # type: ignore[operator]
     arrived = writer.receive(outer, writer.encrypt(writer.sign(payload, "-nodetach"), cipher))
     assert fields(arrived, "x-smimegw-status")[0].startswith("signed=pass; encrypted=yes")
@@ -143,7 +143,7 @@ def test_encrypted_examples_of_the_rfc_get_their_subject_back(
 
 
 def test_older_form_gives_subject_and_text(writer: Writer) -> None:
-    """A message inside (RFC 8551, 3.1; RFC 9788, C.3.17): its text is the text."""
+    """A message inside (RFC 8551, 3.1; RFC 9788, 4.10): its text is the text."""
     payload = wrapped(BASELINE, hp="").encode()
     arrived = writer.receive(BASELINE, writer.encrypt(writer.sign(payload, "-nodetach"), "aes256"))
     assert fields(arrived, "subject") == ["Dinner plans"]

@@ -40,13 +40,13 @@ def outside(field: bytes, wish: HeaderProtection) -> bytes:
     ],
 )
 def test_shy_shows_addresses_and_universal_time(field: bytes, shown: bytes) -> None:
-    """hcp_shy; what cannot be read stays (RFC 9788, 3.2.3)."""
+    """hcp_shy; what cannot be read stays (RFC 9788, 3.2.2)."""
     assert outside(field, SHY) == shown
 
 
 @pytest.mark.parametrize("policy", [HeaderConfidentiality.NONE, HeaderConfidentiality.OFF])
 def test_policies_that_hide_nothing_change_no_octet(policy: HeaderConfidentiality) -> None:
-    """hcp_no_confidentiality (RFC 9788, 3.2.2)."""
+    """hcp_no_confidentiality (RFC 9788, 3.2.3)."""
     wish = HeaderProtection(confidentiality=policy, hidden_fields=("x-a",))
     field = b"Subject:  Plan\r\nX-A: b"
     assert outside(field, wish) == field
@@ -71,5 +71,5 @@ def test_named_fields_are_removed_whatever_their_case() -> None:
     ],
 )
 def test_fields_of_the_author_are_protected(name: str, expected: bool) -> None:
-    """Structural fields, Bcc, and what was written on the way are not (RFC 9788, 1.1.1; 5.1)."""
+    """Structural fields, Bcc, and what was written on the way are not (RFC 9787, 1.1.1; RFC 9788, 11.4)."""
     assert is_protected(name) is expected

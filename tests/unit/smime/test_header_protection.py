@@ -55,7 +55,7 @@ def adopted(inside: bytes, outer: bytes = OUTSIDE) -> list[bytes]:
 
 
 def test_encrypted_payload_is_that_of_the_rfc() -> None:
-    """Fields, HP-Outer for each one left outside, hp="cipher" (RFC 9788, 5.2.1 and C.3.1)."""
+    """Fields, HP-Outer for each one left outside, hp="cipher" (RFC 9788, 5.2.1)."""
     outer, inner = protect()
     assert outer.raw == OUTSIDE
     noted = b"".join(b"HP-Outer: " + line + b"\r\n" for line in OUTSIDE.split(b"\r\n") if line)
@@ -163,7 +163,7 @@ def test_what_is_written_is_read() -> None:
 
 
 def test_payload_of_the_rfcs_example_is_read() -> None:
-    """MIME-Version and User-Agent inside, HP-Outer after Content-Type (RFC 9788, C.3)."""
+    """MIME-Version and User-Agent inside, HP-Outer after Content-Type (RFC 9788, Appendix C)."""
     entity = Entity.parse(
         b"MIME-Version: 1.0\r\nContent-Transfer-Encoding: 7bit\r\n" + AUTHOR +
         b"User-Agent: Sample MUA Version 1.0\r\n"
@@ -315,7 +315,7 @@ def test_message_inside_is_read_when_it_says_that_it_is_no_forwarded_one() -> No
 def test_display_names_and_zones_come_back_where_nothing_else_differs(
     outside: bytes, adopted_names: list[str]
 ) -> None:
-    """hcp_shy takes them away; who gets an answer stays as it was outside (RFC 9788, 3.2.3)."""
+    """hcp_shy takes them away; who gets an answer stays as it was outside (RFC 9788, 3.2.2)."""
     outer = b"From: alice@ours.example\r\n" + outside
     found = read(payload(AUTHOR, outer=b"Message-ID: <1@ours.example>\r\n" + outer), outer)
     names = [entry.lower_name for entry in found.hidden if entry.lower_name != "subject"]
