@@ -16,6 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, PublicKeyAlgorithmOID
 from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
+from smimegw.x509.weak_points import EdwardsOrMontgomeryKey, is_weak_point
 
 # FIPS 186-5, A.1.1; smaller exponents make forgeries and broadcasts easier
 RSA_EXPONENTS = range(65537, 2**256, 2)
@@ -76,7 +77,7 @@ def purpose_flaw(certificate: Certificate) -> str:
 
 
 def key_flaw(certificate: Certificate, *, limits: Limits = DEFAULT_LIMITS) -> str:
-    """``weak-key`` for sizes, exponents, curves and kinds that are not accepted."""
+    """``weak-key`` for sizes, exponents, curves, points and kinds that are not accepted."""
     try:
         key = certificate.public_key
     except CertificateError as exc:
@@ -86,8 +87,10 @@ def key_flaw(certificate: Certificate, *, limits: Limits = DEFAULT_LIMITS) -> st
         strong = fits and key.public_numbers().e in RSA_EXPONENTS
     elif isinstance(key, ec.EllipticCurvePublicKey):
         strong = isinstance(key.curve, CURVES)
+    elif isinstance(key, EdwardsOrMontgomeryKey):
+        strong = not is_weak_point(key)
     else:
-        strong = isinstance(key, _EDWARDS_KEYS + _MONTGOMERY_KEYS)
+        strong = False
     return "" if strong else "weak-key"
 
 

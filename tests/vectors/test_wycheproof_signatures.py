@@ -9,6 +9,7 @@ from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
 from smimegw.cms.keys import SoftwareSigningKey
 from smimegw.cms.signed_data import parse_signed_data, verify_signer_info
 from smimegw.errors import SignatureError, UnsupportedAlgorithmError
+from smimegw.x509 import lint
 from tests.vectors.structures import (
     DIGEST_OIDS,
     certificate_with,
@@ -183,3 +184,14 @@ def test_rsa_signatures_are_made_as_published(file: str) -> None:
         )
         made.append(signature == vector.octets("sig"))
     assert made == [True] * GENERATED[file]
+
+
+def test_keys_of_small_order_are_refused_with_their_certificate() -> None:
+    """Their signatures hold; anybody could have made them (RFC 8032, 5.1.7; cases H25)."""
+    keys = {
+        vector.group["publicKeyDer"]
+        for vector in vectors("ed25519")
+        if "SmallOrderPublicKey" in vector.test["flags"]
+    }
+    flaws = [lint.key_flaw(certificate_with(bytes.fromhex(key))) for key in sorted(keys)]
+    assert flaws == ["weak-key"] * 8
