@@ -78,6 +78,14 @@ def test_bouncy_castle_reads_our_mail_for_a_curve(curve: Exchange, peer: BouncyC
     assert shown(content) == shown(entity_of(MAILS["chinese"]))
 
 
+@pytest.mark.parametrize("key", ["p521", "brainpool384", "ed25519", "ed448"])
+def test_bouncy_castle_verifies_our_mail_signed_with_any_key(peer: BouncyCastle, key: str) -> None:
+    """Each key takes its own scheme and digest (RFC 5753, 2.1; RFC 8419, 3)."""
+    company = Exchange({"clear": 'protect = "sign"'}, alice=key)
+    content = BouncyCastleReader(peer, company.bob).verified(company.write("clear", MAILS["8bit"]))
+    assert shown(content) == shown(entity_of(MAILS["8bit"]))
+
+
 # --- theirs to us ---------------------------------------------------------------------------------
 
 
@@ -157,6 +165,27 @@ def test_mail_of_bouncy_castle_for_a_curve_is_opened(curve: Exchange, peer: Boun
     seen = curve.read(HEAD + writer.encrypted(writer.clear(entity_of(MAILS["chinese"]))))
     assert seen.field("X-Smimegw-Status") == "signed=pass; encrypted=yes; integrity=signed"
     assert seen.shown == shown(entity_of(MAILS["chinese"]))
+
+
+@pytest.mark.parametrize(
+    ("key", "signature"),
+    [
+        ("p521", "SHA512withECDSA"),
+        ("brainpool384", "SHA384withECDSA"),
+        ("ed25519", "Ed25519"),
+        ("ed448", "Ed448"),
+    ],
+)
+@pytest.mark.parametrize("form", ["clear", "opaque"])
+def test_mail_signed_with_any_key_of_bouncy_castle_passes(
+    peer: BouncyCastle, key: str, signature: str, form: str
+) -> None:
+    """The scheme stands in the result (RFC 5753, 2.1; RFC 8419, 3; I01)."""
+    company = Exchange({}, bob=key)
+    writer = BouncyCastleWriter(peer, company.bob, company.alice, signature)
+    seen = company.read(HEAD + getattr(writer, form)(entity_of(MAILS["chinese"])))
+    assert seen.result == "pass"
+    assert (key if key.startswith("ed") else "ecdsa") in seen.field("X-Smimegw-Signature")
 
 
 def test_triple_wrapped_mail_of_bouncy_castle_is_opened(

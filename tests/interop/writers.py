@@ -132,7 +132,10 @@ class BouncyCastleWriter:
 
     def clear(self, entity: bytes) -> bytes:
         signature = self.peer.signed(self.signature, entity, self.own, form=self.form)
-        return _multipart_signed(entity, signature, self.signature.partition("with")[0])
+        digest = {"Ed25519": "SHA512", "Ed448": "shake256"}.get(
+            self.signature, self.signature.partition("with")[0]
+        )
+        return _multipart_signed(entity, signature, digest)
 
     def opaque(self, entity: bytes) -> bytes:
         form = ["opaque", *self.form]
@@ -164,7 +167,7 @@ def _base64(der: bytes) -> bytes:
 
 
 def _multipart_signed(entity: bytes, signature: bytes, digest: str) -> bytes:
-    micalg = f"sha-{digest.removeprefix('SHA')}".encode()
+    micalg = digest.replace("SHA", "sha-").encode()
     return (
         b'Content-Type: multipart/signed; protocol="application/pkcs7-signature"; micalg=' + micalg
         + b';\r\n boundary="=_theirs"\r\n\r\n--=_theirs\r\n' + entity + b"\r\n--=_theirs\r\n"

@@ -131,7 +131,15 @@ def compile_into(directory: Path) -> None:
         if not (directory / "Peer.class").exists():
             sources = map(str, sorted(_SOURCES.glob("*.java")))
             subprocess.run(
-                ["javac", "-cp", _CLASSES, "-d", str(directory), *sources],
+                [
+                    "javac",
+                    "-J-XX:TieredStopAtLevel=1",
+                    "-cp",
+                    _CLASSES,
+                    "-d",
+                    str(directory),
+                    *sources,
+                ],
                 check=True,
                 timeout=_SECONDS,
             )
@@ -141,7 +149,8 @@ def compile_into(directory: Path) -> None:
 def bouncy_castle(directory: Path) -> Iterator[BouncyCastle]:
     """Start what was compiled into *directory*; it ends with its standard input."""
     path = f"{_CLASSES}:{directory}"
-    command = ["java", "-XX:TieredStopAtLevel=1", "-cp", path, "Peer"]
+    quick = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+    command = ["java", *quick, "-cp", path, "Peer"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield BouncyCastle(process)
 
