@@ -1,0 +1,51 @@
+"""Every fault there is, as a table: ``python -m tests.failpoints [POINT …]``; some minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+from tests.failpoints.bench import PEOPLE, Bench
+from tests.failpoints.table import every_case
+
+_WIDTHS = "{:28} {:7} {:>6} {:5} {:>5} {:>8} {:>7} {:>6} {:>8}  {}"
+
+
+async def _run(only: list[str]) -> int:
+    totals: Counter[str] = Counter()
+    print(
+        _WIDTHS.format(
+            "point", "action", "copies", "over", "sent", "restarts", "arrived", "double",
+            "in doubt", "flaws",
+        )
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="failpoints-") as name:
+        async with Bench(Path(name)) as bench:
+            for case in every_case():
+                if only and case.point not in only:
+                    continue
+                result = await bench.run(case)
+                double = sum(count - 1 for count in result.arrived.values())
+                totals.update(
+                    cases=1,
+                    messages=result.attempts,
+                    restarts=result.restarts,
+                    recipients=len(PEOPLE[case.copies]),
+                    duplicates=double,
+                    flaws=len(result.flaws),
+                )
+                line = _WIDTHS.format(
+                    case.point, case.action, case.copies, case.protocol, result.attempts,
+                    result.restarts, sum(result.arrived.values()), double, len(result.in_doubt),
+                    "; ".join(result.flaws) or "-",
+                )  # fmt: skip
+                print(line, flush=True)
+    print("  ".join(f"{name}: {count}" for name, count in totals.items()))
+    return 1 if totals["flaws"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_run(sys.argv[1:])))

@@ -1,0 +1,371 @@
+"""A gateway process, a next hop and a client, for one fault at one named point at a time.
+
+`Bench.run` arms the fault, sends until the client is told 250 for everybody, restarting the
+gateway where it died or hangs, and then reckons: what the client was told against what arrived,
+every duplicate against a line that says in doubt, every octet that was written against a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.database.publisher import (
+    publish_authority,
+    publish_certificate,
+    publish_crl,
+)
+from smimegw.adapters.keys.containers import KeyMaterial
+from smimegw.adapters.keys.files import FilesKeystore
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.addresses import Mailbox
+from tests.failpoints.client import Gone, send
+from tests.fakes.pki import NOW, make_ca
+from tests.fakes.scripted_sink import ScriptedSink
+from tests.flow.canary import is_readable
+from tests.peers.ports import free_port
+
+ALICE, BOB = "alice@ours.example", "bob@partner.example"
+PEOPLE = {1: [BOB], 3: [BOB, "plain@else.example", "sig@signed.example"]}
+_CLIENT_SECONDS = 4.0
+_ATTEMPTS = 20
+_PROJECT = Path(__file__).parents[2]
+
+_CONFIGURATION = """version = 1
+[gateway]
+hostname = "gw.ours.example"
+internal_domains = ["ours.example"]
+state_directory = "{state}"
+[listener.relay]
+address = "127.0.0.1:{port}"
+protocol = "{protocol}"
+peers = ["127.0.0.1"]
+next_hop = "out"
+[next_hop.out]
+address = "127.0.0.1:{sink}"
+protocol = "{protocol}"
+[trust]
+anchors = ["{here}/ca.pem"]
+[keystore]
+key_encryption_key = {{ file = "{here}/kek" }}
+[policies]
+path = "{here}/policies"
+[log]
+format = "json"
+[metrics]
+address = "127.0.0.1:{status}"
+[limits]
+outbound_reply_seconds = 2.5
+claim_seconds = 2
+"""
+_POLICY = """
+[[rule]]
+name = "encrypted"
+why = "test"
+when = { direction = "outbound", recipient_domain = ["partner.example"] }
+then = { protect = "sign-then-encrypt", without_certificate = "refuse" }
+[[rule]]
+name = "signed"
+why = "test"
+when = { direction = "outbound", recipient_domain = ["signed.example"] }
+then = { protect = "sign" }
+[[rule]]
+name = "clear"
+why = "test"
+when = { direction = "outbound" }
+then = { protect = "none" }
+[[rule]]
+name = "open"
+why = "test"
+when = { direction = "inbound" }
+then = { require = "none" }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One fault.
+
+    Attributes:
+        point: Where.
+        action: ``kill``, ``raise``, ``hang``, ``enospc`` or ``eio``.
+        copies: 1 or 3.
+        protocol: ``smtp`` or ``lmtp``, of client and next hop.
+        refusing: The next hop refuses the second dot for good, so that there is a report.
+    """
+
+    point: str
+    action: str
+    copies: int
+    protocol: str
+    refusing: bool = False
+
+    def __str__(self) -> str:
+        last = "-refusing" if self.refusing else ""
+        return f"{self.point}-{self.action}-{self.copies}-{self.protocol}{last}"
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What came of it; *flaws* is empty when every promise was kept."""
+
+    attempts: int = 0
+    restarts: int = 0
+    arrived: Counter[str] = field(default_factory=Counter)
+    told: set[str] = field(default_factory=set)
+    reports: int = 0
+    in_doubt: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
+    flaws: list[str] = field(default_factory=list)
+
+
+class Bench:
+    """Everything that cases share; a context manager, used in one event loop."""
+
+    def __init__(self, here: Path) -> None:
+        self._here = here
+        self._ports = {name: free_port() for name in ("port", "status", "sink_smtp", "sink_lmtp")}
+        self._sinks: dict[str, ScriptedSink] = {}
+        self._numbers = iter(range(100_000))
+
+    async def __aenter__(self) -> Self:
+        self._prepare()
+        for protocol in ("smtp", "lmtp"):
+            sink = ScriptedSink(lmtp=protocol == "lmtp", port=self._ports[f"sink_{protocol}"])
+            await sink.start()
+            self._sinks[protocol] = sink
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-m", "tests.failpoints.zygote"],
+            cwd=_PROJECT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._zygote.stdin
+        assert self._zygote.stdout
+        self._zygote.stdin.close()
+        self._zygote.wait(timeout=10)
+        self._zygote.stdout.close()
+        for sink in self._sinks.values():
+            await sink.stop()
+
+    def _prepare(self) -> None:
+        """One state directory that every case copies: Alice's key, Bob's certificate."""
+        state = self._here / "template"
+        (state / "keys").mkdir(parents=True)
+        (self._here / "policies").mkdir()
+        (self._here / "policies" / "rules.toml").write_text(_POLICY)
+        key = KeyEncryptionKey.generate()
+        (self._here / "kek").write_bytes(key.export())
+        (self._here / "kek").chmod(0o600)
+        ca = make_ca("Failpoint CA")
+        (self._here / "ca.pem").write_bytes(ca.certificate.parsed.public_bytes(Encoding.PEM))
+        alice, bob = ca.issue(ALICE, key="p256"), ca.issue(BOB, key="p256")
+        keystore = FilesKeystore(state / "keys", key)
+        keystore.prepare()
+        keystore.add(
+            KeyMaterial(certificate=alice.certificate, chain=alice.chain, private_key=alice.key)
+        )
+        engine = open_database(state / "smimegw.db")
+        publish_certificate(engine, Mailbox.parse(BOB), bob.certificate.der, now=NOW)
+        publish_authority(engine, ca.certificate.der, now=NOW)
+        publish_crl(engine, ca.crl())
+        engine.dispose()
+
+    # --- one case --------------------------------------------------------------------------------
+
+    async def run(self, case: Case) -> Result:
+        """Let *case* happen and reckon."""
+        here = self._here / f"case-{next(self._numbers)}"
+        run = _Run(self, case, here, self._sinks[case.protocol])
+        shutil.copytree(self._here / "template", here / "state")
+        values = {**self._ports, "sink": self._ports[f"sink_{case.protocol}"]}
+        text = _CONFIGURATION.format(
+            state=here / "state", here=self._here, protocol=case.protocol, **values
+        )
+        (here / "smimegw.toml").write_text(text)
+        try:
+            await run.until_told()
+        finally:
+            await run.kill()
+        result = run.reckoned()
+        if not result.flaws:
+            shutil.rmtree(here)
+        return result
+
+    def fork(self, here: Path, plan: str) -> int:
+        """Start a gateway; its process id."""
+        assert self._zygote.stdin
+        assert self._zygote.stdout
+        order = {
+            "config": str(here / "smimegw.toml"),
+            "plan": plan,
+            "seen": str(here / "seen"),
+            "log": str(here / "log"),
+        }
+        self._zygote.stdin.write(json.dumps(order) + "\n")
+        self._zygote.stdin.flush()
+        return int(self._zygote.stdout.readline())
+
+    @property
+    def port(self) -> int:
+        return self._ports["port"]
+
+
+class _Run:
+    """One case under way."""
+
+    def __init__(self, bench: Bench, case: Case, here: Path, sink: ScriptedSink) -> None:
+        self.bench = bench
+        self.case = case
+        self.here = here
+        self.sink = sink
+        self.secret = secrets.token_hex(16)
+        self.pid = 0
+        self.result = Result()
+        sink.messages.clear()
+        sink.script = {}
+        if case.refusing:
+            sink.script["DOT"] = ["250 2.0.0 OK", "550 5.7.1 no", "250 2.0.0 OK"]
+
+    async def until_told(self) -> None:
+        people = PEOPLE[self.case.copies]
+        plans = self._plans()
+        self._start(next(plans))
+        failures = 0
+        while missing := [name for name in people if name not in self.result.told]:
+            if self.result.attempts == _ATTEMPTS:
+                self.result.flaws.append(f"never told 250 of {missing}")
+                return
+            codes = await self._attempt(missing if self.case.protocol == "lmtp" else people)
+            self.result.told |= {name for name, code in codes.items() if code == 250}
+            bounced = {name: code for name, code in codes.items() if 500 <= code < 600}
+            if bounced:
+                self.result.flaws.append(f"bounced: {bounced}")
+                return
+            failures += 1
+            # One that hangs is ended as an administrator would, one that died comes back.
+            if not self._alive() or not codes or failures % 3 == 0:
+                await self.kill()
+                self.result.restarts += 1
+                self._start(next(plans))
+            elif len(self.result.told) < len(people):
+                await asyncio.sleep(0.15)  # a client's pause between two tries
+
+    def _plans(self):
+        """What each process is armed with: the fault first, then nothing."""
+        fault = f"{self.case.point}={self.case.action}"
+        if self.case.point.startswith("recover."):
+            yield "relay.after-dot=kill"  # so that there is something to recover
+        yield fault
+        while True:
+            yield ""
+
+    async def _attempt(self, people: list[str]) -> dict[str, int]:
+        self.result.attempts += 1
+        content = (
+            f"From: {ALICE}\r\nTo: {', '.join(PEOPLE[self.case.copies])}\r\n"
+            "Subject: hello\r\nMessage-ID: <1@test>\r\n"
+            "Date: Mon, 23 Nov 2026 12:00:00 +0000\r\n\r\n"
+            f"{self.secret}\r\n"
+        ).encode()
+        if not await self._listens():
+            return {}
+        try:
+            return await send(
+                self.bench.port,
+                ALICE,
+                people,
+                content,
+                lmtp=self.case.protocol == "lmtp",
+                seconds=_CLIENT_SECONDS,
+            )
+        except Gone:
+            return {}
+
+    async def _listens(self) -> bool:
+        for _ in range(200):
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self.bench.port)
+                writer.close()
+                return True
+            if not self._alive():
+                return False
+            await asyncio.sleep(0.02)
+        return False
+
+    def _start(self, plan: str) -> None:
+        self.pid = self.bench.fork(self.here, plan)
+
+    def _alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def kill(self) -> None:
+        if not self.pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        while self._alive():
+            await asyncio.sleep(0.005)
+        self.pid = 0
+
+    # --- reckoning -------------------------------------------------------------------------------
+
+    def reckoned(self) -> Result:
+        result = self.result
+        reported = b""
+        for message in self.sink.messages:
+            if message.reverse_path.startswith("<>"):
+                result.reports += 1
+                reported += message.content
+                continue
+            result.arrived.update(name.strip("<>") for name in message.recipients)
+            if f"<{BOB}>" in message.recipients and self._readable(message.content):
+                result.flaws.append("Bob's copy is readable")
+        result.seen = set((self.here / "seen").read_text().split())
+        result.in_doubt = self._in_doubt()
+        for name in result.told:
+            if not result.arrived[name] and f"rfc822; {name}".encode() not in reported:
+                result.flaws.append(f"lost: {name}")
+        for name, count in result.arrived.items():
+            if count > 1 and name not in result.in_doubt:
+                result.flaws.append(f"{name} got it {count} times, nothing explains it")
+        if self.case.point not in result.seen:
+            result.flaws.append(f"{self.case.point} was never reached")
+        for path in self.here.rglob("*"):
+            if path.is_file() and self._readable(path.read_bytes()):
+                result.flaws.append(f"content in {path.name}")
+        return result
+
+    def _readable(self, octets: bytes) -> bool:
+        return is_readable(self.secret.encode(), octets)
+
+    def _in_doubt(self) -> set[str]:
+        names = set()
+        for line in (self.here / "log").read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if entry.get("event") == "delivery.in_doubt":
+                    names.add(entry["to"])
+        return names

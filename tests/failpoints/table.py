@@ -1,0 +1,66 @@
+"""Which faults there are: every named point in the code × action × copies × protocol."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.failpoints.bench import Case
+
+_POINT = re.compile(r'\breach\("([a-z0-9.-]+)"\)')
+_SOURCE = Path(__file__).parents[2] / "smimegw"
+
+ACTIONS = ("kill", "raise", "hang")
+# Reached only with several copies, or only where they share one fate.
+_SEVERAL = {"ledger.claim", "ledger.accept", "ledger.release", "deliver.opened"}
+_SEVERAL |= {"deliver.before-release"}
+_CANARY = {"deliver.after-canary", "deliver.after-entry", "deliver.after-dots"}
+_REPORT = {"report.before-open", "report.before-dot", "report.after-answer"}
+_REPORT |= {"deliver.after-report"}
+# A recovery that raises is a gateway that does not start; an administrator would look at it.
+_AT_START = {"recover.read", "recover.explained"}
+_DISK = [("records.before-write", "enospc"), ("journal.before-write", "enospc")]
+_DISK += [("journal.before-sync", "eio"), ("records.before-sync", "eio")]
+
+
+def points() -> list[str]:
+    """Every point named in the code."""
+    found = (_POINT.findall(path.read_text()) for path in sorted(_SOURCE.rglob("*.py")))
+    return sorted({name for names in found for name in names})
+
+
+def every_case() -> Iterator[Case]:
+    """All of them."""
+    for point in points():
+        for action in ACTIONS:
+            yield from _cases(point, action)
+    for point, action in _DISK:
+        yield from _cases(point, action)
+
+
+def some_cases() -> Iterator[Case]:
+    """A kill at every point, and the rest here and there: what fits into the usual suite."""
+    for number, point in enumerate(points()):
+        kills = list(_cases(point, "kill"))
+        yield kills[number % len(kills)]
+        if number % 5 == 0 and not point.startswith("recover."):
+            raises = list(_cases(point, "raise"))
+            yield raises[number % len(raises)]
+    for point in ("protect.seal", "relay.after-dot"):
+        yield next(_cases(point, "hang"))
+    for point, action in _DISK:
+        yield next(_cases(point, action))
+
+
+def _cases(point: str, action: str) -> Iterator[Case]:
+    if point in _REPORT:
+        yield Case(point, action, 3, "smtp", refusing=True)
+        return
+    for protocol in ("smtp", "lmtp"):
+        for copies in (1, 3):
+            if point in _SEVERAL | _CANARY and copies == 1:
+                continue
+            if point in _CANARY and protocol == "lmtp":
+                continue
+            yield Case(point, action, copies, protocol)
