@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 
 from smimegw.pipeline.admit import Gateway
-from tests.fakes.company import Company, message
+from tests.fakes.company import POLICY, Company, message
 from tests.fakes.ports import MemoryRelay
 from tests.flow.canary import is_readable
 
 _PACKAGE = str(Path(__file__).parents[2] / "smimegw")
-_PARTS = ("pipeline", "smime", "cms", "mime")
+_PARTS = ("pipeline", "policy", "smime", "cms", "mime")
 BOB = "bob@partner.example"
+_FULL = POLICY.replace(
+    'protect = "sign-then-encrypt"',
+    'protect = "sign-encrypt-sign", also_encrypt_for = ["archive@ours.example"]',
+)
 
 Line = tuple[str, int]
 
@@ -53,17 +57,26 @@ def traced(seen: set[Line], fail_at: Line | None = None) -> Iterator[None]:
         sys.settrace(before)
 
 
-@pytest.fixture(scope="module")
-def company() -> Company:
-    company = Company()
+def _company(policy: str) -> Company:
+    company = Company(policy=policy)
     company.user("alice@ours.example", key="p256")
     company.partner(BOB, key="p256")
+    company.partner("archive@ours.example", key="p256")
     return company
+
+
+@pytest.fixture(scope="module")
+def company() -> Company:
+    return _company(POLICY)
 
 
 @pytest.fixture(scope="module")
 def lines(company: Company) -> list[Line]:
     """Every line that one protected message runs through."""
+    return _lines(company)
+
+
+def _lines(company: Company) -> list[Line]:
     seen: set[Line] = set()
     with traced(seen):
         company.send("relay", [BOB], message("alice@ours.example", BOB))
@@ -73,7 +86,8 @@ def lines(company: Company) -> list[Line]:
 def test_the_way_is_long_enough_to_mean_something(lines: list[Line]) -> None:
     """The tracer really sees signing and encrypting."""
     files = {Path(name).name for name, _ in lines}
-    assert {"protect.py", "encrypt.py", "sign.py", "deliver.py"} <= files
+    assert {"plan.py", "algorithms.py", "protect.py", "encrypt.py", "sign.py"} <= files
+    assert {"evaluate.py", "group.py", "deliver.py"} <= files
     assert len(lines) > 300
 
 
@@ -82,7 +96,23 @@ def test_exception_at_any_line_leaks_nothing(
     company: Company, lines: list[Line], part: int
 ) -> None:
     """Whatever breaks, the copy that must be encrypted does not leave readable (G01, T-23)."""
-    for line in lines[part::8]:
+    _breaks_at(lines[part::8], company)
+
+
+def test_exception_around_further_layers_and_readers_leaks_nothing(lines: list[Line]) -> None:
+    """Lines that only a triple wrap with an archive runs through (G01, T-23)."""
+    company = _company(_FULL)
+    further = sorted(
+        (name, number)
+        for name, number in set(_lines(company)) - set(lines)
+        if not {"cms", "mime"} & set(Path(name).parts)  # reading the ciphertext back is theirs
+    )
+    assert len(further) > 20
+    _breaks_at(further, company)
+
+
+def _breaks_at(lines: list[Line], company: Company) -> None:
+    for line in lines:
         relay = company.world.relay = MemoryRelay()
         company.gateway = Gateway(company.gateway.policy, company.world.ports, company.settings)
         canary = secrets.token_hex(16)
