@@ -47,9 +47,12 @@ from smimegw.errors import (
     UsageError,
 )
 from smimegw.mime.entity import Entity
+from smimegw.pipeline.adoption import adopted_header, adoption_of
+from smimegw.pipeline.annotate import adoption_text
 from smimegw.smime.decrypt import decrypt as open_layer
 from smimegw.smime.encrypt import encrypt as encrypt_entity
 from smimegw.smime.media_types import EncryptedLayer, Layer, layer_of
+from smimegw.smime.report import report_opened
 from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.smime.verify import identity_of
 from smimegw.x509.path import Purpose, validate
@@ -240,9 +243,13 @@ def decrypt(
         raise Failure(str(exc), Exit.NO) from exc
     outer, _ = split_message(content)
     inner = opened.entity.header.without(lambda entry: not entry.lower_name.startswith("content-"))
+    adoption = adoption_of(opened.entity, outer, None, (report_opened(0, opened),))
+    outer = adopted_header(outer, adoption)
     write_message(output, joined(outer, inner, (opened.entity.body,)))
     integrity = "authenticated" if opened.authenticated else "not authenticated"
     click.echo(f"decrypted, {opened.cipher.label}, {integrity}", err=True)
+    if adoption is not None:
+        click.echo(f"header fields inside: {adoption_text(adoption)}", err=True)
 
 
 def _stored_keys(

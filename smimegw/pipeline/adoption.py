@@ -1,4 +1,4 @@
-"""Decides which header fields from inside an opened message may stand in the one delivered."""
+"""Decides which header fields from inside may stand in the message delivered (RFC 9788, 4)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from smimegw.mime.headers import HeaderField, HeaderSection
 from smimegw.pipeline.assurance import integrity, overall
 from smimegw.pipeline.facts import originator
 from smimegw.smime.protected_header import ProtectedHeader, read_protected_header
-from smimegw.smime.report import REPLAY, LayerKind, LayerReport
+from smimegw.smime.report import LayerKind, LayerReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +65,6 @@ def adoption_of(
         reason = "no-from"  # whose ciphertext this is, nobody says
     elif not any(entry.result == "decrypted" for entry in reports):
         reason = "not-encrypted"  # readable before it came here: nothing was hidden from anybody
-    elif any(REPLAY in entry.notes for entry in reports):
-        reason = REPLAY  # it was somebody else's mail before (T-05)
     elif not _reports_go_home(reverse_path, outer):
         reason = "reverse-path"
     else:

@@ -13,9 +13,14 @@ from smimegw.adapters.keys.containers import KeyMaterial
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.cli.message import message
+from smimegw.cms.algorithms import ContentCipher
+from smimegw.mime.build import split_for_protection
+from smimegw.mime.confidentiality import HeaderConfidentiality, HeaderProtection
 from smimegw.mime.entity import Entity
+from smimegw.mime.headers import HeaderSection
+from smimegw.smime.header_protection import protect_header
 from smimegw.smime.media_types import layer_of
-from tests.fakes.smime import ALICE, BOB, EVE, ISSUING, ROOT
+from tests.fakes.smime import ALICE, BOB, EVE, ISSUING, ROOT, encrypted
 
 MAIL = (
     b"From: Alice <alice@ours.example>\r\nTo: bob@partner.example\r\nSubject: invoice\r\n"
@@ -241,6 +246,27 @@ def test_wrong_key_is_no(desk: Desk) -> None:
     result = desk.run("decrypt", sealed, "--key", desk.path("eve.key"))
     assert result.exit_code == 1
     assert "inspect" in result.output
+
+
+def test_decrypt_puts_a_hidden_subject_back(desk: Desk) -> None:
+    """Only when the cipher notices changes, and the inner From agrees (RFC 9788)."""
+    mail = desk.path("hidden.eml")
+    mail.write_bytes(
+        b"From: alice@ours.example\r\nSubject: [...]\r\n"
+        b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n'
+        b"--b\r\n\r\ntext\r\n--b--\r\n"
+    )
+    wish = HeaderProtection(confidentiality=HeaderConfidentiality.BASELINE)
+    content = Entity.parse(mail.read_bytes().replace(b"[...]", b"Plan"))
+    outer, inner = split_for_protection(content.header)
+    readable, payload = protect_header(outer, Entity(inner, content.body), wish, encrypts=True)
+    ciphers = {ContentCipher.AES_256_GCM: b"Plan", ContentCipher.AES_256_CBC: b"[...]"}
+    for cipher, subject in ciphers.items():
+        sealed = encrypted(payload, (BOB,), cipher)
+        mail.write_bytes(HeaderSection((*readable, *sealed.header)).raw + b"\r\n" + sealed.body)
+        result = desk.run("decrypt", mail, "--key", desk.path("bob.key"))
+        assert b"Subject: " + subject + b"\r\n" in result.stdout_bytes
+        assert "header fields inside: form=cipher" in result.stderr
 
 
 def test_message_that_is_not_encrypted_is_no(desk: Desk) -> None:

@@ -71,5 +71,5 @@ def test_named_fields_are_removed_whatever_their_case() -> None:
     ],
 )
 def test_fields_of_the_author_are_protected(name: str, expected: bool) -> None:
-    """Structural fields, Bcc, and what was written on the way are not (RFC 9787, 1.1.1; RFC 9788, 11.4)."""
+    """Structural fields, Bcc and fields of the way are not (RFC 9787, 1.1.1; RFC 9788, 11.4)."""
     assert is_protected(name) is expected
