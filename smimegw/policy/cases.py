@@ -83,13 +83,15 @@ def _actual(policy: Policy, case: Case, recipient: Mailbox) -> dict[str, str]:
     )
     encrypts = decision.protection.encrypts and not decision.refusal
     oaep = case.reads.reads_oaep if treatment.oaep is None else treatment.oaep
+    chosen = choose_cipher(treatment, [case.reads])
     return {
         "rule": decision.rule,
         "protect": decision.protection.value,
         "refusal": decision.refusal,
         "require": matched.requirement.value,
         "subject": stripped_subject(case.subject, triggers_of(policy, message)),
-        "cipher": choose_cipher(treatment, [case.reads]).cipher.label if encrypts else "",
+        "cipher": chosen.cipher.label if encrypts else "",
+        "because": chosen.because.value if encrypts else "",
         "key_transport": ("oaep" if oaep else "pkcs1v15") if encrypts else "",
         "blocked_by": decision.blocked_by.address if decision.blocked_by else "",
     }

@@ -13,6 +13,7 @@ from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureSche
 from smimegw.errors import AddressError
 from smimegw.mime.build import SignedForm
 from smimegw.mime.confidentiality import HeaderConfidentiality
+from smimegw.policy.algorithms import Because
 from smimegw.policy.model import (
     CertificateAnswer,
     Direction,
@@ -190,6 +191,7 @@ class ExpectForm:
     require: Requirement | None = None
     subject: str | None = None
     cipher: ContentCipher | None = None
+    because: Because | None = None
     key_transport: ExpectedTransport | None = None
     blocked_by: Mailbox | None = None
 

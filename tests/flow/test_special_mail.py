@@ -179,6 +179,22 @@ def test_own_signature_is_kept_inside_and_outside_of_triple_wrap() -> None:
     assert inner.body == Entity.parse(content).body
 
 
+def test_triple_wrapped_mail_is_opened_by_its_receiver_s_gateway() -> None:
+    """Both signatures pass, the content is what Alice wrote (RFC 2634, 1.1)."""
+    carol = "carol@ours.example"
+    policy = POLICY.replace("sign-then-encrypt", "sign-encrypt-sign")
+    company = Company(policy=policy.replace("partner.example", "ours.example"))
+    company.user(ALICE)
+    company.world.directory.publish(carol, company.user(carol).certificate)
+    content = message(ALICE, carol, body="geheim\r\n")
+    assert company.send("relay", [carol], content).reply.code == 250
+    assert company.send("mx", [carol], company.arrived[0], reverse_path=ALICE).reply.code == 250
+    arrived = Entity.parse(company.arrived[1])
+    passed = [b"result=pass" in entry.body for entry in arrived.header.all("x-smimegw-signature")]
+    assert passed == [True, True]
+    assert b"geheim" in arrived.body
+
+
 def test_triple_wrapped_mail_is_signed_encrypted_and_signed() -> None:
     """Three layers, the ciphertext in the middle, and the log says so (RFC 2634, 1.1)."""
     company = Company(policy=POLICY.replace("sign-then-encrypt", "sign-encrypt-sign"))

@@ -204,7 +204,8 @@ def test_algorithms_go_by_what_readers_read_unless_the_rule_names_them() -> None
         ("", "", 'cipher = "aes-256-cbc", key_transport = "pkcs1v15"'),
         ("", 'reads_ciphers = ["aes-256-gcm"]', 'cipher = "aes-256-gcm"'),
         ("", "reads_oaep = true", 'cipher = "aes-256-cbc", key_transport = "oaep"'),
-        (', cipher_floor = "aes-128-gcm"', "", 'cipher = "aes-128-gcm"'),
+        (', cipher_floor = "aes-128-gcm"', "", 'cipher = "aes-128-gcm", because = "floor"'),
+        (', cipher = "aes-128-gcm"', "", 'cipher = "aes-128-gcm", because = "rule"'),
         (', key_transport = "oaep"', "", 'key_transport = "oaep"'),
         (', also_encrypt_for = ["archive@corp.example"]', "", 'refusal = ""'),
         (
