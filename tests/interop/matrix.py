@@ -180,6 +180,9 @@ def _agreements() -> Iterator[Algorithm]:
 
 def _wraps() -> Iterator[Algorithm]:
     for wrap in KeyWrap:
+        if not wrap.name.startswith("AES"):
+            yield from _old_wrap(wrap)
+            continue
         bits = 8 * wrap.key_octets
         yield Encryption(
             name=f"wrap-aes-{bits}",
@@ -199,6 +202,20 @@ def _wraps() -> Iterator[Algorithm]:
         key_encryption=KeyEncryption.ECDH_SHA256KDF,
         wrap=KeyWrap.AES_128,
     )
+
+
+def _old_wrap(wrap: KeyWrap) -> Iterator[Algorithm]:
+    for digest in _DIGESTS[:2]:
+        yield Encryption(
+            name=f"wrap-triple-des-{digest.value}",
+            title=f"Triple DES key wrap with DES-EDE3-CBC, X9.63 {_named(digest)}",
+            rfc="3217",
+            key="p256",
+            written=False,
+            cipher=LegacyCipher.DES_EDE3_CBC,
+            key_encryption=KeyEncryption(f"ecdh-{digest.value}kdf"),
+            wrap=wrap,
+        )
 
 
 GROUPS: dict[str, tuple[Algorithm, ...]] = {

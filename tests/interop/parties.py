@@ -67,7 +67,7 @@ class OpenSSLParty:
         command: list[str | Path] = ["cms", "-encrypt", "-binary", "-outform", "DER", f"-{name}"]
         if algorithm.cipher.is_weak:
             command += ["-provider", "legacy", "-provider", "default"]
-        if algorithm.key_encryption.is_agreement:
+        if algorithm.key_encryption.is_agreement and not algorithm.cipher.is_weak:
             command += [f"-aes{8 * algorithm.wrap.key_octets}-wrap"]
         command += ["-recip", self._files(recipient).certificate]
         for option in _key_options(algorithm):
