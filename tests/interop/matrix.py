@@ -115,12 +115,14 @@ def _ciphers() -> Iterator[Algorithm]:
         rfc = next(rfc for suffix, rfc in rfcs.items() if cipher.label.endswith(suffix))
         title = cipher.label.upper().replace("CHACHA", "ChaCha").replace("POLY", "Poly")
         yield Encryption(name=cipher.label, title=title, rfc=rfc, key="rsa", cipher=cipher)
-    for old, title in (
-        (LegacyCipher.DES_EDE3_CBC, "DES-EDE3-CBC"),
-        (LegacyCipher.RC2_128_CBC, "RC2-CBC, 128 bits"),
-    ):
+    for old in LegacyCipher:
         yield Encryption(
-            name=old.label, title=title, rfc="3370", key="rsa", cipher=old, written=False
+            name=old.label,
+            title=old.label.upper(),
+            rfc="3370",
+            key="rsa",
+            cipher=old,
+            written=False,
         )
 
 

@@ -185,7 +185,8 @@ class BouncyCastleParty:
         return self.peer.verified(cms, root=signer.chain[-1])
 
     def encrypted(self, algorithm: Encryption, content: bytes, recipient: Issued) -> bytes:
-        key_bits = 128 if algorithm.cipher.label.startswith("rc2") else None
+        is_rc2 = algorithm.cipher.label.startswith("rc2")
+        key_bits = 8 * algorithm.cipher.key_octets if is_rc2 else None
         recipients = [(recipient, recipient_method(algorithm))]
         return self.peer.encrypted(algorithm.cipher.oid, content, recipients, key_bits=key_bits)
 
