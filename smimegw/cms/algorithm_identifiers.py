@@ -272,7 +272,7 @@ def read_key_agreement(element: Element) -> KeyAgreement:
     """Read the key-encryption algorithm of a KeyAgreeRecipientInfo (RFC 5753, 7.1.4; RFC 8418).
 
     Raises:
-        UnsupportedAlgorithmError: Not ECDH with one ephemeral key and AES key wrap.
+        UnsupportedAlgorithmError: Not ECDH with one ephemeral key and a key wrap we know.
     """
     identifier = read(element)
     cofactor = identifier.oid in _COFACTOR_DH

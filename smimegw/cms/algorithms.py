@@ -137,11 +137,12 @@ _PURE_DIGESTS = {
 
 
 class KeyWrap(Enum):
-    """AES key wrap (RFC 3394), used after a key agreement."""
+    """AES key wrap (RFC 3394), used after a key agreement, and what old mail has instead."""
 
-    AES_128 = (16, 5)
-    AES_192 = (24, 25)
-    AES_256 = (32, 45)
+    AES_128 = (16, "2.16.840.1.101.3.4.1.5")
+    AES_192 = (24, "2.16.840.1.101.3.4.1.25")
+    AES_256 = (32, "2.16.840.1.101.3.4.1.45")
+    TRIPLE_DES = (24, "1.2.840.113549.1.9.16.3.6")
 
     @property
     def key_octets(self) -> int:
@@ -151,7 +152,12 @@ class KeyWrap(Enum):
     @property
     def oid(self) -> str:
         """The wrap's object identifier."""
-        return f"2.16.840.1.101.3.4.1.{self.value[1]}"
+        return self.value[1]
+
+    @property
+    def is_weak(self) -> bool:
+        """Only undone around the key of an old cipher, where those are allowed (RFC 3370, 4.3)."""
+        return self is KeyWrap.TRIPLE_DES
 
 
 class KeyEncryption(Enum):

@@ -119,6 +119,8 @@ def decrypt(
     if enveloped.cipher.is_weak and not allow_legacy:
         raise UnsupportedAlgorithmError(f"{enveloped.cipher.label} is too weak to be read")
     for info, credential in pairs:
+        if info.is_weak and not enveloped.cipher.is_weak:
+            continue  # a strong cipher's name must not stand for a weak wrap
         content = _opened(enveloped, info, credential)
         if content is not None:
             return content

@@ -1,4 +1,4 @@
-"""KeyAgreeRecipientInfo: ECDH, a derivation, and AES key wrap (RFC 5753, RFC 8418)."""
+"""KeyAgreeRecipientInfo: ECDH, a derivation, and a key wrap (RFC 5753, RFC 8418)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from smimegw.cms.identifiers import (
 )
 from smimegw.cms.keys import AgreementKey, DecryptionCredential
 from smimegw.cms.originator_key import agree, read_originator_key
+from smimegw.cms.triple_des_wrap import triple_des_unwrap
 from smimegw.errors import (
     CertificateError,
     CMSError,
@@ -44,6 +45,14 @@ class KeyAgreeRecipientInfo:
     user_keying_material: bytes | None = field(repr=False)
     algorithm: Element = field(repr=False)
     encrypted_key: bytes = field(repr=False)
+
+    @property
+    def is_weak(self) -> bool:
+        """The wrap is one of old mail."""
+        try:
+            return algorithm_identifiers.read_key_agreement(self.algorithm).wrap.is_weak
+        except (CMSError, UnsupportedAlgorithmError):
+            return False
 
     def content_key(self, credential: DecryptionCredential, key_octets: int) -> bytes:
         """Recover a content key of *key_octets*.
@@ -65,7 +74,8 @@ class KeyAgreeRecipientInfo:
         secret = credential.key.exchange(peer)
         wrapping_key = _key_encryption_key(secret, agreement, self.user_keying_material)
         try:
-            content_key = aes_key_unwrap(wrapping_key, self.encrypted_key)
+            unwrap = triple_des_unwrap if agreement.wrap.is_weak else aes_key_unwrap
+            content_key = unwrap(wrapping_key, self.encrypted_key)
         except (InvalidUnwrap, ValueError):
             raise DecryptionError from None
         if len(content_key) != key_octets:
@@ -124,7 +134,8 @@ def write_key_agree(
         raise UnsupportedAlgorithmError(
             f"{key_encryption.label} needs a key for agreement, the certificate's is another"
         )
-    wrap = next(wrap for wrap in KeyWrap if wrap.key_octets == len(content_key))
+    octets = len(content_key)
+    wrap = next(wrap for wrap in KeyWrap if wrap.key_octets == octets and not wrap.is_weak)
     agreement = KeyAgreement(
         key_encryption=key_encryption,
         wrap=wrap,

@@ -45,6 +45,11 @@ class KeyTransRecipientInfo:
     algorithm: Element = field(repr=False)
     encrypted_key: bytes = field(repr=False)
 
+    @property
+    def is_weak(self) -> bool:
+        """Key transport is not one of old mail only."""
+        return False
+
     def content_key(
         self, credential: DecryptionCredential, key_octets: int, rng: Random = os.urandom
     ) -> bytes:

@@ -14,7 +14,7 @@ from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithm_identifiers import SignatureAlgorithm
 from smimegw.cms.algorithms import DigestAlgorithm
 from smimegw.cms.asn1 import Element, Reader
-from smimegw.cms.content_info import SIGNED_DATA, expect_sequence, read_content_info
+from smimegw.cms.content_info import DATA, SIGNED_DATA, expect_sequence, read_content_info
 from smimegw.cms.identifiers import CertificateIdentifier, read_identifier
 from smimegw.cms.sign import certificates_only, sign_detached, sign_opaque
 from smimegw.cms.verify import CheckedSignature, verify_signer_info
@@ -119,9 +119,14 @@ def _read_encapsulated(element: Element) -> tuple[str, bytes | None]:
     if explicit is None:
         return content_type, None
     reader = explicit.children()
-    content = reader.read(asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED).octets()
+    content = reader.read()
     reader.finish()
-    return content_type, content
+    if content.tag in (asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED):
+        return content_type, content.octets()
+    if content_type == DATA:
+        raise CMSError("id-data that is no OCTET STRING")
+    # PKCS #7 1.5 has any type there; signed is its value without tag and length (RFC 5652, 5.2.1).
+    return content_type, bytes(content.content)
 
 
 def _read_certificates(

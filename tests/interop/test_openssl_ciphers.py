@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from smimegw.cms import asn1, der
-from smimegw.cms.algorithms import key_encryption_for
+from smimegw.cms.algorithms import KeyWrap, key_encryption_for
 from smimegw.cms.content_ciphers import ContentCipher, LegacyCipher
 from smimegw.cms.content_info import AUTH_ENVELOPED_DATA, DATA, write_content_info
 from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
 from smimegw.cms.identifiers import issuer_and_serial_number
 from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey
-from smimegw.errors import UnsupportedAlgorithmError
+from smimegw.errors import DecryptionError, UnsupportedAlgorithmError
 from smimegw.mime.entity import Entity
 from smimegw.smime.decrypt import decrypt as open_layer
 from smimegw.smime.media_types import EncryptedLayer, layer_of
@@ -52,6 +53,52 @@ def test_old_ciphers_of_openssl_decrypt_where_allowed(
     assert decrypt(enveloped, (CREDENTIAL,), allow_legacy=True) == CONTENT
     with pytest.raises(UnsupportedAlgorithmError):
         decrypt(enveloped, (CREDENTIAL,))
+
+
+EC_ALICE = make_ca("Interop CA").issue("alice@ours.example", slot="ciphers/ec", key="p256")
+EC_CREDENTIAL = DecryptionCredential(EC_ALICE.certificate, SoftwareDecryptionKey(EC_ALICE.key))
+
+
+def _triple_des_wrapped(tmp_path: Path, digest: str) -> bytes:
+    octets = openssl(
+        *("cms", "-encrypt", "-binary", "-outform", "DER", "-des3"),
+        *("-recip", Files.of(EC_ALICE, tmp_path, "alice").certificate),
+        *("-keyopt", f"ecdh_kdf_md:{digest}"),
+        stdin=CONTENT,
+    )
+    assert der.oid(KeyWrap.TRIPLE_DES.oid) in octets
+    return octets
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha256"])
+def test_triple_des_wrap_of_openssl_is_undone_where_allowed(tmp_path: Path, digest: str) -> None:
+    """What it writes to EC keys with DES-EDE3-CBC (RFC 3217, 3; RFC 3370, 4.3.1)."""
+    enveloped = parse_enveloped(_triple_des_wrapped(tmp_path, digest))
+    assert decrypt(enveloped, (EC_CREDENTIAL,), allow_legacy=True) == CONTENT
+    with pytest.raises(UnsupportedAlgorithmError):
+        decrypt(enveloped, (EC_CREDENTIAL,))
+
+
+def test_changed_triple_des_wrap_opens_nothing(tmp_path: Path) -> None:
+    """One answer, as for all others (RFC 3217, 3.2; cases H19)."""
+    octets = _triple_des_wrapped(tmp_path, "sha256")
+    wrapped = parse_enveloped(octets).recipient_infos[0].encrypted_key
+    broken = parse_enveloped(octets.replace(wrapped, bytes(40)))
+    with pytest.raises(DecryptionError):
+        decrypt(broken, (EC_CREDENTIAL,), allow_legacy=True)
+
+
+def test_strong_cipher_under_a_weak_wrap_is_not_opened(tmp_path: Path) -> None:
+    """Else the result would name AES for a key that only 3DES kept (RFC 8551, B)."""
+    old = parse_enveloped(_triple_des_wrapped(tmp_path, "sha256"))
+    (info,) = old.recipient_infos
+    key, vector = info.content_key(EC_CREDENTIAL, 24), bytes(16)
+    octets = openssl("enc", "-aes-192-cbc", "-K", key.hex(), "-iv", vector.hex(), stdin=CONTENT)
+    new = replace(
+        old, cipher=ContentCipher.AES_192_CBC, nonce=vector, encrypted_content=(memoryview(octets),)
+    )
+    with pytest.raises(DecryptionError):
+        decrypt(new, (EC_CREDENTIAL,), allow_legacy=True)
 
 
 @pytest.mark.parametrize("option", ["-rc2-40-cbc", "-rc2-64-cbc", "-des"])

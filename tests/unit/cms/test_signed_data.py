@@ -40,6 +40,9 @@ SHA1, SHA256, SHA384 = DigestAlgorithm.SHA1, DigestAlgorithm.SHA256, DigestAlgor
 DIGEST = digest_of(SHA256, (CONTENT,))
 
 
+COUNTERSIGNATURE = "1.2.840.113549.1.9.6"
+
+
 def _check(octets: bytes, content: bytes | None = CONTENT) -> CheckedSignature:
     signed_data = parse_signed_data(octets)
     (signer_info,) = signed_data.signer_infos
@@ -336,6 +339,91 @@ def test_unparsable_certificates_are_counted_and_ignored() -> None:
     signed_data = parse_signed_data(octets)
     assert signed_data.certificates == (person().certificate,)
     assert signed_data.certificates_ignored == 2
+
+
+def _with(octets: bytes, **changes: bytes) -> bytes:
+    """A SignedData with pieces added: *certificates*, *crls*, *unsigned*, *content*."""
+    version, digests, content, bag, infos = (
+        asn1.read_document(octets).elements()[1].elements()[0].elements()
+    )
+    (info,) = infos.elements()
+    fields = (
+        version.encoded,
+        digests.encoded,
+        changes.get("content", content.encoded),
+        der.value(0xA0, changes.get("certificates", b""), bytes(bag.content)),
+        der.value(0xA1, changes["crls"]) if "crls" in changes else b"",
+        der.set_of((der.sequence(bytes(info.content), changes.get("unsigned", b"")),)),
+    )
+    return der.sequence(der.oid(SIGNED_DATA), der.explicit(0, der.sequence(*fields)))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        der.sequence(der.integer(1), der.octet_string(b"x")),
+        der.NULL,
+        der.octet_string(b"no SignerInfo"),
+    ],
+    ids=["signer", "null", "octets"],
+)
+@pytest.mark.parametrize("oid", [COUNTERSIGNATURE, "1.2.840.113549.1.9.16.2.14", "1.2.3"])
+def test_unsigned_attributes_change_nothing(oid: str, value: bytes) -> None:
+    """Anybody may add a countersignature or a time stamp; neither is looked at (RFC 5652, 11.4)."""
+    unsigned = der.value(0xA1, _attribute(oid, value))
+    checked = _check(_with(_signed(_essential()), unsigned=unsigned))
+    assert checked.certificate == person().certificate
+    assert checked.signing_time is None
+
+
+def test_other_certificates_in_the_bag_are_passed_over() -> None:
+    """Extended ([0]), attribute ([1], [2]) and other ([3]) certificates (RFC 5652, 10.2.2)."""
+    others = b"".join(der.value(0xA0 | tag, der.sequence(der.NULL)) for tag in range(4))
+    signed_data = parse_signed_data(_with(_signed(_essential()), certificates=others))
+    assert signed_data.certificates == (person().certificate,)
+    assert signed_data.certificates_ignored == 4
+    assert _check(_with(_signed(_essential()), certificates=others))
+
+
+def test_revocation_information_in_the_bag_is_tolerated() -> None:
+    """CRLs are kept unread, other formats ([1], such as OCSP) passed over (RFC 5652, 10.2.1)."""
+    crl = der.sequence(der.integer(1))
+    other = der.value(0xA1, der.oid("1.3.6.1.5.5.7.16.2"), der.sequence(der.NULL))
+    octets = _with(_signed(_essential()), crls=other + crl + other)
+    assert parse_signed_data(octets).crls == (crl,)
+    assert _check(octets)
+
+
+def test_empty_bags_are_bags() -> None:
+    """Some programs write the fields without anything in them (RFC 5652, 5.1)."""
+    octets = _with(_signed(_essential()), crls=b"")
+    assert parse_signed_data(octets).crls == ()
+    assert _check(octets)
+
+
+OTHER_TYPE = "1.3.6.1.4.1.311.2.1.4"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [der.sequence(der.integer(1)), der.value(0x0C, b"text"), der.value(asn1.SET)],
+    ids=["SEQUENCE", "UTF8String", "empty SET"],
+)
+def test_content_without_octet_string_is_read(inner: bytes) -> None:
+    """PKCS #7 1.5 has any type; signed is its value, no tag and no length (RFC 5652, 5.2.1)."""
+    value = bytes(asn1.read_document(inner).content)
+    attributes = _essential(digest_of(SHA256, (value,)), OTHER_TYPE)
+    content = der.sequence(der.oid(OTHER_TYPE), der.explicit(0, inner))
+    octets = _with(_signed(attributes, content_type=OTHER_TYPE), content=content)
+    assert parse_signed_data(octets).encapsulated == value
+    assert _check(octets, None)
+
+
+def test_data_without_octet_string_is_malformed() -> None:
+    """id-data is an OCTET STRING in every version (RFC 5652, 4)."""
+    content = der.sequence(der.oid(DATA), der.explicit(0, der.sequence()))
+    with pytest.raises(CMSError):
+        parse_signed_data(_with(_signed(_essential()), content=content))
 
 
 def test_signer_is_found_among_extra_certificates() -> None:
