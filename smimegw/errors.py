@@ -75,7 +75,7 @@ class VerificationError(MessageError):
         reason: One word for result fields, such as ``digest`` or ``from-mismatch``.
         detail: For the log.
         labels: What is known of the signer, as far as judging came: ``signer``, ``fingerprint``,
-            ``algorithm``, ``serial``, ``issuer``.
+            ``algorithm``, ``serial``, ``issuer``; of several signers ``signers``.
     """
 
     def __init__(

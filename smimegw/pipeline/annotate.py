@@ -78,6 +78,8 @@ def _signature(entry: LayerReport) -> HeaderField:
         values.append(f"fpr={entry.fingerprint}")
     if entry.algorithm:
         values.append(f"algo={entry.algorithm}")
+    if entry.signers:
+        values.append(f"signers={entry.signers}")
     return field("X-Smimegw-Signature", "; ".join(values))
 
 

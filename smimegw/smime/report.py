@@ -51,6 +51,7 @@ class LayerReport:
             loads nothing; else empty.
         serial: Of the signer's certificate, hexadecimal.
         issuer: Of the signer's certificate, RFC 4514; text from outside, to be escaped.
+        signers: Of several signers, what became of each, such as ``intact,digest``.
         notes: Oddities such as ``micalg-mismatch`` and ``weak-cipher``.
         detail: For the log only.
     """
@@ -67,6 +68,7 @@ class LayerReport:
     references: str = ""
     serial: str = ""
     issuer: str = ""
+    signers: str = ""
     notes: tuple[str, ...] = ()
     detail: str = ""
 
@@ -183,6 +185,7 @@ def _signature(
         algorithm=labels.get("algorithm", ""),
         serial=labels.get("serial", ""),
         issuer=labels.get("issuer", ""),
+        signers=labels.get("signers", ""),
         notes=notes,
         detail=detail,
     )

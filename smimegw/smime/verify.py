@@ -13,6 +13,7 @@ from functools import partial
 
 from smimegw.addresses import Mailbox, sole_mailbox
 from smimegw.cms.capabilities import Capabilities
+from smimegw.cms.content_info import DATA
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.signed_data import CheckedSignature, verify_signer_info
 from smimegw.errors import (
@@ -29,6 +30,7 @@ from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
 from smimegw.smime.media_types import SignedLayer
+from smimegw.smime.signers import signer_outcomes
 from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
@@ -198,7 +200,12 @@ def _check_signature(layer: SignedLayer) -> CheckedSignature:
     if not signed_data.signer_infos:
         raise VerificationError("none", "no-signer", "only certificates are carried (cases I13)")
     if len(signed_data.signer_infos) > 1:
-        raise VerificationError("policy", "signers", "more than one signer")
+        outcomes = ",".join(signer_outcomes(layer))
+        labels = {"signers": outcomes}
+        raise VerificationError("policy", "signers", "more than one signer", labels=labels)
+    if signed_data.content_type != DATA:
+        # RFC 8551, 2.4.1: MIME content is id-data; a time stamp, say, was not meant to be read.
+        raise VerificationError("policy", "content-type", "what was signed is no mail")
     if layer.form is SignedForm.CLEAR and signed_data.encapsulated is not None:
         # Some readers show the one, others the other (cases H21).
         same = signed_data.encapsulated == layer.content

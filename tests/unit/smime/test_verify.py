@@ -12,10 +12,13 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smimegw.addresses import Mailbox
+from smimegw.cms import der
+from smimegw.cms.content_info import DATA
 from smimegw.errors import VerificationError
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import parse_header_section
 from smimegw.smime.media_types import SignedForm, SignedLayer, layer_of
+from smimegw.smime.report import report_unverified
 from smimegw.smime.sign import sign_clear, sign_opaque
 from smimegw.smime.verify import VerifiedContent, identity_of, inner_entity, verify
 from smimegw.x509.cache import ValidationCache
@@ -46,6 +49,7 @@ from tests.fakes.smime import (
     pkcs7,
     signature_of,
     signer,
+    signer_infos_of,
 )
 
 SIGNATURE = signature_of(clear_signed())
@@ -232,6 +236,33 @@ def test_two_signers(order: tuple[Issued, Issued]) -> None:
     """Whose signature would be shown? (R-42)"""
     octets = assembled(*(signature_of(clear_signed(TEXT, issued)) for issued in order))
     assert word(multipart_signed(TEXT.raw, octets)) == ("policy", "signers")
+
+
+def test_each_of_several_signers_is_reported() -> None:
+    """Never passed, but told: one holds, one signed other content, one is unknown (R-42)."""
+    other = signature_of(clear_signed(Entity.parse(b"\r\nother\r\n"), EVE))
+    stranger = make_ca("Stranger CA").issue("carol@third.example")
+    unknown = signature_of(clear_signed(TEXT, stranger))
+    octets = assembled(
+        *(SIGNATURE, other, unknown),
+        certificates=[ALICE.certificate, EVE.certificate],
+        signer_infos=[info for one in (SIGNATURE, other, unknown) for info in signer_infos_of(one)],
+    )
+    layer = layer_of(multipart_signed(TEXT.raw, octets))
+    assert isinstance(layer, SignedLayer)
+    with pytest.raises(VerificationError) as caught:
+        verify(layer, EVIDENCE, originator=address(ALICE), sender=None, now=NOW)
+    assert caught.value.labels == {"signers": "intact,digest,no-certificate"}
+    assert report_unverified(0, caught.value).signers == "intact,digest,no-certificate"
+
+
+def test_content_of_another_type_is_no_mail() -> None:
+    """What the signer once signed for another end is not his mail (RFC 8551, 2.4.1)."""
+    octets = assembled(SIGNATURE, encapsulated=TEXT.raw).replace(
+        der.oid(DATA) + der.explicit(0, der.octet_string(TEXT.raw)),
+        der.oid("1.2.840.113549.1.7.5") + der.explicit(0, der.octet_string(TEXT.raw)),
+    )
+    assert word(pkcs7(octets)) == ("policy", "content-type")
 
 
 def test_signer_s_certificate_is_missing() -> None:
