@@ -127,9 +127,9 @@ class NoSightings:
     async def first_seen(
         self,
         kind: SightingKind,  # noqa: ARG002
-        digest: bytes,  # noqa: ARG002
+        digests: Sequence[bytes],
         originator: str,
         now: datetime,
-    ) -> Sighting:
+    ) -> tuple[Sighting, ...]:
         """Now."""
-        return Sighting(at=now, originator=originator)
+        return (Sighting(at=now, originator=originator),) * len(digests)

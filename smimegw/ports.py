@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from smimegw.addresses import Mailbox
+from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
 from smimegw.custody import Journal, Ledger, NoJournal, NoLedger
@@ -44,6 +45,7 @@ class FoundCertificate:
             a conflict.
         cached_seconds: Age of the answer; 0 when fresh.
         stale: The directory could not be reached and an older answer is used (R-06).
+        capabilities: What its owner's software reads, if the directory holds his word for it.
     """
 
     certificate: Certificate
@@ -51,6 +53,7 @@ class FoundCertificate:
     owner: str
     cached_seconds: int = 0
     stale: bool = False
+    capabilities: Capabilities = NOTHING_KNOWN
 
 
 class CertificateDirectory(Protocol):
@@ -190,9 +193,11 @@ class Sightings(Protocol):
         ...
 
     async def first_seen(
-        self, kind: SightingKind, digest: bytes, originator: str, now: datetime
-    ) -> Sighting:
-        """The first sighting of *digest*; this one when there was none, kept in the same step.
+        self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
+    ) -> tuple[Sighting, ...]:
+        """The first sighting of each of *digests*, in their order.
+
+        It is this one where there was none before, and is kept in the same step.
 
         Raises:
             DatabaseError: The database could not answer.

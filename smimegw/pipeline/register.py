@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 
+from smimegw.cms.keys import DecryptionCredential
 from smimegw.memory import Sighting, SightingKind
 from smimegw.pipeline.facts import originator
 from smimegw.ports import Ports
@@ -27,25 +29,33 @@ class Register:
         self._originator = author.mailbox.key if author else ""
         self._ciphertexts: dict[bytes, bool] = {}
 
-    async def is_replayed(self, layer: EncryptedLayer) -> bool:
-        """Whether these encrypted octets came before in a mail from somebody else (T-05).
+    async def is_replayed(
+        self, layer: EncryptedLayer, credentials: Sequence[DecryptionCredential]
+    ) -> bool:
+        """Whether this ciphertext, or its content key, came before from somebody else (T-05).
 
-        It is asked before a key is used, so that neither the answer nor its time depends on what
-        the key said (T-07).
+        Who changes the content must still send the key as it was wrapped.  It is asked before a
+        key is used, so that neither the answer nor its time depends on what the key said (T-07).
         """
-        digest = await self._ports.workers.run(_ciphertext, layer)
-        if digest not in self._ciphertexts:
-            first = await self._ports.sightings.first_seen(
-                SightingKind.CIPHERTEXT, digest, self._originator, self._ports.clock.now()
+        digests = await self._ports.workers.run(_ciphertexts, layer, credentials)
+        new = [digest for digest in digests if digest not in self._ciphertexts]
+        if new:
+            found = await self._ports.sightings.first_seen(
+                SightingKind.CIPHERTEXT, new, self._originator, self._ports.clock.now()
             )
-            self._ciphertexts[digest] = self._is_elsewhere(first)
-        return self._ciphertexts[digest]
+            others = [entry for entry in found if entry.originator != self._originator]
+            self._ciphertexts.update(
+                (digest, entry in others) for digest, entry in zip(new, found, strict=True)
+            )
+            if others:
+                self._tell(min(others, key=lambda entry: entry.at))
+        return any(self._ciphertexts[digest] for digest in digests)
 
     async def saw_signature(self, layer: SignedLayer, fingerprint: str) -> datetime:
         """Remember a signature that was verified now; when it was seen first."""
-        first = await self._ports.sightings.first_seen(
+        (first,) = await self._ports.sightings.first_seen(
             SightingKind.SIGNATURE,
-            _signature(layer, fingerprint),
+            [_signature(layer, fingerprint)],
             self._originator,
             self._ports.clock.now(),
         )
@@ -57,9 +67,7 @@ class Register:
         first = await self._ports.sightings.find(SightingKind.SIGNATURE, digest)
         return first.at if first else None
 
-    def _is_elsewhere(self, first: Sighting) -> bool:
-        if first.originator == self._originator:
-            return False  # the same mail once more: a retry, another recipient
+    def _tell(self, first: Sighting) -> None:
         self._ports.events.emit(
             "ciphertext.replayed",
             txn=self._tx.id,
@@ -67,11 +75,19 @@ class Register:
             first_seen=first.at.isoformat(),
             **{"from": self._originator},
         )
-        return True
 
 
-def _ciphertext(layer: EncryptedLayer) -> bytes:
-    return _digest(layer.enveloped.encrypted_content)
+def _ciphertexts(
+    layer: EncryptedLayer, credentials: Sequence[DecryptionCredential]
+) -> tuple[bytes, ...]:
+    """Of the encrypted content, and of its key as wrapped for each of *credentials*."""
+    infos = layer.enveloped.recipient_infos
+    wrapped: set[bytes] = set()
+    for credential in credentials:
+        named = (info for info in infos if info.identifier.matches(credential.certificate))
+        wrapped.update(info.encrypted_key for info in islice(named, 1))  # the one that is opened
+    keys = (_digest((b"key", octets)) for octets in sorted(wrapped))
+    return (_digest((b"content", *layer.enveloped.encrypted_content)), *keys)
 
 
 def _signature(layer: SignedLayer, fingerprint: str) -> bytes:

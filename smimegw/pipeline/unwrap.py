@@ -188,7 +188,7 @@ class Peeler:
         self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox], old_ciphers: bool
     ) -> tuple[LayerReport, Entity | None]:
         credentials = await self._ports.keystore.decryption_credentials(layer.recipient_ids, owners)
-        replayed = bool(credentials) and await self._register.is_replayed(layer)
+        replayed = bool(credentials) and await self._register.is_replayed(layer, credentials)
         try:
             content = await self._ports.workers.run(
                 decrypt,

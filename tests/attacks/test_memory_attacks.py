@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -289,6 +290,24 @@ def test_stolen_ciphertext_under_the_thiefs_signature_is_marked(gate: Gate) -> N
     gate.receive(content)
     eve = gate.company.ca.issue(EVE, key="p256")
     assert marked(gate.receive(signed(stolen(content), eve)))
+
+
+def test_changed_stolen_ciphertext_is_recognised(gate: Gate) -> None:
+    """Shifted CBC blocks are another ciphertext, under the same wrapped key (T-04, T-05)."""
+    alice = gate.company.world.keystore.held[0]
+    content = encrypted(message(BOB, ALICE, body="text " * 200), gate.company.ca, alice)
+    gate.receive(content)
+    head, _, body = stolen(content).partition(b"\r\n\r\n")
+    octets = base64.b64decode(body)
+    layer = layer_of(Entity.parse(content))
+    assert isinstance(layer, EncryptedLayer)
+    (ciphertext,) = layer.enveloped.encrypted_content
+    # The first blocks and the last ones are as they were, and so is every length.
+    cut = bytes(ciphertext[:64]) + bytes(ciphertext[:16]) * 2 + bytes(ciphertext[96:])
+    changed = base64.b64encode(octets.replace(bytes(ciphertext), cut))
+    gate.receive(head + b"\r\n\r\n" + changed + b"\r\n")
+    (event,) = gate.company.world.events.named("ciphertext.replayed")
+    assert (event["from"], event["first_from"]) == (EVE, BOB)
 
 
 def _rewrapped(body: bytes) -> bytes:

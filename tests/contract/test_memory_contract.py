@@ -247,7 +247,7 @@ def test_candidates_of_others_are_not_found(memory: Memory) -> None:
 
 def test_what_was_never_seen_is_seen_now(memory: Memory) -> None:
     """And from whom."""
-    first = asyncio.run(memory.sightings.first_seen(CIPHERTEXT, DIGEST, BOB.key, NOW))
+    (first,) = asyncio.run(memory.sightings.first_seen(CIPHERTEXT, [DIGEST], BOB.key, NOW))
     assert (first.at, first.originator) == (NOW, BOB.key)
 
 
@@ -255,8 +255,9 @@ def test_the_first_sighting_stays(memory: Memory) -> None:
     """Time and originator of the first one are the answer for ever (R-44, T-05)."""
 
     async def work() -> tuple[datetime, str]:
-        await memory.sightings.first_seen(CIPHERTEXT, DIGEST, BOB.key, NOW)
-        second = await memory.sightings.first_seen(CIPHERTEXT, DIGEST, CAROL.key, NOW + DAY)
+        await memory.sightings.first_seen(CIPHERTEXT, [DIGEST], BOB.key, NOW)
+        later = NOW + DAY
+        (second,) = await memory.sightings.first_seen(CIPHERTEXT, [DIGEST], CAROL.key, later)
         return second.at, second.originator
 
     assert asyncio.run(work()) == (NOW, BOB.key)
@@ -266,14 +267,25 @@ def test_kinds_and_digests_are_apart(memory: Memory) -> None:
     """A ciphertext is no signature."""
 
     async def work() -> list[datetime]:
-        await memory.sightings.first_seen(CIPHERTEXT, DIGEST, BOB.key, NOW)
+        await memory.sightings.first_seen(CIPHERTEXT, [DIGEST], BOB.key, NOW)
         later = NOW + DAY
         return [
-            (await memory.sightings.first_seen(SIGNATURE, DIGEST, BOB.key, later)).at,
-            (await memory.sightings.first_seen(CIPHERTEXT, OTHER, BOB.key, later)).at,
+            (await memory.sightings.first_seen(SIGNATURE, [DIGEST], BOB.key, later))[0].at,
+            (await memory.sightings.first_seen(CIPHERTEXT, [OTHER], BOB.key, later))[0].at,
         ]
 
     assert asyncio.run(work()) == [NOW + DAY, NOW + DAY]
+
+
+def test_several_digests_are_answered_in_their_order(memory: Memory) -> None:
+    """A ciphertext and its wrapped key are asked about together."""
+
+    async def work() -> list[str]:
+        await memory.sightings.first_seen(CIPHERTEXT, [OTHER], BOB.key, NOW)
+        both = await memory.sightings.first_seen(CIPHERTEXT, [OTHER, DIGEST], CAROL.key, NOW)
+        return [entry.originator for entry in both]
+
+    assert asyncio.run(work()) == [BOB.key, CAROL.key]
 
 
 def test_asking_keeps_nothing(memory: Memory) -> None:
@@ -290,7 +302,7 @@ def test_asking_finds_the_first_sighting(memory: Memory) -> None:
     """As `first_seen` would tell it."""
 
     async def work() -> object:
-        await memory.sightings.first_seen(SIGNATURE, DIGEST, BOB.key, NOW)
+        await memory.sightings.first_seen(SIGNATURE, [DIGEST], BOB.key, NOW)
         found = await memory.sightings.find(SIGNATURE, DIGEST)
         return found and (found.at, found.originator)
 
@@ -303,10 +315,10 @@ def test_of_many_at_once_one_is_the_first(memory: Memory) -> None:
     async def work() -> set[str]:
         answers = await asyncio.gather(
             *(
-                memory.sightings.first_seen(CIPHERTEXT, DIGEST, f"p{number}@x.example", NOW)
+                memory.sightings.first_seen(CIPHERTEXT, [DIGEST], f"p{number}@x.example", NOW)
                 for number in range(20)
             )
         )
-        return {answer.originator for answer in answers}
+        return {answer.originator for (answer,) in answers}
 
     assert len(asyncio.run(work())) == 1

@@ -45,10 +45,13 @@ async def work():
     database = Database(sys.argv[1], deadline_seconds=30)
     sightings = DatabaseSightings(database)
     for number in range(20):
-        first = await sightings.first_seen(
-            SightingKind.CIPHERTEXT, bytes([number]) * 32, sys.argv[2], datetime.now(UTC)
+        digests = [bytes([number]) * 32, bytes([19 - number]) * 31 + b"k"]
+        if sys.argv[2] == "b@x.example":
+            digests.reverse()
+        found = await sightings.first_seen(
+            SightingKind.CIPHERTEXT, digests, sys.argv[2], datetime.now(UTC)
         )
-        print(first.originator)
+        print(*sorted(entry.originator for entry in found), sep="+")
     await database.close()
 
 asyncio.run(work())
@@ -126,7 +129,7 @@ def forgotten(database: Database, later: timedelta) -> int:
 def test_a_sighting_is_kept_as_long_as_configured(database: Database) -> None:
     """And no longer."""
     sightings = DatabaseSightings(database)
-    asyncio.run(sightings.first_seen(CIPHERTEXT, DIGEST, BOB.key, NOW))
+    asyncio.run(sightings.first_seen(CIPHERTEXT, [DIGEST], BOB.key, NOW))
     assert forgotten(database, KEEP) == 0
     assert forgotten(database, KEEP + DAY) == 1
     assert asyncio.run(sightings.find(CIPHERTEXT, DIGEST)) is None
@@ -166,7 +169,7 @@ def test_very_many_are_forgotten_in_pieces(
     monkeypatch.setattr(forgetting, "_AT_ONCE", 3)
     sightings = DatabaseSightings(database)
     for number in range(10):
-        asyncio.run(sightings.first_seen(CIPHERTEXT, bytes([number]) * 32, "", NOW))
+        asyncio.run(sightings.first_seen(CIPHERTEXT, [bytes([number]) * 32], "", NOW))
     assert forgotten(database, KEEP + DAY) == 10
 
 
@@ -225,7 +228,7 @@ QUESTIONS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "candidates": lambda database: DatabaseCorrespondents(database).candidates(BOB),
     "propose": lambda database: DatabaseCorrespondents(database).propose(candidate()),
     "first_seen": lambda database: DatabaseSightings(database).first_seen(
-        CIPHERTEXT, DIGEST, BOB.key, NOW
+        CIPHERTEXT, [DIGEST], BOB.key, NOW
     ),
     "sighting": lambda database: DatabaseSightings(database).find(CIPHERTEXT, DIGEST),
 }
@@ -298,7 +301,7 @@ def test_a_full_disk_is_an_error(tmp_path: Path) -> None:
     async def work() -> None:
         for number in range(5000):
             await DatabaseSightings(database).first_seen(
-                CIPHERTEXT, number.to_bytes(32, "big"), BOB.key * 15, NOW
+                CIPHERTEXT, [number.to_bytes(32, "big")], BOB.key * 15, NOW
             )
 
     with pytest.raises(DatabaseError, match="full"):

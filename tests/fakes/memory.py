@@ -87,9 +87,9 @@ class MemorySightings:
         return self.seen.get((kind, digest))
 
     async def first_seen(
-        self, kind: SightingKind, digest: bytes, originator: str, now: datetime
-    ) -> Sighting:
+        self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
+    ) -> tuple[Sighting, ...]:
         if self.broken:
             raise DatabaseError("database memory: connection refused")
         first = Sighting(at=now.replace(microsecond=0), originator=originator)
-        return self.seen.setdefault((kind, digest), first)
+        return tuple(self.seen.setdefault((kind, digest), first) for digest in digests)

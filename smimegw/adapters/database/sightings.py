@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,25 +31,22 @@ class DatabaseSightings:
         return _sighting(row) if row else None
 
     async def first_seen(
-        self, kind: SightingKind, digest: bytes, originator: str, now: datetime
-    ) -> Sighting:
-        """The first sighting of *digest*; this one when there was none.
+        self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
+    ) -> tuple[Sighting, ...]:
+        """The first sighting of each of *digests*; this one where there was none.
 
         Raises:
             DatabaseError: The database could not answer.
         """
-        values = {
-            "kind": kind.value,
-            "digest": digest.hex(),
-            "originator": originator,
-            "first_seen": int(now.timestamp()),
-        }
-        question = _question(kind, digest)
+        seen = {"kind": kind.value, "originator": originator, "first_seen": int(now.timestamp())}
 
-        def work(connection: sa.Connection) -> Sighting:
-            # One statement decides between two nodes that see the same at once.
-            insert_if_absent(connection, sightings, values)
-            return _sighting(connection.execute(question).one())
+        def work(connection: sa.Connection) -> tuple[Sighting, ...]:
+            # One statement decides between two nodes that see the same at once, and all nodes
+            # keep one order, so that none waits for another that waits for it.
+            for digest in sorted(digests):
+                insert_if_absent(connection, sightings, {**seen, "digest": digest.hex()})
+            rows = [connection.execute(_question(kind, digest)).one() for digest in digests]
+            return tuple(map(_sighting, rows))
 
         return await self._database.write(work)
 
