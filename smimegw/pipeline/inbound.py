@@ -11,7 +11,7 @@ from smimegw.limits import Limits
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline import deliver
 from smimegw.pipeline.adoption import adopted_header
-from smimegw.pipeline.annotate import result_fields, rewritten
+from smimegw.pipeline.annotate import adoption_text, result_fields, rewritten
 from smimegw.pipeline.assurance import overall
 from smimegw.pipeline.carry import carriable, carried
 from smimegw.pipeline.facts import message_facts, originator
@@ -224,6 +224,7 @@ def _record(
                 "rcpt": recipient.mailbox.address,
                 **_summary(copy),
                 "layers": [_layer(entry) for entry in copy.opened.reports],
+                "header": adoption_text(copy.opened.adoption) if copy.opened.adoption else "",
             }
             for copy in copies
             for recipient in copy.recipients

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
 from smimegw.policy.parse import parse_policy
+from smimegw.smime.media_types import EncryptedLayer, layer_of
 from tests.fakes.company import Company, message
 from tests.fakes.pki import Issued
 from tests.flow.canary import is_readable
@@ -93,6 +95,9 @@ def test_subject_is_hidden_on_the_wire_and_back_in_place_for_the_reader() -> Non
         "form=cipher; protected=From,To,Date,Message-ID,Subject; adopted=Subject"
     ]
     assert fields(arrived, "x-smimegw-status") == ["signed=pass; encrypted=yes; integrity=signed"]
+    (recorded,) = pair.partner.world.records.written[-1]["recipients"]
+    assert recorded["header"] == fields(arrived, "x-smimegw-header")[0]
+    assert SECRET not in str(pair.partner.world.records.written)
 
 
 def test_fields_keep_their_places_and_are_there_once() -> None:
@@ -254,3 +259,56 @@ def test_mail_that_the_client_signed_is_not_given_fields() -> None:
     wire = pair.send(content)
     assert fields(wire, "subject") == ["plan"]
     assert b"hp=" not in opened(wire, pair.bob).raw
+
+
+def test_triple_wrapped_mail_has_its_fields_in_the_middle() -> None:
+    """The Cryptographic Payload is inside all layers (RFC 9787, 4; RFC 2634, 1.1)."""
+    pair = Pair(keys='header_confidentiality = "baseline"')
+    policy = POLICY.format(keys='header_confidentiality = "baseline"')
+    policy = policy.replace('"sign-then-encrypt"', '"sign-encrypt-sign"')
+    pair.company.gateway = Gateway(
+        parse_policy([("test.toml", policy.encode())]),
+        pair.company.world.ports,
+        pair.company.settings,
+    )
+    wire = pair.send(hidden())
+    assert not is_readable(SECRET.encode(), wire)
+    arrived = pair.receive(wire)
+    assert fields(arrived, "subject") == [SECRET]
+    assert len(fields(arrived, "x-smimegw-signature")) == 2
+
+
+def _is_for(content: bytes, recipient: Issued) -> bool:
+    layer = layer_of(Entity.parse(content))
+    assert isinstance(layer, EncryptedLayer)
+    return any(named.matches(recipient.certificate) for named in layer.recipient_ids)
+
+
+def test_bcc_recipient_gets_the_same_header_section() -> None:
+    """His copy is made apart and names him nowhere, inside or outside (T-22)."""
+    pair = Pair()
+    dave = pair.company.partner("dave@partner.example")
+    outcome = pair.company.send("relay", [BOB, "dave@partner.example"], hidden())
+    assert outcome.reply.code == 250
+    copies = pair.company.arrived[-2:]
+    (his,) = (copy for copy in copies if _is_for(copy, dave))
+    inner = opened(his, dave).raw
+    assert b"Subject: " + SECRET.encode() in inner
+    assert b"dave@" not in inner
+    assert all(fields(copy, "subject") == ["[...]"] for copy in copies)
+
+
+def test_message_whose_fields_cannot_go_inside_is_refused() -> None:
+    """Rather than sent with a Subject that a rule hides (T-23)."""
+    pair = Pair()
+    outcome = pair.company.send("relay", [BOB], hidden(extra=f"X-Long: {'x' * 2000}\r\n"))
+    assert outcome.reply.code == 550
+    assert pair.company.arrived == []
+
+
+def test_fields_of_8_bits_go_inside_in_7_and_come_back() -> None:
+    """As a client with SMTPUTF8 writes them (RFC 6532)."""
+    pair = Pair()
+    arrived = pair.receive(pair.send(hidden("Grüße")))
+    (subject,) = Entity.parse(arrived).header.all("subject")
+    assert decode_words(subject.body) == "Grüße"
