@@ -116,11 +116,19 @@ class Dots:
         seconds = max(0.0, self._until - asyncio.get_running_loop().time())
         done, _ = await asyncio.wait({answering}, timeout=seconds)
         if done:
-            return answering.result()
+            return self._known(answering, held, dot)
         late = asyncio.create_task(self._late(answering, held, dot))
         _LATE.add(late)
         late.add_done_callback(_LATE.discard)
         return same(held.delivery, IN_DOUBT, IN_DOUBT, held.session.server)
+
+    def _known(self, answering: asyncio.Task[Fates], held: Held, dot: Dot) -> Fates:
+        try:
+            return answering.result()
+        except Exception as exc:  # noqa: BLE001 – the dot is out and we lost its answer
+            self._ports.events.emit("internal.error", txn=self._tx.id, error=exc)
+            self._ports.journal.answered(dot, "in-doubt")
+            return same(held.delivery, IN_DOUBT, IN_DOUBT, held.session.server)
 
     async def _answer(self, held: Held, dot: Dot) -> Fates:
         fates = await self._fates(held)

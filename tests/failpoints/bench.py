@@ -269,6 +269,16 @@ class _Run:
             elif len(self.result.told) < len(people):
                 await asyncio.sleep(0.15)  # a client's pause between two tries
 
+        await self._reached()
+
+    async def _reached(self) -> None:
+        """A point behind the last reply may come a moment later."""
+        seen = self.here / "seen"
+        for _ in range(100):
+            if self.case.point in seen.read_text().split() or not self._alive():
+                return
+            await asyncio.sleep(0.02)
+
     def _plans(self):
         """What each process is armed with: the fault first, then nothing."""
         fault = f"{self.case.point}={self.case.action}"

@@ -188,6 +188,9 @@ class Session(Dialogue):
         self._on_gone = finishing.cancel
         try:
             return await finishing
+        except Exception:
+            await incoming.told(reached=False)  # a 451 it will be, whatever was accepted
+            raise
         except asyncio.CancelledError:
             await incoming.told(reached=False)
             task = asyncio.current_task()
