@@ -41,12 +41,27 @@ _ATTRIBUTES = {
 }
 _SCHEMES = frozenset({"cid", "mailto"})
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)?[^<>]*+>")
+_LONG_NUMBER = re.compile(r"&#[0-9]{20,}+;?")
+_ATTRIBUTE_COST = 2
 _TAG_COST = 12  # an open element is looked at by many later ones, a character reference is not
 
 
 def cost(markup: str) -> int:
     """How much work `inert_html` has with *markup*: its time grows with the square of this."""
-    return _TAG_COST * markup.count("<") + markup.count("&")
+    _, *stretches = markup.split("<")
+    attributes = sum(_attributes(stretch) for stretch in stretches)
+    return _TAG_COST * len(stretches) + _ATTRIBUTE_COST * attributes + markup.count("&")
+
+
+def _attributes(stretch: str) -> int:
+    """How many attributes, at most, *stretch* adds to a tag, its own or one before it.
+
+    Each is compared with all others of the tag.  In quotes a tag may hold < and >, so where there
+    are any, words count too.
+    """
+    quotes = stretch.count('"') + stretch.count("'")
+    inside = stretch if quotes else stretch.partition(">")[0]
+    return max(0, len(inside.split()) - 1) + inside.count("/", 1) + quotes // 2
 
 
 def inert_html(markup: str) -> str:
@@ -70,7 +85,15 @@ def plain_text(markup: str) -> str:
         position = tag.end()
     if not unseen:
         pieces.append(markup[position:])
-    return html.unescape("".join(pieces))
+    return unescaped("".join(pieces))
+
+
+def unescaped(text: str) -> str:
+    """*text* with its character references resolved; absurdly long ones are no character.
+
+    Python refuses to make a number of thousands of digits, and raises.
+    """
+    return html.unescape(_LONG_NUMBER.sub("\N{REPLACEMENT CHARACTER}", text))
 
 
 @cache

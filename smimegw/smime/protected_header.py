@@ -7,7 +7,7 @@ section that is delivered, is for the caller to say.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -155,12 +155,14 @@ def _hidden(
 ) -> tuple[tuple[HeaderField, ...], int]:
     if form is HeaderForm.CLEAR:
         return (), 0
-    names = dict.fromkeys(entry.lower_name for entry in inside)
-    hidden = [name for name in names if _texts(inside, name) != _texts(left, name)]
+    # Grouped once: a thousand names may be there, and each would be searched among all.
+    inner, kept = _by_name(inside), _by_name(left)
+    hidden = [name for name in inner if _read(inner[name]) != _read(kept.get(name, []))]
+    shown = _by_name(outer)
     fields: list[HeaderField] = []
     withheld = 0
     for name in hidden:
-        written = _written(name, inside.all(name), outer.all(name), limits)
+        written = _written(name, tuple(inner[name]), tuple(shown.get(name, [])), limits)
         fields += written
         withheld += not written
     return tuple(fields), withheld
@@ -224,8 +226,20 @@ def _changed(
 
 
 def _texts(header: HeaderSection, name: str) -> list[str]:
-    """The fields of that name as people read them: folding and encoding do not count."""
-    return [" ".join(decode_words(entry.body).split()) for entry in header.all(name)]
+    """The fields of that name as people read them."""
+    return _read(header.all(name))
+
+
+def _read(entries: Iterable[HeaderField]) -> list[str]:
+    """As people read them: folding and encoding do not count."""
+    return [" ".join(decode_words(entry.body).split()) for entry in entries]
+
+
+def _by_name(header: HeaderSection) -> dict[str, list[HeaderField]]:
+    found: dict[str, list[HeaderField]] = {}
+    for entry in header:
+        found.setdefault(entry.lower_name, []).append(entry)
+    return found
 
 
 def _same_from(inside: HeaderSection, outer: HeaderSection) -> bool | None:

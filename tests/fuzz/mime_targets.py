@@ -23,7 +23,7 @@ from tests.fuzz.target import Target
 from tests.unit.cms.people import CONTENT, detached, person
 
 REFUSED = (MIMEError, LimitError)
-_WORDS = (
+WORDS = (
     b"\r\n",
     b"\r\n\r\n",
     b"\r\n ",
@@ -55,9 +55,9 @@ _WORDS = (
     b"=3D",
     b"\xc3\xbc",
 )
-_ADDRESS_WORDS = (*(bytes((octet,)) for octet in b'"\\()<>[]@.,:;'), b"a@b.example", *_WORDS[-4:])
+_ADDRESS_WORDS = (*(bytes((octet,)) for octet in b'"\\()<>[]@.,:;'), b"a@b.example", *WORDS[-4:])
 
-_MIXED = (
+MIXED = (
     b"From: Alice <alice@ours.example>\r\nSubject: =?utf-8?Q?gr=C3=BC=C3=9Fe?=\r\n"
     b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n"
     b"--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
@@ -172,13 +172,13 @@ def _clear_signed() -> bytes:
 
 
 TARGETS = (
-    Target("entity", read_entity, REFUSED, lambda: [_MIXED, CONTENT], _WORDS),
+    Target("entity", read_entity, REFUSED, lambda: [MIXED, CONTENT], WORDS),
     Target(
         "header",
         read_header,
         REFUSED,
-        lambda: [_MIXED.partition(b"\r\n\r\n")[0] + b"\r\n", b"X-Smimegw-A: b\r\n c\r\nA : b\n"],
-        (*_WORDS, b"Authentication-Results: gw.ours.example; ", b"X-Smimegw-Result: "),
+        lambda: [MIXED.partition(b"\r\n\r\n")[0] + b"\r\n", b"X-Smimegw-A: b\r\n c\r\nA : b\n"],
+        (*WORDS, b"Authentication-Results: gw.ours.example; ", b"X-Smimegw-Result: "),
     ),
     Target(
         "content-type",
@@ -189,24 +189,24 @@ TARGETS = (
             b"text/plain; charset=utf-8; name*0*=utf-8''%c3%bc; name*1=b (comment)",
             b'attachment; filename="a \\"b\\".txt"',
         ],
-        _WORDS,
+        WORDS,
     ),
     Target(
         "transfer-encodings",
         read_transfer_encodings,
         (),
         lambda: [b"QUJD\r\nRA==\r\n", b"gr=C3=BC=\r\n=C3=9Fe =20\r\nFrom \t\r\n"],
-        _WORDS,
+        WORDS,
     ),
     Target(
         "encoded-words",
         read_encoded_words,
         (),
         lambda: [b"=?utf-8?Q?gr=C3=BC?= =?utf-8?B?w59l?= plain =?gb2312*de?b?xOO6ww==?="],
-        _WORDS,
+        WORDS,
     ),
-    Target("canonical", make_canonical, REFUSED, lambda: [_MIXED, CONTENT], _WORDS),
-    Target("layer", read_layer, (*REFUSED, CMSError), lambda: [_clear_signed(), _MIXED], _WORDS),
+    Target("canonical", make_canonical, REFUSED, lambda: [MIXED, CONTENT], WORDS),
+    Target("layer", read_layer, (*REFUSED, CMSError), lambda: [_clear_signed(), MIXED], WORDS),
     Target(
         "address",
         read_address,

@@ -24,6 +24,7 @@ _CONSTANT: set[Any] = {
 _CONVERSIONS = {bytes, bytearray, str, list, tuple, set, frozenset, dict, int, sorted, sum, max}
 _CONVERSIONS |= {min, any, all}
 _QUICK_LIST = {"append", "pop"}
+_QUICK_DICT = {"get", "setdefault", "pop", "items", "keys", "values"}
 
 
 class Work:
@@ -78,6 +79,8 @@ def call(function: Any, *arguments: Any, **named: Any) -> Any:
     result = function(*arguments, **named)
     if isinstance(owner, (*_TEXT, list)) and not isinstance(function, type):
         WORK.charge(_method_cost(owner, function.__name__, arguments, result))
+    elif isinstance(owner, dict) and function.__name__ in _QUICK_DICT:
+        pass
     elif _is_charged_by_size(function):
         WORK.charge(sum(len(part) for part in arguments if isinstance(part, _SIZED)))
         WORK.charge(len(result) if isinstance(result, _COPIED) else 0)
