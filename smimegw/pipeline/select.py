@@ -61,9 +61,18 @@ def _usable(evidence: RecipientEvidence) -> list[ValidatedCertificate]:
 
 
 def known_of(evidence: RecipientEvidence, certificate: Certificate) -> Capabilities:
-    """What the software behind *certificate* is known to read: its mail's word, else the CA's."""
-    if evidence.capabilities.algorithms:
-        return evidence.capabilities
+    """What the software behind *certificate* is known to read.
+
+    Its mail says so most freshly, then its owner in the directory, then the CA (RFC 4262).
+    """
+    own_words = (
+        entry.found.capabilities
+        for entry in evidence.judged
+        if entry.found.certificate == certificate
+    )
+    for known in (evidence.capabilities, *own_words):
+        if known.algorithms:
+            return known
     return certificate_capabilities(certificate) or NOTHING_KNOWN
 
 

@@ -16,6 +16,7 @@ from smimegw.adapters.ldap.directory import LDAPDirectory
 from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.cms import der
+from smimegw.cms.algorithms import ContentCipher
 from smimegw.cms.signed_data import certificates_only
 from smimegw.errors import CertificateError, DirectoryError, UsageError
 from smimegw.x509.certificate import Certificate
@@ -190,6 +191,28 @@ def test_a_signed_bundle_of_another_program_is_read(slapd: Slapd, tmp_path: Path
     ).stdout
     slapd.add_person("bob@corp.example", smime_certificates=[value])
     assert find(slapd) == {issued().certificate}
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_signed_bundle_says_what_its_signer_reads(
+    slapd: Slapd, tmp_path: Path, signs: bool
+) -> None:
+    """The capabilities under openssl's signature; certificates alone say nothing (G24)."""
+    (tmp_path / "bob.pem").write_bytes(issued().pem)
+    (tmp_path / "bob.key").write_bytes(issued().key_pem)
+    command = "openssl cms -sign -binary -outform DER -signer bob.pem -inkey bob.key"
+    value = subprocess.run(
+        command.split(), input=b"", cwd=tmp_path, capture_output=True, timeout=30, check=True
+    ).stdout
+    slapd.add_person("bob@corp.example", smime_certificates=[value if signs else bundle()])
+
+    async def read() -> list[bool]:
+        directory = LDAPDirectory(ldap_settings(slapd))
+        found = await directory.find(BOB)
+        await directory.close()
+        return [ContentCipher.AES_256_CBC in entry.capabilities.ciphers for entry in found]
+
+    assert asyncio.run(read()) == [signs]
 
 
 def test_a_value_that_does_not_parse_is_skipped_and_counted(slapd: Slapd) -> None:

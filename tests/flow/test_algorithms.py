@@ -128,6 +128,18 @@ def test_what_mail_said_is_newer_than_what_the_certificate_says() -> None:
     assert sealed(company, BOB).enveloped.cipher is ContentCipher.AES_128_CBC
 
 
+def test_recipient_who_says_gcm_in_the_directory_gets_gcm() -> None:
+    """His own word, in userSMIMECertificate, is newer than the CA's (RFC 2798, 2.8; G24)."""
+    company = company_with()
+    small = Capabilities.of([ContentCipher.AES_128_CBC])
+    bob = company.partner(BOB, extensions=says(small))
+    entries = company.world.directory.entries[Mailbox.parse(BOB).key]
+    entries.append(replace(entries.pop(), capabilities=OURS))
+    layer = sealed(company, BOB)
+    assert layer.enveloped.cipher is ContentCipher.AES_256_GCM
+    assert keys_of(layer, bob) == [KeyEncryption.RSA_OAEP_SHA256]
+
+
 def test_one_copy_mixes_keys_but_not_ciphers() -> None:
     """Bob reads GCM and OAEP, of Eva nothing is known: CBC for both, OAEP for Bob (G24)."""
     company = company_with()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from smimegw.adapters.ldap.client import LDAPClient, Search, both_spellings
 from smimegw.adapters.ldap.connection import Entry
@@ -13,9 +13,12 @@ from smimegw.adapters.ldap.values import (
     entry_name,
     issuer_of_crl,
     parse_authorities,
+    parse_capabilities,
     parse_certificates,
 )
 from smimegw.addresses import Mailbox
+from smimegw.cms.capabilities import NOTHING_KNOWN
+from smimegw.cms.vouched import VouchedCapabilities
 from smimegw.errors import CMSError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.ports import FoundCertificate
@@ -62,11 +65,28 @@ class LDAPDirectory:
         entries = await self._search(
             self._settings.base, self._filter.write(mailbox), self._settings.attributes
         )
-        return tuple(
-            FoundCertificate(certificate=certificate, source=self.name, owner=entry.dn)
-            for entry in entries
-            for certificate in self._parse(entry, self._settings.attributes, parse_certificates)
-        )
+        return tuple(found for entry in entries for found in self._found(entry))
+
+    def _found(self, entry: Entry) -> Iterator[FoundCertificate]:
+        attributes = self._settings.attributes
+        vouched = [*self._vouched(entry, attributes)]
+        for certificate in self._parse(entry, attributes, parse_certificates):
+            known = (item.capabilities for item in vouched if item.covers(certificate))
+            yield FoundCertificate(
+                certificate=certificate,
+                source=self.name,
+                owner=entry.dn,
+                capabilities=next(known, NOTHING_KNOWN),
+            )
+
+    def _vouched(self, entry: Entry, attributes: Iterable[str]) -> Iterator[VouchedCapabilities]:
+        for value in _values(entry, attributes):
+            try:
+                found = parse_capabilities(value)
+            except UNREADABLE:
+                continue  # counted where its certificates are read
+            if found is not None:
+                yield found
 
     async def flush(self, mailbox: Mailbox | None = None) -> None:
         """Nothing is cached here."""

@@ -9,6 +9,7 @@ from cryptography import x509
 from smimegw.cms import asn1
 from smimegw.cms.content_info import content_type_of
 from smimegw.cms.signed_data import parse_signed_data
+from smimegw.cms.vouched import VouchedCapabilities, vouched_capabilities
 from smimegw.errors import CertificateError, CMSError, LimitError
 from smimegw.x509.certificate import Certificate
 
@@ -36,6 +37,16 @@ def parse_certificates(value: bytes) -> tuple[Certificate, ...]:
     if content_type_of(value) != "signed-data":
         raise CMSError("a CMS structure other than SignedData where a certificate was expected")
     return tuple(item for item in parse_signed_data(value).certificates if not item.is_ca)
+
+
+def parse_capabilities(value: bytes) -> VouchedCapabilities | None:
+    """Return what a person says of his software in a value of userSMIMECertificate, if he does.
+
+    Raises:
+        CMSError: Malformed.
+        LimitError: Too large or too deep.
+    """
+    return vouched_capabilities(value) if _is_content_info(value) else None
 
 
 def parse_authorities(value: bytes) -> tuple[Certificate, ...]:
