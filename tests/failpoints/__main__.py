@@ -1,4 +1,4 @@
-"""Every fault there is, as a table: ``python -m tests.failpoints [POINT | ACTION …]``; half an hour."""
+"""Every fault there is, as a table: ``python -m tests.failpoints [POINT | ACTION …]``; minutes."""
 
 from __future__ import annotations
 
