@@ -21,6 +21,7 @@ from smimegw.policy.parse import parse_policy
 from smimegw.smime.media_types import EncryptedLayer, layer_of
 from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import NOW, Issued
+from tests.flow.protected import signed
 
 ALICE = "alice@ours.example"
 BOB, EVA = "bob@partner.example", "eva@partner.example"
@@ -110,6 +111,17 @@ def test_recipient_whose_mail_said_gcm_gets_gcm() -> None:
     assert layer.enveloped.cipher is ContentCipher.AES_256_GCM
     assert keys_of(layer, bob) == [KeyEncryption.RSA_OAEP_SHA256]
     assert recorded(company) == ["aes-256-gcm/capabilities"]
+
+
+def test_mail_that_came_decides_the_answer() -> None:
+    """Bob writes signed, his program announces GCM and OAEP; from then on he gets both (G24)."""
+    company = company_with()
+    bob = company.partner(BOB)
+    assert sealed(company, BOB).enveloped.cipher is ContentCipher.AES_256_CBC
+    assert company.send("mx", [ALICE], signed(message(BOB, ALICE), bob)).reply.code == 250
+    layer = sealed(company, BOB)
+    assert layer.enveloped.cipher is ContentCipher.AES_256_GCM
+    assert keys_of(layer, bob) == [KeyEncryption.RSA_OAEP_SHA256]
 
 
 def test_recipient_whose_certificate_says_gcm_gets_gcm() -> None:
