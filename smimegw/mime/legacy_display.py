@@ -43,7 +43,7 @@ _Change = Callable[[str, bool], str | None]
 def display_lines(fields: Sequence[HeaderField]) -> tuple[str, ...]:
     """The lines that show *fields* to people; what mail programs do not show is left out."""
     return tuple(
-        f"{_SHOWN[entry.lower_name]}: {_one_line(decode_words(entry.body))}"
+        f"{_SHOWN[entry.lower_name]}: {_one_line(decode_words(entry.body))}".rstrip()
         for entry in fields
         if entry.lower_name in _SHOWN
     )
