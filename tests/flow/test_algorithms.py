@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -13,11 +12,8 @@ from smimegw.cms.algorithm_identifiers import read_key_agreement, read_key_trans
 from smimegw.cms.algorithms import ContentCipher, KeyEncryption
 from smimegw.cms.capabilities import OURS, Capabilities
 from smimegw.cms.recipient_info import KeyTransRecipientInfo, RecipientInfo
-from smimegw.errors import DatabaseError
-from smimegw.memory import Correspondent, NoCorrespondents
+from smimegw.memory import Correspondent
 from smimegw.mime.entity import Entity
-from smimegw.pipeline.admit import Gateway
-from smimegw.policy.parse import parse_policy
 from smimegw.smime.media_types import EncryptedLayer, layer_of
 from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import NOW, Issued
@@ -33,33 +29,20 @@ def says(capabilities: Capabilities) -> list[tuple[x509.ExtensionType, bool]]:
     return [(x509.UnrecognizedExtension(_EXTENSION, capabilities.write()), False)]
 
 
-@dataclass
-class Learned(NoCorrespondents):
-    """Correspondents who all said the same; *broken* answers nothing."""
+def company_with(then: str = "", said: Capabilities | None = None) -> Company:
+    """A company whose mail to partners is encrypted, with more in the rule's actions.
 
-    capabilities: Capabilities = OURS
-    broken: bool = False
-
-    async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:
-        if self.broken:
-            raise DatabaseError("database is locked")
-        return {
-            mailbox.key: Correspondent(
-                mailbox_key=mailbox.key, capabilities=self.capabilities, learned_at=NOW
-            )
-            for mailbox in mailboxes
-        }
-
-
-def company_with(then: str = "", learned: Learned | None = None) -> Company:
-    """A company whose mail to partners is encrypted, with more in the rule's actions."""
-    policy = POLICY.replace('"refuse" }', f'"refuse"{then} }}')
-    company = Company(policy=policy)
+    Args:
+        then: Further actions.
+        said: What Bob's mail said that he reads; None when he never wrote.
+    """
+    company = Company(policy=POLICY.replace('"refuse" }', f'"refuse"{then} }}'))
     company.user(ALICE)
-    if learned is not None:
-        ports = replace(company.world.ports, correspondents=learned)
-        parsed = parse_policy([("test.toml", policy.encode())])
-        company.gateway = Gateway(parsed, ports, company.settings)
+    if said is not None:
+        key = Mailbox.parse(BOB).key
+        company.world.correspondents.known[key] = Correspondent(
+            mailbox_key=key, capabilities=said, learned_at=NOW
+        )
     return company
 
 
@@ -105,7 +88,7 @@ def test_recipient_of_whom_nothing_is_known_gets_cbc() -> None:
 
 def test_recipient_whose_mail_said_gcm_gets_gcm() -> None:
     """AuthEnvelopedData, and OAEP for the key (G24)."""
-    company = company_with(learned=Learned())
+    company = company_with(said=OURS)
     bob = company.partner(BOB)
     layer = sealed(company, BOB)
     assert layer.enveloped.cipher is ContentCipher.AES_256_GCM
@@ -135,7 +118,7 @@ def test_recipient_whose_certificate_says_gcm_gets_gcm() -> None:
 
 def test_what_mail_said_is_newer_than_what_the_certificate_says() -> None:
     """A new program, an old certificate."""
-    company = company_with(learned=Learned(Capabilities.of([ContentCipher.AES_128_CBC])))
+    company = company_with(said=Capabilities.of([ContentCipher.AES_128_CBC]))
     company.partner(BOB, extensions=says(OURS))
     assert sealed(company, BOB).enveloped.cipher is ContentCipher.AES_128_CBC
 
@@ -176,7 +159,8 @@ def test_floor_is_written_for_whom_nothing_is_known() -> None:
 
 def test_database_that_does_not_answer_keeps_the_floor() -> None:
     """Nothing is known then; mail flows, with what the rule demands at least, and it is logged."""
-    company = company_with(', cipher_floor = "aes-256-cbc"', learned=Learned(broken=True))
+    company = company_with(', cipher_floor = "aes-256-cbc"', said=OURS)
+    company.world.correspondents.broken = True
     company.partner(BOB)
     assert sealed(company, BOB).enveloped.cipher is ContentCipher.AES_256_CBC
     errors = company.world.events.named("directory.error")
