@@ -125,12 +125,12 @@ class FileJournal:
         self._sent.pop(dot.id, None)
         if accepted:
             self._untold.setdefault(dot.txn, []).append((dot, accepted))
-        self._write(answer_line(dot, outcome, accepted))
+        self._note(answer_line(dot, outcome, accepted))
 
     def told(self, txn: str) -> None:
         """The client has its reply: nothing of this transaction is open any more."""
         if self._untold.pop(txn, None):
-            self._write(told_line(txn))
+            self._note(told_line(txn))
 
     def untold(self, txn: str) -> tuple[_Accepted, ...]:
         """Accepted dots of a transaction whose client was not told; open until `told`."""
@@ -142,6 +142,15 @@ class FileJournal:
         self._lines.append(lines)
         if self._flushing is None:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    def _note(self, line: bytes) -> None:
+        """Write a line that needs no sync: at once, so that a kill finds it, unless the disk is
+        busy with a sync, for which the loop must not wait."""
+        if self._flushing is not None:
+            self._write(line)
+            return
+        with contextlib.suppress(JournalError):  # without it the dot looks in doubt: the safe side
+            self._append(line, sync=False)
 
     async def _flush(self) -> None:
         """Write until nothing waits; whatever comes meanwhile goes together into the next turn."""
@@ -168,7 +177,7 @@ class FileJournal:
             self._flushing = None
 
     def _append(self, octets: bytes, sync: bool) -> None:
-        """In the thread: write, and sync where a dot waits for it."""
+        """Write, and sync where a dot waits for it; the latter in the thread only."""
         if self._failure:
             raise JournalError(self._failure, fatal=True)
         try:
@@ -181,7 +190,7 @@ class FileJournal:
                 reach("journal.before-sync")
                 os.fsync(self._descriptor)
                 reach("journal.synced")
-            if size > self._rotate_octets:
+            if sync and size > self._rotate_octets:
                 self._begin_file()
         except OSError as error:
             raise self._error("written", error) from error
