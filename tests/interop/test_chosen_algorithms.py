@@ -1,8 +1,8 @@
-"""Copies whose algorithms were chosen for their readers, opened by openssl, gpgsm and NSS."""
+"""Copies whose algorithms were chosen for their readers, opened by four other programs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,14 @@ from tests.fakes.pki import Issued
 from tests.interop.gnupg import gnupg
 from tests.interop.nss import nss
 from tests.interop.openssl import Files, openssl
-from tests.interop.readers import GnuPGReader, NSSReader, OpenSSLReader, Reader, cms_of
+from tests.interop.readers import (
+    BouncyCastleReader,
+    GnuPGReader,
+    NSSReader,
+    OpenSSLReader,
+    Reader,
+    cms_of,
+)
 
 ALICE, EDI = "alice@ours.example", "edi@ours.example"
 BOB, EVA, CAROL = "bob@partner.example", "eva@partner.example", "carol@partner.example"
@@ -101,26 +108,38 @@ def test_nss_cannot_open_what_is_for_a_key_on_a_curve_too(company: Company, peop
         assert "improperly formatted DER" in database.refusal(cms_of(middle))
 
 
-@pytest.mark.parametrize("reader", [BOB, EVA, CAROL])
+@pytest.fixture(params=["openssl", "Bouncy Castle"])
+def program(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Issued], Reader]:
+    """Programs that read everything, with somebody's key."""
+
+    def with_key_of(person: Issued) -> Reader:
+        if request.param == "openssl":
+            return OpenSSLReader(Files.of(person, tmp_path, "reader"))
+        return BouncyCastleReader(request.getfixturevalue("peer"), person)
+
+    return with_key_of
+
+
+@pytest.mark.parametrize("address", [BOB, EVA, CAROL])
 def test_every_recipient_of_a_mixed_copy_opens_it(
-    company: Company, people: People, tmp_path: Path, reader: str
+    company: Company, people: People, program: Callable[[Issued], Reader], address: str
 ) -> None:
-    """OAEP, PKCS #1 v1.5 and ECDH in one EnvelopedData, with openssl (RFC 5652, 6.1)."""
-    program = OpenSSLReader(Files.of(people[reader], tmp_path, "reader"))
-    mail = sent(company, BOB, EVA, CAROL)
-    assert TEXT.encode() in program.verified(program.opened(program.verified(mail)))
+    """OAEP, PKCS #1 v1.5 and ECDH in one EnvelopedData (RFC 5652, 6.1)."""
+    reader = program(people[address])
+    middle = reader.verified(sent(company, BOB, EVA, CAROL))
+    assert TEXT.encode() in reader.verified(reader.opened(middle))
 
 
 def test_whoever_is_known_to_read_gcm_and_oaep_opens_it(
-    company: Company, people: People, tmp_path: Path
+    company: Company, people: People, program: Callable[[Issued], Reader]
 ) -> None:
-    """AuthEnvelopedData with AES-256-GCM and OAEP with SHA-256, with openssl (G24)."""
-    program = OpenSSLReader(Files.of(people[BOB], tmp_path, "bob"))
-    middle = program.verified(sent(company, BOB))
+    """AuthEnvelopedData with AES-256-GCM and OAEP with SHA-256 (G24)."""
+    reader = program(people[BOB])
+    middle = reader.verified(sent(company, BOB))
     said = printed(cms_of(middle))
     assert "aes-256-gcm" in said
     assert "rsaesOaep" in said
-    assert TEXT.encode() in program.verified(program.opened(middle))
+    assert TEXT.encode() in reader.verified(reader.opened(middle))
 
 
 def printed(der: bytes) -> str:
