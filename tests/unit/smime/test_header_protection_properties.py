@@ -42,7 +42,7 @@ def test_every_subject_travels_and_comes_back(subject: str, body: str, markup: b
     assert [entry.body for entry in outer.all("subject")] == [b"[...]"]
     found = read_protected_header(Entity.parse(inner.raw), outer)
     assert found is not None
-    assert [decode_words(entry.body) for entry in found.hidden] == [subject.strip(" ")]
+    assert [decode_words(entry.body) for entry in found.hidden] == [subject]
     plain = without_legacy_display(inner, found.hidden)
     assert plain.decoded_body().decode() == body
 
