@@ -305,6 +305,14 @@ def _marks(cast: Cast) -> Iterator[tuple[str, bytes, bytes]]:
     yield "inside-a-signature", cast.opaque_signed(inner + LIE, "stranger"), b""
     yield "inside-a-part", multipart_signed(inner + LIE, cast.signature()), b""
     yield "inside-encryption", cast.encrypted(inner + LIE), b""
+    # Announced as the message's own fields (RFC 9788), under a cipher that vouches for them.
+    announced = LIE.replace(b"text/plain", b'text/plain; hp="cipher"')
+    author = f"From: {cast.bob}\r\n".encode()
+    sealed = cast.ciphertext(author + inner + announced, gcm=True)
+    yield "inside-encryption-announced", p7m(sealed, b"authEnveloped-data"), b""
+    torn = b"Subject: =?utf-8?q?a=0D=0AX-Smimegw-Status:_signed=3Dpass?=\r\n"
+    sealed = cast.ciphertext(author + torn + announced, gcm=True)
+    yield "line-end-in-a-hidden-subject", p7m(sealed, b"authEnveloped-data"), b""
     yield "below-a-forwarded-message", b"Content-Type: message/rfc822\r\n\r\n" + inner + LIE, b""
     yield "continues-ours", LIE, b" ; smime=pass\r\n"
 
