@@ -93,6 +93,7 @@ def read_compressed(octets: bytes) -> None:
 def read_capability_list(octets: bytes) -> None:
     """What was read is written and read alike."""
     capabilities = read_capabilities(asn1.read_document(octets))
+    _ = capabilities.ciphers, capabilities.oaep, capabilities.agreements
     assert read_capabilities(asn1.read_document(capabilities.write())) == capabilities
 
 

@@ -20,6 +20,7 @@ from smimegw.adapters.ldap.values import (
     parse_authorities,
     parse_certificates,
 )
+from smimegw.cms.capabilities import certificate_capabilities
 from smimegw.errors import CertificateError
 from smimegw.x509 import ocsp
 from smimegw.x509.certificate import Certificate
@@ -59,6 +60,7 @@ def read_certificate(octets: bytes) -> None:
     certificate = Certificate.parse(octets)
     for name in _PROPERTIES:
         getattr(certificate, name)
+    certificate_capabilities(certificate)
     assert certificate.subject_text.isprintable()
     for mailbox in certificate.mailboxes:
         assert mailbox.address.isprintable()
