@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types contracts format peers docs lock wheel docker-test clean
+.PHONY: help demo test failpoints check lint types contracts format peers docs lock wheel docker-test clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -17,6 +17,9 @@ demo: $(VENV)/runtime   ## the main job on real mail, in a throw-away place
 
 test: $(VENV)/dev peers ## the whole suite against real peers
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+failpoints: $(VENV)/dev  ## kill, break and hang a gateway at every named point; half an hour, prints a table
+	@$(BIN)/python -m tests.failpoints
 
 check: lint types contracts docs  ## lint, types, import contracts, generated documents
 

@@ -91,8 +91,8 @@ async def tell_of(
 
 
 def _is_wanted(recipient: Recipient) -> bool:
-    notify = dict(recipient.parameters).get("NOTIFY")
-    return wants_report(notify)
+    # RFC 3461, 5.2.1: who relays honours NOTIFY in the reports that he writes himself
+    return wants_report(dict(recipient.parameters).get("NOTIFY"))
 
 
 def _to_postmaster(message: FailedMessage) -> tuple[bytes, ...]:

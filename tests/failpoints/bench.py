@@ -261,6 +261,11 @@ class _Run:
                 self.result.flaws.append(f"bounced: {bounced}")
                 return
             failures += 1
+            if failures == 1 and (self.case.point, self.case.action) == (
+                "journal.before-sync",
+                "eio",
+            ):
+                await self._must_end(codes)
             # One that hangs is ended as an administrator would, one that died comes back.
             if not self._alive() or not codes or failures % 3 == 0:
                 await self.kill()
@@ -270,6 +275,19 @@ class _Run:
                 await asyncio.sleep(0.15)  # a client's pause between two tries
 
         await self._reached()
+
+    async def _must_end(self, codes: dict[str, int]) -> None:
+        """C27: 421, no further 250, and the process ends by itself, not in peace."""
+        if set(codes.values()) != {421}:
+            self.result.flaws.append(f"answered {codes} on a failing disk")
+        for _ in range(200):
+            if not self._alive():
+                break
+            await asyncio.sleep(0.02)
+        else:
+            self.result.flaws.append("goes on with a failing disk")
+        if "the disk is failing" not in (self.here / "log").read_text().splitlines()[-1]:
+            self.result.flaws.append("ended without a word")
 
     async def _reached(self) -> None:
         """A point behind the last reply may come a moment later."""
