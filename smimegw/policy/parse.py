@@ -6,15 +6,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from smimegw.addresses import Mailbox
-from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, KeyEncryption
-from smimegw.cms.capabilities import Capabilities
+from smimegw.cms.algorithms import DigestAlgorithm
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.policy.forms import (
-    CaseForm,
     CipherWord,
-    ExpectForm,
-    GivenForm,
     RuleForm,
     ThenForm,
     WhenForm,
@@ -36,6 +31,7 @@ from smimegw.policy.model import (
     Treatment,
     WithoutCertificate,
 )
+from smimegw.policy.parse_cases import case_of
 from smimegw.policy.triggers import normalised
 from smimegw.toml.document import Document
 from smimegw.toml.lines import KeyPath
@@ -91,7 +87,7 @@ def parse_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
             problems += _rule_problems(rule, place)
             rules.append((_rule(rule, place.source), place))
         for index, case in enumerate(form.case if form else ()):
-            cases.append(_case(case, _Place(document=document, path=("case", index)).source))
+            cases.append(case_of(case, _Place(document=document, path=("case", index)).source))
     problems += _name_problems(rules)
     if not problems:
         problems += _hole_problems([rule for rule, _ in rules], files)
@@ -300,45 +296,3 @@ def _hides(earlier: Conditions, later: Conditions, direction: Direction) -> bool
         return True
     same = Conditions.__dataclass_fields__.keys() - {"direction"}
     return all(getattr(earlier, key) == getattr(later, key) for key in same)
-
-
-# --- cases ---------------------------------------------------------------------------------------
-
-
-def _case(form: CaseForm, source: str) -> Case:
-    given = form.given
-    return Case(
-        name=form.name,
-        source=source,
-        direction=given.direction,
-        originator=given.from_,
-        recipients=given.to,
-        subject=given.subject,
-        fields=tuple((given.headers or {}).items()),
-        user=given.user,
-        size=given.size,
-        media_types=given.media_types,
-        null_reverse_path=given.null_reverse_path,
-        certificate=given.certificate,
-        other_readers=given.other_readers,
-        reads=_reads(given),
-        signing=given.signing,
-        expected=_expected(form.expect),
-    )
-
-
-def _reads(given: GivenForm) -> Capabilities:
-    return Capabilities.of(
-        given.reads_ciphers, (KeyEncryption.RSA_OAEP_SHA256,) if given.reads_oaep else ()
-    )
-
-
-def _expected(form: ExpectForm) -> tuple[tuple[str, str], ...]:
-    values = ((key, getattr(form, key)) for key in ExpectForm.__dataclass_fields__)
-    return tuple((key, _word(value)) for key, value in values if value is not None)
-
-
-def _word(value: object) -> str:
-    if isinstance(value, ContentCipher):
-        return value.label
-    return value.address if isinstance(value, Mailbox) else str(value)
