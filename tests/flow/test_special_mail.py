@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from smimegw.mime.build import SignedForm
@@ -11,6 +13,7 @@ from tests.fakes.company import POLICY, Company, message
 from tests.flow.protected import encrypted, signed
 from tests.flow.test_outbound import opened
 
+POLICIES = Path(__file__).parents[2] / "policies"
 ALICE = "alice@ours.example"
 BOB, EVA = "bob@partner.example", "eva@partner.example"
 SIGNED = "x@signed.example"
@@ -103,6 +106,61 @@ def test_report_that_is_signed_has_its_delivery_status_untouched(company: Compan
     assert isinstance(layer, SignedLayer)
     assert layer.form is SignedForm.CLEAR
     assert layer.content.endswith(REPORT.encode())
+
+
+RECEIPT = (
+    "--r\r\n\r\nSeen.\r\n--r\r\nContent-Type: message/disposition-notification\r\n\r\n"
+    "Disposition: manual-action/MDN-sent-manually; displayed\r\n\r\n--r--\r\n"
+)
+KINDS = {
+    "out-of-office note": ("I am away.\r\n", "Auto-Submitted: auto-replied\r\n"),
+    "read receipt": (
+        RECEIPT,
+        'Content-Type: multipart/report; report-type=disposition-notification; boundary="r"\r\n',
+    ),
+    "bounce": (REPORT, REPORTING),
+    "answer to an invitation": (CALENDAR.replace("REQUEST", "REPLY"), ALTERNATIVE),
+}
+
+
+@pytest.fixture(scope="module")
+def strict() -> Company:
+    """The shipped policy that demands encryption of everything; alice has a key, others none."""
+    text = (POLICIES / "examples" / "strict.toml").read_text()
+    company = Company(policy=text.replace("corp.example", "ours.example"))
+    company.user(ALICE)
+    company.partner("archive@ours.example")
+    company.partner(BOB)
+    return company
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sender", [ALICE, "MAILER-DAEMON@ours.example"])
+def test_automatic_mail_is_encrypted_like_any_other(
+    strict: Company, kind: str, sender: str
+) -> None:
+    """Signed by whoever has a key (G22)."""
+    body, fields = KINDS[kind]
+    before = len(strict.arrived)
+    content = message(sender, BOB, body=body, extra=fields)
+    assert strict.send("relay", [BOB], content, reverse_path=None).reply.code == 250
+    (arrived,) = strict.arrived[before:]
+    assert isinstance(layer_of(Entity.parse(arrived)), EncryptedLayer)
+    (recorded,) = strict.world.records.written[-1]["recipients"]
+    assert recorded["protect"] == ("sign+encrypt" if sender == ALICE else "encrypt")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_automatic_mail_never_leaves_in_clear_where_encryption_is_required(
+    strict: Company, kind: str
+) -> None:
+    """What cannot be encrypted is refused (G22, R-01)."""
+    body, fields = KINDS[kind]
+    before = len(strict.arrived)
+    content = message(ALICE, "carol@stranger.example", body=body, extra=fields)
+    outcome = strict.send("relay", ["carol@stranger.example"], content, reverse_path=None)
+    assert "(R-01)" in outcome.reply.text
+    assert len(strict.arrived) == before
 
 
 def test_whom_the_client_encrypted_for_shares_no_copy_with_whom_it_did_not(
