@@ -158,10 +158,7 @@ def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart
     mark = b"--" + content_type.boundary
     spans: list[tuple[int, int]] = []
     start: int | None = None
-    position = -1
-    while (position := body.find(mark, position + 1)) >= 0:
-        if position and body[position - 1 : position] != b"\n":
-            continue
+    for position in _delimiters(body, mark):
         match = _AFTER_BOUNDARY.match(body, position + len(mark))
         if match is None:
             raise MIMEError("a line begins with the boundary and goes on: the parts are ambiguous")
@@ -178,6 +175,17 @@ def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart
         raise MIMEError("a multipart without its delimiter (RFC 2046, 5.1.1)")
     spans.append((start, len(body)))
     return Multipart(body=body, spans=tuple(spans), closed=False)
+
+
+def _delimiters(body: bytes, mark: bytes) -> Iterator[int]:
+    """Where lines begin with *mark*; searched with the line end: bodies may be full of dashes."""
+    if body.startswith(mark):
+        yield 0
+    line = b"\n" + mark
+    position = body.find(line)
+    while position >= 0:
+        yield position + 1
+        position = body.find(line, position + 1)
 
 
 def _before_line(body: bytes, position: int) -> int:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 _LINE = 76
+_TRAILING_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?(?:\n|\Z))")
 _UNSAFE = re.compile(rb"[^\t -<>-~]+")
 
 
@@ -53,9 +54,5 @@ def _wrapped(line: bytes) -> Iterator[bytes]:
 def decode_quoted_printable(body: bytes) -> bytes:
     """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3)."""
     if b" \n" in body or b"\t\n" in body or b" \r\n" in body or b"\t\r\n" in body:
-        lines = body.split(b"\n")
-        body = b"\n".join(
-            line[:-1].rstrip(b" \t") + b"\r" if line.endswith(b"\r") else line.rstrip(b" \t")
-            for line in lines
-        )
+        body = _TRAILING_SPACE.sub(b"", body)
     return binascii.a2b_qp(body)
