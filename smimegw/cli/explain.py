@@ -217,19 +217,30 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
             click.echo(f"  fallback   certificate {decision.fallback}: the rule allows less")
         if decision.note:
             click.echo(f"  note       {decision.note}")
-        evidence = decided.evidence.recipients.get(decision.recipient.key)
-        if evidence is not None:
-            for line in certificate_lines(evidence):
-                click.echo(f"  cert       {line}")
-            for reader in decision.treatment.other_readers(decided.originator):
-                for line in certificate_lines(decided.evidence.recipients[reader.key]):
-                    click.echo(f"  also for   <{reader.address}>  {line}")
-            if decision.protection.encrypts and not decision.refusal:
-                for line in algorithm_lines(decided, decision.recipient):
-                    click.echo(f"  {line}")
+        _tell_encryption(decided, decision)
         _tell_header(decision)
+    _tell_signature(decided)
+    click.echo("\nNothing was sent, stored or learned.")
+
+
+def _tell_encryption(decided: Plan, decision: Decision) -> None:
+    evidence = decided.evidence.recipients.get(decision.recipient.key)
+    if evidence is None:
+        return
+    for line in certificate_lines(evidence):
+        click.echo(f"  cert       {line}")
+    for reader in decision.treatment.other_readers(decided.originator):
+        for line in certificate_lines(decided.evidence.recipients[reader.key]):
+            click.echo(f"  also for   <{reader.address}>  {line}")
+    for line in algorithm_lines(decided, decision.recipient):
+        click.echo(f"  {line}")
+
+
+def _tell_signature(decided: Plan) -> None:
     signing = decided.evidence.signing
-    if signing.credential is not None:
+    if decided.own.signature:
+        click.echo("\nsignature  the mail program's own holds and is kept (R-26)")
+    elif signing.credential is not None:
         certificate = signing.credential.certificate
         click.echo(
             f"\nsignature  {certificate.fingerprint[:19]}  {certificate.subject_text}, "
@@ -237,7 +248,6 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
         )
     elif any(decision.protection.signs for decision in decided.decisions):
         click.echo(f"\nsignature  none: {signing.answer.value} {signing.detail}".rstrip())
-    click.echo("\nNothing was sent, stored or learned.")
 
 
 def _tell_header(decision: Decision) -> None:

@@ -21,6 +21,7 @@ from smimegw.cli.main import main
 from smimegw.cms.capabilities import OURS, Capabilities
 from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import NOW, PAST, Issued, make_ca
+from tests.flow.protected import encrypted, signed
 
 ALICE = "alice@ours.example"
 BOB = "bob@partner.example"
@@ -168,6 +169,19 @@ def test_explain_shows_the_certificates_of_other_readers(
     result = call(place, "explain", "--from", ALICE, "--to", BOB)
     assert "also for   <a@ours.example>  none: the directories know no certificate" in result.stdout
     assert "550 5.7.5 <a@ours.example>: no usable certificate" in result.stdout
+
+
+def test_explain_says_that_the_mail_program_has_signed_or_encrypted(
+    place: Path, publish: Callable[..., Issued]
+) -> None:
+    """Then nothing of it is ours to do (R-26)."""
+    ca = make_ca("Explain CA")
+    bob, alice = publish(BOB), ca.issue(ALICE)
+    result = call(place, "explain", "-", "--to", BOB, stdin=signed(message(ALICE, BOB), alice))
+    assert "signature  the mail program's own holds and is kept (R-26)" in result.stdout
+    mail = encrypted(message(ALICE, BOB), ca, bob)
+    result = call(place, "explain", "-", "--to", BOB, stdin=mail)
+    assert "encrypt    nothing: the mail program did, for this recipient (R-26)" in result.stdout
 
 
 def test_explained_mail_is_no_report(place: Path) -> None:
