@@ -1,4 +1,4 @@
-"""Undoes the Triple-DES key wrap of old key agreement; only read, never written (RFC 3217, 3.2)."""
+"""Undoes the Triple-DES key wrap of old mail; never writes it (RFC 3217, RFC 3370, 4.3)."""
 
 from __future__ import annotations
 
