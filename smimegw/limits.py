@@ -21,6 +21,7 @@ class Limits:
     idle_seconds: float = 60.0
     relay_idle_seconds: float = 300.0  # a mail server keeps its connection
     command_seconds: float = 60.0
+    proxy_header_seconds: float = 3.0  # a balancer sends it with the first segment
     data_octets_per_second: int = 500  # after data_grace_seconds; slower is a slow-loris
     data_grace_seconds: float = 30.0
     auth_failures: int = 3  # then 421
@@ -41,7 +42,7 @@ class Limits:
     mime_parts: int = 1000
     boundary_octets: int = 200
     html_octets: int = 1 * MIB  # of one part that is disarmed; more is shown as plain text
-    html_cost: int = 50_000  # 12 per tag, 1 per "&": cleaning HTML takes quadratic time
+    html_cost: int = 50_000  # 12 per tag, less for the rest: cleaning takes quadratic time
     adopted_field_octets: int = 8192  # from inside; References of a long thread have 4000
 
     # CMS and ASN.1
