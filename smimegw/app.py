@@ -321,6 +321,7 @@ def listener_settings(
         hostname=str(configuration.gateway.hostname),
         lmtp=listener.protocol is Protocol.LMTP,
         peers=listener.peers,
+        proxy_from=listener.proxy_from,
         xforward_from=listener.xforward_from,
         next_hop=listener.next_hop,
         tls=_server_context(name, tls) if tls else None,

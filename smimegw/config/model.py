@@ -89,6 +89,9 @@ class Listener:
             everybody, relay needs a list. Example: ["192.0.2.10"]
         next_hop: Name of the next hop that gets the mail; default "in" for mx, else "out".
         tls: Our certificate and key; without it there is no STARTTLS.
+        proxy_from: Load balancers that speak the PROXY protocol (version 1 or 2); then nobody else
+            may connect, and peers means the clients that the balancers name.
+            Example: ["192.0.2.20"]
         xforward_from: Addresses whose XFORWARD command is believed (Postfix's queue id).
         auth: Logins of a submission listener: next-hop (its default) passes user and password on
             to the next hop, which judges them; none offers no AUTH.
@@ -102,6 +105,7 @@ class Listener:
     peers: tuple[IPNetwork, ...] = ()
     next_hop: str = ""
     tls: ListenerTLS | None = None
+    proxy_from: tuple[IPNetwork, ...] = ()
     xforward_from: tuple[IPNetwork, ...] = ()
     auth: AuthenticationMode = AuthenticationMode.NONE
     senders: Path | None = None

@@ -72,6 +72,7 @@ _KINDS = (
     ),
     _kind("session.closed", "smtpd", Level.SILENT, "client listener"),
     _kind("session.refused", "smtpd", Level.WARNING, "client listener tls reply"),
+    _kind("session.rejected", "smtpd", Level.WARNING, "client listener reason"),
     _kind("session.authenticated", "smtpd", Level.INFO, "client listener user result"),
     # one message
     _kind(

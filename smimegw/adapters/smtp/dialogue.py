@@ -15,7 +15,7 @@ from typing import Protocol
 
 from smimegw.adapters.smtp.authentication import MECHANISMS, RESPONSE_OCTETS, read_login
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError, Connection
-from smimegw.adapters.smtp.settings import ListenerSettings, contains, plain_address
+from smimegw.adapters.smtp.settings import ListenerSettings, contains
 from smimegw.adapters.smtp.xforward import ATTRIBUTES, parse_xforward
 from smimegw.config.values import is_loopback
 from smimegw.errors import CommandError
@@ -33,7 +33,7 @@ _WAITING_TOO_LONG = Reply(421, "4.4.2", "waited too long")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors")
 _TOO_MANY_COMMANDS = Reply(421, "4.7.0", "too many commands without mail")
 
-_HOPELESS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD"})  # a web client
+_HOPELESS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD", b"PROXY"})
 _BEFORE_TLS = frozenset({b"EHLO", b"LHLO", b"HELO", b"NOOP", b"STARTTLS", b"QUIT"})
 
 
@@ -97,6 +97,7 @@ class Dialogue(Connection):
         events: Events,
         door: Door,
         loop: asyncio.AbstractEventLoop,
+        peer: str = "",
     ) -> None:
         from_servers = settings.role is ListenerRole.RELAY
         super().__init__(
@@ -105,6 +106,7 @@ class Dialogue(Connection):
             idle_seconds=limits.relay_idle_seconds if from_servers else limits.idle_seconds,
             loop=loop,
         )
+        self.peer = peer
         self._settings = settings
         self._reception = reception
         self._events = events
@@ -154,7 +156,6 @@ class Dialogue(Connection):
 
     async def _handle_client(self) -> None:
         """The whole session; called by aiosmtpd as the connection's task."""
-        self.peer = plain_address(str((self._writer.get_extra_info("peername") or ("",))[0]))
         try:
             await self._greet()
             while True:

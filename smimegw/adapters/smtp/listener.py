@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 
+from smimegw.adapters.smtp.acceptor import Acceptor
 from smimegw.adapters.smtp.dialogue import SHUTTING_DOWN, Dialogue
 from smimegw.adapters.smtp.session import Session
 from smimegw.adapters.smtp.settings import ListenerSettings
@@ -13,7 +14,6 @@ from smimegw.limits import Limits
 from smimegw.ports import Events, Reception
 from smimegw.smtp.reply import Reply
 
-_BACKLOG = 1024
 _TOO_MANY = Reply(421, "4.3.2", "too many sessions, try again later")
 _TOO_MANY_OF_YOURS = Reply(421, "4.3.2", "too many sessions from your address")
 _NOT_ADMITTED = Reply(554, "5.7.1", "access denied")
@@ -64,7 +64,7 @@ class Listener:
         self._limits = limits
         self._events = events
         self._occupancy = occupancy or Occupancy(limits)
-        self._server: asyncio.Server | None = None
+        self._acceptor = Acceptor(settings, limits, events, self._session)
         self._sessions: set[Dialogue] = set()
         self._admitted: set[Dialogue] = set()
         self._draining = False
@@ -72,8 +72,7 @@ class Listener:
     @property
     def port(self) -> int:
         """The port that is listened on, also when 0 was asked for."""
-        assert self._server is not None, "start() first"
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._acceptor.port
 
     @property
     def sessions(self) -> int:
@@ -86,23 +85,12 @@ class Listener:
         Raises:
             OSError: The address is not ours, or taken.
         """
-        settings, loop = self.settings, asyncio.get_running_loop()
-        implicit = settings.tls if settings.tls_implicit else None
-        self._server = await loop.create_server(
-            self._session,
-            settings.host,
-            settings.port,
-            ssl=implicit,
-            ssl_handshake_timeout=self._limits.command_seconds if implicit else None,
-            backlog=_BACKLOG,
-            reuse_port=settings.reuse_port or None,
-        )
+        await self._acceptor.start()
 
     async def drain(self) -> None:
         """Accept nobody, dismiss who is idle, and wait for the others for `drain_seconds`."""
         self._draining = True
-        if self._server is not None:
-            self._server.close()
+        await self._acceptor.close()
         for session in tuple(self._sessions):
             session.drain()
         tasks = {s.task for s in self._sessions if s.task is not None}
@@ -113,8 +101,8 @@ class Listener:
             session.abort()
         await asyncio.wait(tasks)
 
-    def _session(self) -> Session:
-        """Make the protocol of one new connection; called by the event loop."""
+    def _session(self, peer: str) -> Session:
+        """Make the protocol of one new connection."""
         return Session(
             settings=self.settings,
             reception=self._reception,
@@ -122,6 +110,7 @@ class Listener:
             events=self._events,
             door=self,
             loop=asyncio.get_running_loop(),
+            peer=peer,
         )
 
     def enter(self, session: Dialogue) -> Reply | None:

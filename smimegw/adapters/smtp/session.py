@@ -40,6 +40,7 @@ class Session(Dialogue):
         events: Events,
         door: Door,
         loop: asyncio.AbstractEventLoop,
+        peer: str = "",
     ) -> None:
         super().__init__(
             settings=settings,
@@ -48,6 +49,7 @@ class Session(Dialogue):
             events=events,
             door=door,
             loop=loop,
+            peer=peer,
         )
         self._mail_refused = False
         self.commands |= {b"MAIL": self._mail_from, b"RCPT": self._rcpt_to, b"DATA": self._data}

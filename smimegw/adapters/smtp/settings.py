@@ -24,6 +24,8 @@ class ListenerSettings:
         hostname: What we call ourselves in the greeting.
         lmtp: Speak LMTP (RFC 2033) instead of SMTP.
         peers: Who may connect; None is everybody.
+        proxy_from: Balancers; when there are any, nobody else may connect, and each connection
+            begins with a PROXY header that names the client.
         xforward_from: Whose XFORWARD is believed.
         next_hop: Configured name of the next hop that mail is handed to.
         tls: Makes STARTTLS (or implicit TLS) possible.
@@ -42,6 +44,7 @@ class ListenerSettings:
     hostname: str = "localhost"
     lmtp: bool = False
     peers: tuple[IPNetwork, ...] | None = None
+    proxy_from: tuple[IPNetwork, ...] = ()
     xforward_from: tuple[IPNetwork, ...] = ()
     next_hop: str = ""
     tls: ssl.SSLContext | None = None
