@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from smimegw.errors import MIMEError
+from smimegw.addresses import parse_mailboxes
+from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import boundary
 from smimegw.mime.canonical_header import canonical_header
@@ -21,6 +22,7 @@ from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.mime.legacy_display import with_legacy_display
 from smimegw.mime.lines import has_long_line
 
+_ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc"})
 _PARAMETERS = frozenset({"hp", "protected-headers"})  # the client's own word on an outer entity
 
 
@@ -44,9 +46,7 @@ def protect_header(
     Raises:
         MIMEError: A field cannot be written inside without changing what it says.
     """
-    protected = HeaderSection(
-        tuple(_proper(entry) for entry in outer if is_protected(entry.lower_name))
-    )
+    protected = HeaderSection(tuple(_proper(entry) for entry in outer if _goes_inside(entry)))
     readable = concealed(outer, wish) if encrypts else outer
     if encrypts and wish.legacy_display:
         entity = with_legacy_display(entity, _changed(protected, wish), limits)
@@ -54,7 +54,25 @@ def protect_header(
     inside = [*protected]
     if encrypts:
         inside += _outer_fields(concealed(protected, wish))
-    return readable, Entity(HeaderSection((*inside, *entity.header)), entity.body, b"\r\n")
+    header = HeaderSection((*inside, *entity.header))
+    if len(header) > limits.header_fields or len(header.raw) > limits.header_section_octets:
+        raise MIMEError("so many header fields, twice inside, are more than readers take")
+    return readable, Entity(header, entity.body, b"\r\n")
+
+
+def _goes_inside(entry: HeaderField) -> bool:
+    if not is_protected(entry.lower_name):
+        return False
+    # Inside is ASCII (RFC 8551, 3.1.2), which such an address has no form in (RFC 6532, 3.2):
+    # written as anything else it would be another one, and the signature would not pass.
+    return entry.raw.isascii() or entry.lower_name not in _ADDRESSES or _has_ascii_form(entry)
+
+
+def _has_ascii_form(entry: HeaderField) -> bool:
+    try:
+        return not any(named.mailbox.needs_smtputf8 for named in parse_mailboxes(entry.body))
+    except (AddressError, LimitError):
+        return False
 
 
 def _proper(entry: HeaderField) -> HeaderField:

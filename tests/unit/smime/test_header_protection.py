@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smimegw.errors import MIMEError
+from smimegw.limits import DEFAULT_LIMITS
 from smimegw.mime.confidentiality import HeaderConfidentiality, HeaderProtection
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
@@ -320,3 +321,28 @@ def test_display_names_and_zones_come_back_where_nothing_else_differs(
     found = read(payload(AUTHOR, outer=b"Message-ID: <1@ours.example>\r\n" + outer), outer)
     names = [entry.lower_name for entry in found.hidden if entry.lower_name != "subject"]
     assert names == adopted_names
+
+
+@pytest.mark.parametrize(
+    ("author", "inside"),
+    [
+        ("Jörg <j@ours.example>", b"From: =?utf-8?B?SsO2cmc=?= <j@ours.example>\r\n"),
+        ("Jörg <jörg@ours.example>", b""),
+        ("Jörg <nonsense", b""),
+    ],
+)
+def test_address_without_a_form_in_ascii_stays_outside(author: str, inside: bytes) -> None:
+    """Inside it would be another address; the display name alone can be encoded (RFC 6532, 3.2)."""
+    octets = AUTHOR.replace(b"Alice <alice@ours.example>", author.encode())
+    outer, inner = protect(octets)
+    assert outer.all("from")[0].raw == f"From: {author}\r\n".encode()
+    assert b"".join(entry.raw for entry in inner.header.all("from")) == inside
+    assert inner.raw.isascii()
+
+
+def test_more_fields_than_readers_take_stop_the_message() -> None:
+    """Our own reader would leave such a message closed (R-50)."""
+    many = b"".join(b"X-A: b\r\n" for _ in range(DEFAULT_LIMITS.header_fields // 2))
+    with pytest.raises(MIMEError, match="header fields"):
+        protect(AUTHOR + many)
+    assert protect(AUTHOR + many, encrypts=False)
