@@ -196,11 +196,7 @@ class Incoming:
         self._log_received(tx)
         reach("admit.logged")
         try:
-            async with asyncio.timeout(self._reply_seconds):
-                outcome = await self._treat(tx, probe)
-        except TimeoutError:
-            outcome = Outcome.same_for_all(TOO_SLOW, count)
-            self._log_refusal(_END, tx.envelope.recipients, TOO_SLOW, "")
+            outcome = await self._in_time(tx, probe)
         except Refusal as refusal:
             outcome = Outcome.same_for_all(refusal.reply, count)
             self._log_refusal(_END, tx.envelope.recipients, refusal.reply, refusal.row)
@@ -226,6 +222,17 @@ class Incoming:
             size=tx.size,
         )
         return outcome
+
+    async def _in_time(self, tx: Transaction, probe: RelaySession) -> Outcome:
+        """One clock for everything between the end of the data and the reply."""
+        clock = asyncio.timeout(self._reply_seconds)
+        try:
+            async with clock:
+                return await self._treat(tx, probe)
+        except TimeoutError:
+            if not clock.expired():
+                raise  # somebody else's
+            return Outcome.same_for_all(TOO_SLOW, len(tx.envelope.recipients))
 
     async def _treat(self, tx: Transaction, probe: RelaySession) -> Outcome:
         if is_loop(tx.content.header, self._settings.limits):

@@ -92,6 +92,9 @@ class Dots:
         except JournalError as exc:
             self._ports.events.emit("journal.error", txn=self._tx.id, text=str(exc), code="C27")
             return all_alike(held, NODE_FAILS if exc.fatal else NO_JOURNAL)
+        except Exception as exc:  # noqa: BLE001 – no line, no dot
+            self._ports.events.emit("internal.error", txn=self._tx.id, error=exc)
+            return all_alike(held, NO_JOURNAL)
         reach("dots.after-journal")
         pairs = zip(held, dots, strict=True)
         groups = await asyncio.gather(*(self._send(entry, dot) for entry, dot in pairs))

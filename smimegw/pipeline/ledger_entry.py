@@ -84,7 +84,7 @@ class LedgerEntry:
         """The same when nothing can be held back any more; False was logged."""
         try:
             await self.accept(recipients)
-        except LedgerError as exc:
+        except Exception as exc:  # noqa: BLE001 – what was accepted stays so, whatever breaks now
             self._trouble(exc)
             return False
         return True
@@ -95,7 +95,7 @@ class LedgerEntry:
         try:
             if tokens:
                 await self._ports.ledger.accept(self.fingerprint, tokens)
-        except LedgerError as exc:
+        except Exception as exc:  # noqa: BLE001 – what was accepted stays so, whatever breaks now
             self._trouble(exc)
 
     async def close(self, *, complete: bool) -> None:
@@ -110,8 +110,9 @@ class LedgerEntry:
         forget = complete and not message_id_of(self._tx)
         try:
             await self._ports.ledger.release(self.fingerprint, self._tx.id, forget=forget)
-        except LedgerError as exc:
+        except Exception as exc:  # noqa: BLE001 – what was accepted stays so, whatever breaks now
             self._trouble(exc)
 
-    def _trouble(self, error: LedgerError) -> None:
-        self._ports.events.emit("ledger.error", txn=self._tx.id, text=str(error), code="R-22")
+    def _trouble(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, LedgerError) else type(error).__name__
+        self._ports.events.emit("ledger.error", txn=self._tx.id, text=text, code="R-22")

@@ -54,9 +54,10 @@ async def remember(accepted: Iterable[_Accepted], ports: Ports) -> tuple[_Accept
             ports.events.emit("delivery.untold", txn=dot.txn, **values)
         try:
             await ports.ledger.accept(dot.fingerprint, tokens)
-        except LedgerError as exc:
+        except Exception as exc:  # noqa: BLE001 – whatever it was, it is told and tried again
             left.append((dot, tokens))
-            ports.events.emit("ledger.error", txn=dot.txn, text=str(exc), code="R-22")
+            text = str(exc) if isinstance(exc, LedgerError) else type(exc).__name__
+            ports.events.emit("ledger.error", txn=dot.txn, text=text, code="R-22")
             _in_doubt(dot, "ledger", ports)
     return tuple(left)
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from smimegw.errors import DatabaseError, DirectoryError, KeystoreError, NextHopError, RecordError
+from smimegw.custody import Dot
+from smimegw.errors import (
+    DatabaseError,
+    DirectoryError,
+    JournalError,
+    KeystoreError,
+    LedgerError,
+    NextHopError,
+    RecordError,
+)
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
 from smimegw.ports import Ports
 from tests.fakes.company import Company, message
+from tests.fakes.custody import MemoryJournal
 from tests.fakes.ports import MemoryRelay, MemoryRelaySession
 from tests.flow.canary import is_readable
 from tests.flow.protected import encrypted, signed
@@ -35,6 +45,8 @@ OWN_ERRORS = {
     "records": lambda: RecordError("no space left on device"),
     "relay": lambda: NextHopError("broke off"),
     "workers": MemoryError,
+    "ledger": lambda: LedgerError("connection refused"),
+    "journal": lambda: JournalError("no space left on device"),
     "correspondents": lambda: DatabaseError("connection refused"),
     "sightings": lambda: DatabaseError("connection refused"),
 }
@@ -85,10 +97,23 @@ class _Wrapped:
 def _sabotaged(company: Company, saboteur: Saboteur) -> Ports:
     names = (
         "directory", "authorities", "keystore", "relay", "records", "workers", "correspondents",
-        "sightings",
+        "sightings", "ledger",
     )  # fmt: skip
     ports = company.world.ports
-    return replace(ports, **{name: saboteur.wrap(name, getattr(ports, name)) for name in names})
+    wrapped = {name: saboteur.wrap(name, getattr(ports, name)) for name in names}
+    return replace(ports, **wrapped, journal=_Journal(saboteur))
+
+
+class _Journal(MemoryJournal):
+    """Only what is waited for can fail."""
+
+    def __init__(self, saboteur: Saboteur) -> None:
+        super().__init__()
+        self._saboteur = saboteur
+
+    async def sending(self, dots: Sequence[Dot]) -> None:
+        self._saboteur.call("journal")
+        await super().sending(dots)
 
 
 def _run(
