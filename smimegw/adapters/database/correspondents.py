@@ -54,8 +54,9 @@ class DatabaseCorrespondents:
     async def learn(self, lesson: Lesson, now: datetime) -> bool:
         """Keep *lesson* unless something newer is known; True when it was kept.
 
-        A signing time is part of what was signed (RFC 8551, 2.5.1), so an old mail sent again cannot bring an old
-        list back.  A mail without one changes nothing where a dated one has spoken.
+        A signing time is part of what was signed (RFC 8551, 2.5.1), so an old mail sent again
+        cannot bring an old list back.  A mail without one changes nothing where a dated one has
+        spoken.
 
         Raises:
             DatabaseError: Nothing was written.
