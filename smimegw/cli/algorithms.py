@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smimegw.addresses import Mailbox
-from smimegw.pipeline.group import names
 from smimegw.pipeline.plan import Plan
 from smimegw.policy.algorithms import Because
 
@@ -22,7 +21,7 @@ def algorithm_lines(decided: Plan, recipient: Mailbox) -> Iterator[str]:
     group = decided.group_of(recipient)
     if group is None or group.cipher is None:
         return
-    if _is_kept(decided, recipient):
+    if decided.keeps_own_encryption(recipient):
         yield "encrypt    nothing: the mail program did, for this recipient (R-26)"
         return
     yield f"encrypt    {group.cipher.cipher.label}: {_WHY[group.cipher.because]}"
@@ -34,7 +33,7 @@ def algorithm_lines(decided: Plan, recipient: Mailbox) -> Iterator[str]:
 def algorithm_values(decided: Plan, recipient: Mailbox) -> dict[str, object]:
     """The same for programs; nothing where the gateway does not encrypt."""
     group = decided.group_of(recipient)
-    if group is None or group.cipher is None or _is_kept(decided, recipient):
+    if group is None or group.cipher is None or decided.keeps_own_encryption(recipient):
         return {}
     return {
         "cipher": group.cipher.cipher.label,
@@ -44,8 +43,3 @@ def algorithm_values(decided: Plan, recipient: Mailbox) -> dict[str, object]:
             for entry, form in zip(group.certificates, group.key_encryptions, strict=True)
         ],
     }
-
-
-def _is_kept(decided: Plan, recipient: Mailbox) -> bool:
-    own = decided.own.encryption
-    return own is not None and names(own, decided.evidence.recipients[recipient.key])

@@ -69,12 +69,18 @@ class Plan:
         """The copy that *recipient* gets; None when refused."""
         return next(
             (
-                group
-                for group in self.groups
-                if any(entry.mailbox == recipient for entry in group.recipients)
+                copy
+                for copy in self.groups
+                if any(entry.mailbox == recipient for entry in copy.recipients)
             ),
             None,
         )
+
+    def keeps_own_encryption(self, recipient: Mailbox) -> bool:
+        """The mail program encrypted for *recipient*, so that its copy stays as it is (R-26)."""
+        evidence = self.evidence.recipients.get(recipient.key)
+        own = self.own.encryption
+        return own is not None and evidence is not None and group.names(own, evidence)
 
 
 async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings) -> Plan:

@@ -77,9 +77,7 @@ def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
         # such as good/crl 2026-11-23T02:00Z, with "overdue" behind it within the grace time (R-05)
         status = (f"{entry.revocation.value}/{entry.evidence}" for entry in used)
         values["status_of_cert"] = ",".join(dict.fromkeys(status))
-        group = decided.group_of(decision.recipient)
-        if group is not None and group.cipher is not None:
-            values["algo"] = group.cipher.label  # such as aes-256-gcm/capabilities
+        values["algo"] = _algorithm(decision, decided)
     if decision.refusal:
         values["refusal"] = decision.refusal
     if decision.fallback:
@@ -89,6 +87,14 @@ def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
     if decision.note:
         values["note"] = decision.note
     return values
+
+
+def _algorithm(decision: Decision, decided: Plan) -> str:
+    """Such as ``aes-256-gcm/capabilities``; ``own`` for what the mail program encrypted."""
+    group = decided.group_of(decision.recipient)
+    if decided.keeps_own_encryption(decision.recipient):
+        return "own"
+    return group.cipher.label if group is not None and group.cipher is not None else ""
 
 
 async def write(
@@ -112,16 +118,22 @@ async def write(
             {**_decision(decision, decided), "rule_source": decision.rule_source}
             for decision in decided.decisions
         ],
-        "groups": [
-            {
-                "recipients": [r.mailbox.address for r in delivery.recipients],
-                "protect": label_of(delivery.protection),
-                "size": delivery.size,
-            }
-            for delivery in deliveries
-        ],
+        "groups": [_group(delivery) for delivery in deliveries],
     }
     await ports.records.write(record)
+
+
+def _group(delivery: Delivery) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "recipients": [recipient.mailbox.address for recipient in delivery.recipients],
+        "protect": label_of(delivery.protection),
+        "size": delivery.size,
+    }
+    if delivery.proof is not None:
+        values["readers"] = [reader.address for reader in delivery.proof.recipients]
+        values["cipher"] = delivery.proof.cipher_label
+        values["keys"] = list(delivery.proof.key_labels)  # none when the mail program encrypted
+    return values
 
 
 def log_deliveries(

@@ -151,6 +151,19 @@ def test_what_the_client_encrypted_with_the_archive_stays_untouched() -> None:
     content = encrypted(message(ALICE, BOB), company.ca, bob, archive)
     assert company.send("relay", [BOB], content).reply.code == 250
     assert Entity.parse(company.arrived[0]).body == Entity.parse(content).body
+    (decided,) = company.world.events.named("recipient.decided")
+    assert decided["algo"] == "own"
+
+
+def test_record_says_who_can_open_a_copy_and_how() -> None:
+    """Years later somebody asks who could read it."""
+    company = company_with()
+    company.partner(BOB)
+    company.partner(ARCHIVE, key="p256")
+    company.send("relay", [BOB], message(ALICE, BOB))
+    (group,) = company.world.records.written[-1]["groups"]
+    assert (group["recipients"], group["readers"]) == ([BOB], [BOB, ARCHIVE])
+    assert (group["cipher"], group["keys"]) == ("aes-256-cbc", ["rsa-pkcs1v15", "ecdh-sha256kdf"])
 
 
 def test_record_says_who_else_is_missing() -> None:
