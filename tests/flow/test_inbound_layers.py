@@ -118,6 +118,16 @@ def test_wrapper_counts_as_a_layer(bob: Issued, company: Company) -> None:
     assert "smime=pass" in _fields(arrived, "authentication-results")[0]
 
 
+def test_subject_inside_a_vouched_wrapper_comes_back(
+    company: Company, alice: Issued, bob: Issued
+) -> None:
+    """It was why the wrapper was there (RFC 8551, 3.1); unvouched it stays hidden (cases K09)."""
+    sealed = encrypted(signed(_wrapped(_plain()), bob, opaque=True), company.ca, alice)
+    assert _fields(_received(company, sealed), "subject") == ["hello"]
+    unsigned = encrypted(_wrapped(_plain()), company.ca, alice)
+    assert _fields(_received(company, unsigned), "subject") == ["..."]
+
+
 @pytest.mark.parametrize(
     ("kind", "author"),
     [
