@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 
 _LINE = 76
+# Patterns are used on so much at once: they keep an object for every place that they change.
+_BLOCK_OCTETS = 4096
 _TRAILING_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?(?:\n|\Z))")
 _UNSAFE = re.compile(rb"[^\t -<>-~]+")
 
@@ -18,11 +20,16 @@ def encode_quoted_printable(text: bytes) -> bytes:
     (RFC 8551, 3.1.3).  The standard library's encoder does not know the latter and lets lines
     of 77 characters through.
     """
-    return b"\r\n".join([_encode_line(line) for line in text.split(b"\r\n")])
+    return b"".join([_encode_lines(block) for block in _blocks_of_lines(text)])
+
+
+def _encode_lines(block: bytes) -> bytes:
+    return b"\r\n".join([_encode_line(line) for line in block.split(b"\r\n")])
 
 
 def _encode_line(line: bytes) -> bytes:
-    line = _UNSAFE.sub(_escaped, line)
+    starts = range(0, len(line), _BLOCK_OCTETS)
+    line = b"".join(_UNSAFE.sub(_escaped, line[at : at + _BLOCK_OCTETS]) for at in starts)
     if line.endswith((b" ", b"\t")):
         line = line[:-1] + b"=%02X" % line[-1]
     if line.startswith(b"From "):
@@ -51,8 +58,17 @@ def _wrapped(line: bytes) -> Iterator[bytes]:
     yield prefix + line[start:]
 
 
+def _blocks_of_lines(body: bytes) -> Iterator[bytes]:
+    """The body in pieces that end at line ends."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start + _BLOCK_OCTETS) + 1 or len(body)
+        yield body[start:end]
+        start = end
+
+
 def decode_quoted_printable(body: bytes) -> bytes:
     """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3)."""
     if b" \n" in body or b"\t\n" in body or b" \r\n" in body or b"\t\r\n" in body:
-        body = _TRAILING_SPACE.sub(b"", body)
+        body = b"".join(_TRAILING_SPACE.sub(b"", block) for block in _blocks_of_lines(body))
     return binascii.a2b_qp(body)
