@@ -143,6 +143,15 @@ class Metrics:
         self._revocation_fetches = self._counter(
             "revocation_fetches_total", "CRLs and OCSP answers fetched", "method", "result"
         )
+        self._harvested = self._counter(
+            "harvested_certificates_total", "Certificates learned from mail", "state", "change"
+        )
+        self._replays = self._counter(
+            "ciphertext_replays_total", "Ciphertexts that came before from somebody else"
+        )
+        self._memory_errors = self._counter(
+            "memory_errors_total", "What could not be remembered or asked for"
+        )
         self._next_hop_errors = self._counter("next_hop_errors_total", "Failures of next hops")
         self._limits = self._counter("limits_hit_total", "Limits passed", "limit")
 
@@ -213,6 +222,18 @@ class Metrics:
 
     def _on_revocation_error(self, values: dict[str, Value]) -> None:
         self._revocation_fetches.labels(str(values.get("method", "")), "error").inc()
+
+    def _on_certificate_learned(self, values: dict[str, Value]) -> None:
+        self._harvested.labels(str(values.get("state", "")), "no").inc()
+
+    def _on_certificate_changed(self, values: dict[str, Value]) -> None:
+        self._harvested.labels(str(values.get("state", "")), "yes").inc()
+
+    def _on_ciphertext_replayed(self, _: dict[str, Value]) -> None:
+        self._replays.inc()
+
+    def _on_memory_error(self, _: dict[str, Value]) -> None:
+        self._memory_errors.inc()
 
     def _on_relay_error(self, _: dict[str, Value]) -> None:
         self._next_hop_errors.inc()

@@ -34,6 +34,18 @@ def _samples(metrics: Metrics) -> dict[str, float]:
     ("event", "values", "sample"),
     [
         (
+            "certificate.learned",
+            {"from": "b@p.example", "state": "candidate"},
+            "smimegw_harvested_certificates_total change=no state=candidate",
+        ),
+        (
+            "certificate.changed",
+            {"from": "b@p.example", "state": "successor"},
+            "smimegw_harvested_certificates_total change=yes state=successor",
+        ),
+        ("ciphertext.replayed", {"from": "e@x.example"}, "smimegw_ciphertext_replays_total"),
+        ("memory.error", {"text": "down"}, "smimegw_memory_errors_total"),
+        (
             "message.finished",
             {"direction": "outbound", "code": 250, "seconds": 0.2, "size": 9},
             "smimegw_messages_total direction=outbound result=relayed",
