@@ -7,6 +7,7 @@ are given: that they are linear is believed, not measured.
 
 from __future__ import annotations
 
+import bisect
 import re
 from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType
@@ -19,7 +20,7 @@ _SIZED = (bytes, bytearray, str, list, tuple, set, frozenset, dict, memoryview)
 _COPIED = (bytes, bytearray, str, list, tuple)
 _CONSTANT: set[Any] = {
     *(len, isinstance, issubclass, hasattr, getattr, id, type, iter, next, enumerate, zip, range),
-    *(map, filter, reversed, memoryview, ord, chr, bool, hash, object, repr),
+    *(map, filter, reversed, memoryview, ord, chr, bool, hash, object, repr, bisect.bisect_right),
 }
 _CONVERSIONS = {bytes, bytearray, str, list, tuple, set, frozenset, dict, int, sorted, sum, max}
 _CONVERSIONS |= {min, any, all}

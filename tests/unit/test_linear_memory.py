@@ -1,4 +1,4 @@
-"""Every reader needs memory in proportion to what it reads, and how many times that is said here."""
+"""Every reader needs memory in proportion to what it reads; how many times that is said here."""
 
 from __future__ import annotations
 
