@@ -46,6 +46,7 @@ _CHARSETS = re.compile(
 _ENCODED_FILE = re.compile(
     rb"^(?:begin(?:-base64)? [0-7]{3}|=ybegin |\(This file must)", re.MULTILINE
 )
+_TYPE_ONLY = re.compile(rb"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+[ \t]*(?:;|\Z)")
 _BLANK_LINE = re.compile(rb"\n[ \t]+(?:\r?\n|\Z)")
 
 
@@ -80,8 +81,10 @@ def _disarmed(entity: Entity, work: _Work, depth: int, default: ContentType = TE
         if depth > _DEPTH or work.parts < 0:
             raise LimitError("mime_parts", "more parts or levels than are looked at")
         clean = entity.with_header(_without_bases(entity.header))
-        is_typed = bool(clean.header.all("content-type"))
-        content_type = clean.content_type if is_typed else default
+        named = clean.header.sole("content-type")
+        content_type = default if named is None else clean.content_type
+        if named is not None and not _TYPE_ONLY.match(named.body):
+            raise MIMEError("something between the media type and its parameters")
         _ = clean.transfer_encoding, _file_name(clean)  # no one else shall read them differently
         if content_type.type == "multipart":
             result = _multipart(clean, content_type, work, depth)

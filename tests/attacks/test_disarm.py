@@ -189,6 +189,16 @@ def test_fields_with_two_readings_show_nothing(fields: bytes) -> None:
     assert references(_delivered(multipart(b"mixed", part))) == []
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [b"text/plain, text/html", b"text/plain text/html", b"text/plain (text/html", b'"text/html"'],
+)
+def test_type_with_two_readings_is_an_attachment(kind: bytes) -> None:
+    """Some take the last word for it (cases J03, I26)."""
+    result = disarm(Entity.parse(_part("<b>x</b>", kind)))
+    assert result.content_type.media_type == "application/octet-stream"
+
+
 def test_html_at_any_depth_is_cleaned_or_attached() -> None:
     """Frames, messages and digests around it; too deep is not looked at but attached (L11)."""
     entity = html(b'<img src="http://evil.example/s">')
