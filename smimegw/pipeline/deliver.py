@@ -14,12 +14,8 @@ from functools import partial
 
 from smimegw.custody import message_id_of
 from smimegw.errors import (
-    AddressError,
-    AuthenticationError,
     LedgerBusyError,
     LedgerError,
-    MIMEError,
-    NextHopError,
 )
 from smimegw.failpoints import reach
 from smimegw.pipeline.dots import (
@@ -33,6 +29,13 @@ from smimegw.pipeline.dots import (
     own_words,
     same,
 )
+from smimegw.pipeline.hold import (
+    LOGIN_REFUSED,
+    TOO_SLOW,
+    UNREACHABLE,
+    UNSENDABLE,
+    hold_all,
+)
 from smimegw.pipeline.ledger_entry import LedgerEntry
 from smimegw.pipeline.reports import tell_of
 from smimegw.pipeline.settings import Settings
@@ -41,14 +44,18 @@ from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Delivery, Outcome, Recipient, Transaction
 
-__all__ = ["IN_DOUBT", "LOGIN_REFUSED", "UNREACHABLE", "Delivered", "all_or_nothing", "outcome_of"]
+__all__ = [
+    "IN_DOUBT",
+    "LOGIN_REFUSED",
+    "TOO_SLOW",
+    "UNREACHABLE",
+    "Delivered",
+    "all_or_nothing",
+    "outcome_of",
+]
 
-UNREACHABLE = Reply(451, "4.4.1", "next hop not reachable, try later")
-LOGIN_REFUSED = Reply(451, "4.7.0", "next hop refused the login, try later")
-UNSENDABLE = Reply(451, "4.3.0", "content cannot be sent")
 BUSY = Reply(451, "4.3.0", "the same message is being delivered just now, try later")
 NO_LEDGER = Reply(451, "4.3.0", "ledger not reachable, try later (R-22)")
-TOO_SLOW = Reply(451, "4.4.7", "next hop too slow, try later")
 ALREADY = Reply(250, "2.0.0", "already accepted")
 
 _DOTS_SHARE = 0.85  # of the time for the whole reply; the rest is for the ledger and a report
@@ -118,7 +125,18 @@ class _Attempt:
             return earlier
         sessions: list[RelaySession] = []
         try:
-            prepared = await self._hold(remaining, sessions)
+            own = self._is_own(remaining)
+            if not own:
+                await self.probe.abort()
+                await self.probe.close()
+            prepared = await hold_all(
+                self.tx.session,
+                remaining,
+                self.probe if own else None,
+                self.ports.relay,
+                sessions,
+                until=self._until(_DOTS_SHARE),
+            )
             reach("deliver.all-held")
             pairs = list(zip(remaining, prepared, strict=True))
             refused = [(d, entry) for d, entry in pairs if isinstance(entry, Reply)]
@@ -136,6 +154,12 @@ class _Attempt:
         """Each copy has a fate of its own: LMTP has a reply for each recipient (RFC 2033), and
         in a retry the way back is closed already."""
         return self.tx.session.is_lmtp or bool(self.entry.prior)
+
+    def _is_own(self, deliveries: Sequence[Delivery]) -> bool:
+        """The transaction in which the recipients were asked can carry the one copy."""
+        envelope = self.tx.envelope
+        envelopes = [(delivery.reverse_path, delivery.recipients) for delivery in deliveries]
+        return envelopes == [(envelope.reverse_path, envelope.recipients)]
 
     def _earlier(self, deliveries: Sequence[Delivery]) -> Fates:
         known = []
@@ -164,59 +188,6 @@ class _Attempt:
         seconds = limits.inbound_reply_seconds if inbound else limits.outbound_reply_seconds
         spent = (self.ports.clock.now() - self.tx.received_at).total_seconds()
         return asyncio.get_running_loop().time() + share * seconds - spent
-
-    # --- hold ------------------------------------------------------------------------------------
-
-    async def _hold(
-        self, deliveries: Sequence[Delivery], sessions: list[RelaySession]
-    ) -> list[RelaySession | Reply]:
-        envelope = self.tx.envelope
-        envelopes = [(delivery.reverse_path, delivery.recipients) for delivery in deliveries]
-        own = envelopes == [(envelope.reverse_path, envelope.recipients)]
-        if not own:
-            await self.probe.abort()
-            await self.probe.close()
-        try:
-            async with (
-                asyncio.timeout_at(self._until(_DOTS_SHARE)),
-                asyncio.TaskGroup() as tasks,  # one unexpected failure ends all of them
-            ):
-                running = [
-                    tasks.create_task(self._prepare(d, self.probe if own else None, sessions))
-                    for d in deliveries
-                ]
-        except TimeoutError:
-            return [TOO_SLOW] * len(deliveries)
-        return [task.result() for task in running]
-
-    async def _prepare(
-        self, delivery: Delivery, session: RelaySession | None, sessions: list[RelaySession]
-    ) -> RelaySession | Reply:
-        """Send everything but the dot; a Reply says why that failed."""
-        try:
-            if session is not None:
-                sessions.append(session)
-            else:
-                hop = self.tx.session
-                session = await self.ports.relay.open(hop.next_hop, login=hop.login)
-                sessions.append(session)
-                reach("deliver.opened")
-                reply = await session.mail(delivery.reverse_path)
-                if not reply.is_positive:
-                    return reply
-                for recipient in delivery.recipients:
-                    reply = await session.recipient(recipient)
-                    if not reply.is_positive:
-                        return reply
-            refusal = await session.prepare(delivery.pieces)
-            reach("deliver.one-held")
-        except AuthenticationError:
-            return LOGIN_REFUSED
-        except (MIMEError, AddressError):
-            return UNSENDABLE
-        except NextHopError:
-            return UNREACHABLE if session is None else BROKEN_OFF
-        return refusal or session
 
     # --- commit ----------------------------------------------------------------------------------
 
