@@ -51,6 +51,7 @@ __all__ = [
     "UNREACHABLE",
     "Delivered",
     "all_or_nothing",
+    "has_begun",
     "outcome_of",
 ]
 
@@ -62,6 +63,7 @@ _DOTS_SHARE = 0.85  # of the time for the whole reply; the rest is for the ledge
 _REPORT_SHARE = 0.95
 
 Report = Callable[[Fates], None]
+Refused = Sequence[tuple[Recipient, Reply]]
 
 
 async def all_or_nothing(
@@ -71,6 +73,7 @@ async def all_or_nothing(
     ports: Ports,
     settings: Settings,
     report: Report,
+    refused: Refused = (),
 ) -> Fates:
     """Deliver every copy, or none as far as the protocol allows it.
 
@@ -85,22 +88,26 @@ async def all_or_nothing(
         ports: To open further connections, and for ledger, journal and log.
         settings: For limits, and for who reports what was refused.
         report: Called with what became of everybody who was tried, in every case.
+        refused: Who gets no copy in a retry of what `has_begun`, and why.
     """
     entry = LedgerEntry(tx, ports)
     complete = False
-    several = len(deliveries) > 1 or (probe.is_lmtp and len(deliveries[0].recipients) > 1)
+    several = probe.is_lmtp and any(len(delivery.recipients) > 1 for delivery in deliveries)
+    several = several or len(deliveries) > 1 or bool(refused)
+    nobodys = [(_unsent(tx, recipient), reply) for recipient, reply in refused]
     try:
         reach("deliver.before-claim")
         await entry.open(several=several)
         reach("deliver.after-claim")
-        fates = await _Attempt(tx, entry, probe, ports, settings, report).run(deliveries)
+        fates = await _Attempt(tx, entry, probe, ports, settings, report).run(deliveries, nobodys)
         complete = all(fate.reply.is_positive or fate.reported for fate in fates)
     except LedgerError as exc:
         busy = isinstance(exc, LedgerBusyError)
         name = "ledger.busy" if busy else "ledger.error"
         ports.events.emit(name, txn=tx.id, text=str(exc), code="C35" if busy else "R-22")
         reply = BUSY if busy else NO_LEDGER
-        fates = tuple(fate for delivery in deliveries for fate in same(delivery, reply, reply))
+        everybody = (*deliveries, *(delivery for delivery, _ in nobodys))
+        fates = tuple(fate for delivery in everybody for fate in same(delivery, reply, reply))
         report(fates)
     finally:
         await asyncio.shield(entry.close(complete=complete))
@@ -118,10 +125,13 @@ class _Attempt:
     settings: Settings
     report: Report
 
-    async def run(self, deliveries: Sequence[Delivery]) -> Fates:
-        earlier = self._earlier(deliveries)
+    async def run(
+        self, deliveries: Sequence[Delivery], nobodys: Sequence[tuple[Delivery, Reply]]
+    ) -> Fates:
+        earlier = self._earlier([*deliveries, *(delivery for delivery, _ in nobodys)])
         remaining = self.entry.remaining(deliveries)
-        if not remaining:
+        missing = [(d, reply) for d, reply in nobodys if self.entry.remaining([d])]
+        if not remaining and not missing:
             return earlier
         sessions: list[RelaySession] = []
         try:
@@ -138,11 +148,11 @@ class _Attempt:
                 until=self._until(_DOTS_SHARE),
             )
             reach("deliver.all-held")
-            pairs = list(zip(remaining, prepared, strict=True))
-            refused = [(d, entry) for d, entry in pairs if isinstance(entry, Reply)]
+            pairs = [*zip(remaining, prepared, strict=True), *missing]
+            refused = [entry for _, entry in pairs if isinstance(entry, Reply)]
             if refused and not self._independent:
-                worst = next((r for _, r in refused if r.is_permanent), refused[0][1])
-                fates = tuple(e for d in remaining for e in same(d, _ours(worst), worst))
+                worst = next((reply for reply in refused if reply.is_permanent), refused[0])
+                fates = tuple(e for d, _ in pairs for e in same(d, _ours(worst), worst))
                 self.report(fates)
                 return (*earlier, *fates)
             return await _to_the_end(partial(self._commit, pairs, earlier))
@@ -245,6 +255,21 @@ class _Attempt:
             return tried
         await self.entry.try_to_accept(fate.recipient for fate in refused)
         return tuple(replace(f, reported=True) if f.reply.is_permanent else f for f in tried)
+
+
+async def has_begun(tx: Transaction, ports: Ports) -> bool:
+    """Whether somebody has the message already, so that no one reply can refuse all of it."""
+    entry = LedgerEntry(tx, ports)
+    return bool(await entry.ask())
+
+
+def _unsent(tx: Transaction, recipient: Recipient) -> Delivery:
+    """What a report can show of a message of which this recipient gets no copy."""
+    return Delivery(
+        reverse_path=tx.envelope.reverse_path,
+        recipients=(recipient,),
+        pieces=(tx.content.header.raw, b"\r\n"),
+    )
 
 
 async def _close(sessions: list[RelaySession]) -> None:

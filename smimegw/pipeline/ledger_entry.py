@@ -39,18 +39,21 @@ class LedgerEntry:
             LedgerError: It is needed and cannot be used.
             LedgerBusyError: The same message is being delivered just now.
         """
-        self.fingerprint = await self._fingerprint()
-        ledger = self._ports.ledger
-        if not several:
-            try:
-                self.prior = await ledger.accepted(self.fingerprint)
-            except LedgerError as exc:
-                # Nearly every message has one copy and no past: it does not wait for a database.
-                self._trouble(exc)
-                return
-        if several or self.prior:
+        if several:
+            self.fingerprint = await self._fingerprint()
+        if several or await self.ask():
             self._claimed = True  # before the answer: a claim whose answer is lost is given back
-            self.prior = await ledger.claim(self.fingerprint, self._tx.id)
+            self.prior = await self._ports.ledger.claim(self.fingerprint, self._tx.id)
+
+    async def ask(self) -> frozenset[str]:
+        """Only ask who has it; nobody as far as we know, when the ledger does not answer."""
+        self.fingerprint = await self._fingerprint()
+        try:
+            self.prior = await self._ports.ledger.accepted(self.fingerprint)
+        except LedgerError as exc:
+            # Nearly every message has one copy and no past: it does not wait for a database.
+            self._trouble(exc)
+        return self.prior
 
     async def _fingerprint(self) -> str:
         if self._tx.size <= _LARGE_OCTETS:

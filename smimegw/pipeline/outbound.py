@@ -57,7 +57,9 @@ async def handle_outbound(
         if decision.refusal
     }
     remaining = [(r, d) for r, d in pairs if not d.refusal]
-    if refused and not (tx.session.is_lmtp and remaining):
+    alone = tx.session.is_lmtp and bool(remaining)  # each recipient has a reply of its own
+    begun = bool(refused) and not alone and await deliver.has_begun(tx, ports)
+    if refused and not alone and not begun:
         await record.write(tx, decided, (), ports)
         return _refused(tx, refused)
     deliveries = await _seal(tx, policy, decided, ports, settings, trace)
@@ -67,7 +69,12 @@ async def handle_outbound(
     reach("outbound.recorded")
     sealed_at = ports.clock.now()
     report = partial(record.log_deliveries, tx, decided.decided_at, sealed_at, ports=ports)
-    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
+    nobodys = [(r, refused[r.mailbox.key]) for r, d in pairs if d.refusal and begun]
+    delivered = await deliver.all_or_nothing(
+        tx, deliveries, probe, ports, settings, report, nobodys
+    )
+    if begun:
+        return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
     outcome = deliver.outcome_of(tx.id, delivered, [recipient for recipient, _ in remaining])
     return _merged(tx, outcome, refused)
 

@@ -38,7 +38,7 @@ from smimegw.smtp.dsn import (
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Delivery, Recipient, ReversePath, Transaction
 
-_HIDDEN_FIELDS = frozenset({"subject", "comments", "keywords", "thread-topic"})
+_HIDDEN_FIELDS = frozenset({"subject", "comments", "keywords", "thread-topic", "bcc", "resent-bcc"})
 
 
 async def tell_of(

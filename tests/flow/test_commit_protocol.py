@@ -322,6 +322,36 @@ def test_a_retry_refused_at_rcpt_time_is_reported_too(company: Company) -> None:
     assert len(reports(company)) == 1
 
 
+def test_a_retry_that_the_policy_refuses_is_no_refusal_for_everybody(company: Company) -> None:
+    """Plain has it; that Bob's certificate is gone since says a report, the 250 is for Plain."""
+    company.world.relay.script["dot"] = [None, LATER]
+    assert "delivered to 1 of 2" in send(company, PLAIN, BOB).reply.text
+    entries = company.world.directory.entries
+    kept = entries.pop(BOB)
+    try:
+        assert send(node(company), PLAIN, BOB).reply.code == 250
+        assert got(company) == {PLAIN: 1}
+        [(readers, report)] = reports(company)
+        assert readers == [ALICE]
+        assert b"Diagnostic-Code: smtp; 550 5.7.5 <bob@partner.example>: no usable" in report
+    finally:
+        entries[BOB] = kept
+
+
+def test_a_retry_that_cannot_be_judged_now_waits(company: Company) -> None:
+    """R-06 in a retry: whoever has it keeps it, the rest comes again."""
+    company.world.relay.script["dot"] = [None, LATER]
+    send(company, PLAIN, BOB)
+    company.world.directory.broken = True
+    try:
+        outcome = send(node(company), PLAIN, BOB)
+    finally:
+        company.world.directory.broken = False
+    assert "delivered to 1 of 2" in outcome.reply.text
+    assert send(node(company), PLAIN, BOB).reply.code == 250
+    assert got(company) == {PLAIN: 1, BOB: 1}
+
+
 @pytest.mark.parametrize(("notify", "count"), [("NEVER", 0), ("SUCCESS", 0), ("FAILURE,DELAY", 1)])
 def test_notify_is_honoured(company: Company, notify: str, count: int) -> None:
     """A sender who wants no report gets none (RFC 3461, 4.1)."""
