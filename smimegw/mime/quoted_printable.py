@@ -28,8 +28,11 @@ def _encode_lines(block: bytes) -> bytes:
 
 
 def _encode_line(line: bytes) -> bytes:
-    starts = range(0, len(line), _BLOCK_OCTETS)
-    line = b"".join(_UNSAFE.sub(_escaped, line[at : at + _BLOCK_OCTETS]) for at in starts)
+    if len(line) <= _BLOCK_OCTETS:
+        line = _UNSAFE.sub(_escaped, line)
+    else:
+        starts = range(0, len(line), _BLOCK_OCTETS)
+        line = b"".join(_UNSAFE.sub(_escaped, line[at : at + _BLOCK_OCTETS]) for at in starts)
     if line.endswith((b" ", b"\t")):
         line = line[:-1] + b"=%02X" % line[-1]
     if line.startswith(b"From "):
