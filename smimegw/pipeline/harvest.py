@@ -18,15 +18,18 @@ from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports
 from smimegw.smime.media_types import SignedLayer
 from smimegw.smime.verify import VerifiedContent
+from smimegw.transaction import Transaction
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.match import matches
 from smimegw.x509.path import Purpose
 
+_SHARE = 0.95  # of the time for the reply
+_TOO_LATE = "no time to learn from this mail"
 _FOLLOWED = frozenset({CandidateState.ACCEPTED, CandidateState.SUCCESSOR})
 
 
 async def learn(
-    txn: str,
+    tx: Transaction,
     verified: Iterable[tuple[SignedLayer, VerifiedContent]],
     ports: Ports,
     settings: Settings,
@@ -34,21 +37,30 @@ async def learn(
     """Keep what *verified* layers say of their originator; never raises, never waits long.
 
     Our own people are not learned about: the directories know them.  Whatever goes wrong is only
-    told: the message is delivered, and a reply that says otherwise would bring it again.
+    told: the message is delivered, and a reply that says otherwise would bring it again.  So it
+    also ends before the clock of the whole reply does.
     """
-    for layer, content in verified:
-        if settings.is_internal(content.mailbox):
-            continue
-        try:
-            async with asyncio.timeout(settings.limits.harvest_seconds):
+    outside = [
+        (layer, content) for layer, content in verified if not settings.is_internal(content.mailbox)
+    ]
+    limits = settings.limits
+    spent = (ports.clock.now() - tx.received_at).total_seconds()
+    left = _SHARE * limits.inbound_reply_seconds - spent
+    if not outside:
+        return
+    if left <= 0:
+        ports.events.emit("memory.error", txn=tx.id, text=_TOO_LATE)
+        return
+    try:
+        async with asyncio.timeout(min(limits.harvest_seconds, left)):
+            for layer, content in outside:
                 await _learn_capabilities(content, ports)
                 if settings.harvest:
-                    await _learn_certificate(txn, layer, content, ports, settings)
-        except (DependencyError, TimeoutError) as exc:
-            text = str(exc) or "no answer in time"
-            ports.events.emit("memory.error", txn=txn, text=text)
-        except Exception as exc:  # noqa: BLE001 – after delivery nothing may become a 451
-            ports.events.emit("internal.error", txn=txn, error=exc)
+                    await _learn_certificate(tx.id, layer, content, ports, settings)
+    except (DependencyError, TimeoutError) as exc:
+        ports.events.emit("memory.error", txn=tx.id, text=str(exc) or _TOO_LATE)
+    except Exception as exc:  # noqa: BLE001 – after delivery nothing may become a 451
+        ports.events.emit("internal.error", txn=tx.id, error=exc)
 
 
 async def _learn_capabilities(content: VerifiedContent, ports: Ports) -> None:

@@ -75,7 +75,7 @@ async def handle_inbound(
     delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
     outcome = deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
     if outcome.reply.is_positive and any(_passed(copy.opened) for copy in copies):
-        await learn(tx.id, peeler.verified, ports, settings)
+        await learn(tx, peeler.verified, ports, settings)
     return outcome
 
 

@@ -26,7 +26,7 @@ from smimegw.smtp.reply import Reply
 from tests.fakes.clock import SetClock
 from tests.fakes.company import Company, message
 from tests.fakes.pki import DAY, NOW, PAST, Issued, make_ca
-from tests.fakes.ports import World
+from tests.fakes.ports import ListedEvents, World
 from tests.flow.protected import encrypted, signed
 
 ALICE = "alice@ours.example"
@@ -152,6 +152,24 @@ def test_refused_mail_teaches_nothing(company: Company) -> None:
     content = mail(company, company.ca.issue(BOB, key="p256"))
     assert company.send("mx", [ALICE], content, reverse_path=BOB).reply.code == 451
     assert learned(company) is None
+
+
+def test_a_late_mail_is_not_learned_from(company: Company, clock: SetClock) -> None:
+    """The clock of the reply must not run out after the delivery: that would be a 451 (D08)."""
+
+    class SlowEvents(ListedEvents):
+        def emit(self, event: str, *, txn: str = "", **values: object) -> None:
+            super().emit(event, txn=txn, **values)
+            if event == "recipient.delivered":
+                clock.advance(timedelta(seconds=company.limits.inbound_reply_seconds))
+
+    company.world.events = SlowEvents()
+    policy = company.gateway.policy
+    company.gateway = Gateway(policy, company.world.ports, company.settings)
+    receive(company, mail(company, company.ca.issue(BOB, key="p256")))
+    assert learned(company) is None
+    (event,) = company.world.events.named("memory.error")
+    assert event["text"] == "no time to learn from this mail"
 
 
 # --- candidates ----------------------------------------------------------------------------------
