@@ -24,6 +24,7 @@ from smimegw.mime.inert_html import cost, inert_html, plain_text
 from smimegw.smime.media_types import CompressedLayer, SignedLayer, layer_of
 
 _DEPTH = 8  # of multiparts and messages; deeper ones become attachments
+_TAGS = 500_000  # of all parts; half a second of work for what becomes plain text
 _DESCRIPTIONS = frozenset({"content-type", "content-disposition"})
 _BASES = frozenset({"content-base", "content-location"})  # what cid: and relative names resolve to
 # Shown as letters, or as dots of colour: nothing in them is looked up anywhere.
@@ -57,6 +58,7 @@ class _Work:
     limits: Limits
     parts: int = field(init=False)
     html: int = field(init=False)
+    tags: int = _TAGS
 
     def __post_init__(self) -> None:
         self.parts, self.html = self.limits.mime_parts, self.limits.html_cost
@@ -177,6 +179,9 @@ def _html(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
         raise MIMEError("HTML in a character set that has several readings")
     octets = entity.decoded_body()
     markup = decode_octets(octets, charset)
+    work.tags -= markup.count("<") + markup.count("&")
+    if work.tags < 0:
+        raise LimitError("html_cost", "more tags than are even taken out")
     work.html -= cost(markup)
     if work.html < 0 or len(octets) > work.limits.html_octets:
         text, kind = plain_text(markup), "text/plain; charset=utf-8"

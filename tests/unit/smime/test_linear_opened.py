@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from smimegw.limits import DEFAULT_LIMITS
-from smimegw.mime.entity import Entity
+from smimegw.mime.entity import Entity, read_multipart
 from smimegw.mime.inert_html import cost, plain_text
 from smimegw.smime.disarm import disarm
 from tests.meter.growth import METERED, is_linear
@@ -82,6 +82,17 @@ def test_attributes_of_one_tag_have_their_cost(attribute: str) -> None:
     assert cost(markup) > DEFAULT_LIMITS.html_cost
     entity = Entity.parse(b"Content-Type: text/html; charset=utf-8\r\n\r\n" + markup.encode())
     assert disarm(entity).content_type.media_type == "text/plain"
+
+
+@pytest.mark.parametrize("piece", ["<b>", "&amp;"])
+@pytest.mark.parametrize("parts", [1, 20])
+def test_markup_without_end_is_an_attachment(piece: str, parts: int) -> None:
+    """50 MB of tags took most of a minute to be taken out (T-09)."""
+    body = piece.encode() * (600_000 // parts) + b"\r\n"
+    result = disarm(Entity.parse(MIXED + (HTML_PART + body) * parts + b"--b--\r\n"))
+    kinds = [Entity.parse(part).content_type.media_type for part in read_multipart(result).parts]
+    assert kinds[-1] == "application/octet-stream"
+    assert kinds.count("text/plain") <= 16
 
 
 @pytest.mark.parametrize("text", ["It's one of many words. ", "a > b and c < d, "])
