@@ -44,6 +44,15 @@ def token_of(fingerprint: str, recipient_key: str) -> str:
     return hashlib.sha256(f"{fingerprint}\0{recipient_key}".encode()).hexdigest()
 
 
+def claim_of(fingerprint: str, tokens: Iterable[str]) -> str:
+    """What one transaction claims: this message for these recipients.
+
+    A mail server sends one message with many recipients in several transactions at the same time;
+    they must not wait for one another.
+    """
+    return hashlib.sha256("\0".join([fingerprint, *sorted(tokens)]).encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dot:
     """One final dot that is about to be sent, or was.
@@ -56,6 +65,7 @@ class Dot:
         recipients: Addresses in RCPT order.
         fingerprint: Of the message; empty for reports that we wrote ourselves.
         tokens: The ledger's name of each recipient.
+        claim: What the transaction has claimed in the ledger.
         at: When, ISO 8601.
     """
 
@@ -66,6 +76,7 @@ class Dot:
     recipients: tuple[str, ...]
     fingerprint: str = ""
     tokens: tuple[str, ...] = ()
+    claim: str = ""
     at: str = ""
 
 
@@ -95,8 +106,10 @@ class Ledger(Protocol):
         """
         ...
 
-    async def claim(self, fingerprint: str, holder: str) -> frozenset[str]:
+    async def claim(self, fingerprint: str, holder: str, *, key: str = "") -> frozenset[str]:
         """Let nobody else deliver this message for `LEASE_SECONDS`; returns what `accepted` does.
+
+        *key* names what is claimed, where it is less than the message: see `claim_of`.
 
         Raises:
             LedgerBusyError: Another holder delivers it now.
@@ -104,7 +117,9 @@ class Ledger(Protocol):
         """
         ...
 
-    async def accept(self, fingerprint: str, tokens: Collection[str], *, holder: str = "") -> None:
+    async def accept(
+        self, fingerprint: str, tokens: Collection[str], *, holder: str = "", key: str = ""
+    ) -> None:
         """Write durably that the recipients of *tokens* have their copy.
 
         Raises:
@@ -113,7 +128,9 @@ class Ledger(Protocol):
         """
         ...
 
-    async def release(self, fingerprint: str, holder: str, *, forget: bool = False) -> None:
+    async def release(
+        self, fingerprint: str, holder: str, *, key: str = "", forget: bool = False
+    ) -> None:
         """Give the claim back; with *forget* the message may be sent anew in full.
 
         Raises:
@@ -154,14 +171,18 @@ class NoLedger:
         """Nobody."""
         return frozenset()
 
-    async def claim(self, fingerprint: str, holder: str) -> frozenset[str]:  # noqa: ARG002
+    async def claim(self, fingerprint: str, holder: str, *, key: str = "") -> frozenset[str]:  # noqa: ARG002
         """Nobody."""
         return frozenset()
 
-    async def accept(self, fingerprint: str, tokens: Collection[str], *, holder: str = "") -> None:
+    async def accept(
+        self, fingerprint: str, tokens: Collection[str], *, holder: str = "", key: str = ""
+    ) -> None:
         """Nothing."""
 
-    async def release(self, fingerprint: str, holder: str, *, forget: bool = False) -> None:
+    async def release(
+        self, fingerprint: str, holder: str, *, key: str = "", forget: bool = False
+    ) -> None:
         """Nothing."""
 
 

@@ -209,7 +209,9 @@ class Incoming:
         finally:
             await self.abandon()
         reach("admit.after-outcome")
-        self._accepted = outcome.reply.is_positive
+        # LMTP tells each recipient, so nothing is left over when the replies reach the client.
+        lmtp = self._session.is_lmtp and any(r.is_positive for r in outcome.per_recipient)
+        self._accepted = outcome.reply.is_positive or lmtp
         if not self._accepted:
             self._remembered = True
             await remember_untold(self._id, self._ports)

@@ -111,6 +111,7 @@ class Dots:
             recipients=tuple(recipient.mailbox.address for recipient in recipients),
             fingerprint=self._entry.fingerprint,
             tokens=tuple(self._entry.token(recipient) for recipient in recipients),
+            claim=self._entry.claim,
             at=self._ports.clock.now().isoformat(),
         )
 

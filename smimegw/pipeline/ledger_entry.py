@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from smimegw.custody import fingerprint_of, message_id_of, token_of
+from smimegw.custody import claim_of, fingerprint_of, message_id_of, token_of
 from smimegw.errors import LedgerError
 from smimegw.failpoints import reach
 from smimegw.ports import Ports
@@ -22,7 +22,8 @@ class LedgerEntry:
 
     Attributes:
         fingerprint: Of the message.
-        prior: Tokens of the recipients who had it before this transaction.
+        claim: What is claimed, when it is.
+        prior: Tokens of the recipients here who had it before this transaction.
     """
 
     def __init__(self, tx: Transaction, ports: Ports) -> None:
@@ -30,6 +31,7 @@ class LedgerEntry:
         self._ports = ports
         self._claimed = False
         self.fingerprint = ""
+        self.claim = ""
         self.prior: frozenset[str] = frozenset()
 
     async def open(self, *, several: bool) -> None:
@@ -43,13 +45,17 @@ class LedgerEntry:
             self.fingerprint = await self._fingerprint()
         if several or await self.ask():
             self._claimed = True  # before the answer: a claim whose answer is lost is given back
-            self.prior = await self._ports.ledger.claim(self.fingerprint, self._tx.id)
+            tokens = [self.token(recipient) for recipient in self._tx.envelope.recipients]
+            self.claim = claim_of(self.fingerprint, tokens)
+            known = await self._ports.ledger.claim(self.fingerprint, self._tx.id, key=self.claim)
+            self.prior = known.intersection(tokens)
 
     async def ask(self) -> frozenset[str]:
         """Only ask who has it; nobody as far as we know, when the ledger does not answer."""
         self.fingerprint = await self._fingerprint()
         try:
-            self.prior = await self._ports.ledger.accepted(self.fingerprint)
+            known = await self._ports.ledger.accepted(self.fingerprint)
+            self.prior = known.intersection(map(self.token, self._tx.envelope.recipients))
         except LedgerError as exc:
             # Nearly every message has one copy and no past: it does not wait for a database.
             self._trouble(exc)
@@ -81,7 +87,9 @@ class LedgerEntry:
         """
         tokens = [self.token(recipient) for recipient in recipients]
         if self._claimed and tokens:
-            await self._ports.ledger.accept(self.fingerprint, tokens, holder=self._tx.id)
+            await self._ports.ledger.accept(
+                self.fingerprint, tokens, holder=self._tx.id, key=self.claim
+            )
 
     async def try_to_accept(self, recipients: Iterable[Recipient]) -> bool:
         """The same when nothing can be held back any more; False was logged."""
@@ -112,7 +120,9 @@ class LedgerEntry:
         reach("deliver.before-release")
         forget = complete and not message_id_of(self._tx)
         try:
-            await self._ports.ledger.release(self.fingerprint, self._tx.id, forget=forget)
+            await self._ports.ledger.release(
+                self.fingerprint, self._tx.id, key=self.claim, forget=forget
+            )
         except Exception as exc:  # noqa: BLE001 – what was accepted stays so, whatever breaks now
             self._trouble(exc)
 

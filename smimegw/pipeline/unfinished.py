@@ -40,7 +40,7 @@ async def explain(unfinished: Unfinished, ports: Ports) -> tuple[_Accepted, ...]
     for dot in (*unfinished.in_doubt, *(dot for dot, _ in unfinished.untold)):
         # The claim of the dead is given back at once, so that a retry need not wait for its end.
         with contextlib.suppress(LedgerError):
-            await ports.ledger.release(dot.fingerprint, dot.txn)
+            await ports.ledger.release(dot.fingerprint, dot.txn, key=dot.claim)
     reach("recover.explained")
     return left
 

@@ -92,6 +92,21 @@ def test_of_many_claims_at_once_one_holds(run: Run) -> None:
     run(use)
 
 
+def test_claims_of_different_recipients_do_not_meet(run: Run) -> None:
+    """Parts of one message go at the same time; what was accepted is known to all of them."""
+
+    async def use(ledger: Ledger) -> None:
+        await ledger.claim("message", "one", key="first part")
+        await ledger.claim("message", "two", key="second part")
+        with pytest.raises(LedgerBusyError):
+            await ledger.claim("message", "three", key="second part")
+        await ledger.accept("message", ["alice"], holder="one", key="first part")
+        await ledger.release("message", "one", key="first part")
+        assert await ledger.claim("message", "three", key="first part") == {"alice"}
+
+    run(use)
+
+
 def test_the_claim_of_a_dead_node_ends(run: Run) -> None:
     """A node that was killed must not keep a message for ever."""
 

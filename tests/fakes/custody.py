@@ -35,27 +35,31 @@ class MemoryLedger:
         self._call("accepted")
         return self._of(fingerprint)
 
-    async def claim(self, fingerprint: str, holder: str) -> frozenset[str]:
+    async def claim(self, fingerprint: str, holder: str, *, key: str = "") -> frozenset[str]:
         self._call("claim")
-        held_by, until = self.claims.get(fingerprint, ("", 0.0))
+        held_by, until = self.claims.get(key or fingerprint, ("", 0.0))
         if held_by not in {"", holder} and until > time.time():
             raise LedgerBusyError("held by another")
-        self.claims[fingerprint] = (holder, time.time() + self.lease_seconds)
+        self.claims[key or fingerprint] = (holder, time.time() + self.lease_seconds)
         return self._of(fingerprint)
 
-    async def accept(self, fingerprint: str, tokens: Collection[str], *, holder: str = "") -> None:
+    async def accept(
+        self, fingerprint: str, tokens: Collection[str], *, holder: str = "", key: str = ""
+    ) -> None:
         self._call("accept")
-        if holder and self.claims.get(fingerprint, ("", 0.0))[0] != holder:
+        if holder and self.claims.get(key or fingerprint, ("", 0.0))[0] != holder:
             raise LedgerBusyError("taken over")
         found = self.entries.setdefault(fingerprint, {})
         for token in tokens:
             found.setdefault(token, time.time())
 
-    async def release(self, fingerprint: str, holder: str, *, forget: bool = False) -> None:
+    async def release(
+        self, fingerprint: str, holder: str, *, key: str = "", forget: bool = False
+    ) -> None:
         self._call("release")
-        if self.claims.get(fingerprint, ("", 0.0))[0] != holder:
+        if self.claims.get(key or fingerprint, ("", 0.0))[0] != holder:
             return
-        del self.claims[fingerprint]
+        del self.claims[key or fingerprint]
         if forget:
             self.entries.pop(fingerprint, None)
 

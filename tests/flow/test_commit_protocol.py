@@ -185,6 +185,28 @@ def test_the_same_octets_at_once_go_through_one_node(company: Company) -> None:
     assert got(company) == {BOB: 1, PLAIN: 1}
 
 
+def test_one_message_in_two_transactions_does_not_wait_for_itself(company: Company) -> None:
+    """A mail server splits many recipients; the parts go at the same time, each all or nothing."""
+    relay = company.world.relay
+    relay.pause_before_dot = asyncio.Event()
+    content = mail(*THREE)
+
+    async def both() -> list[Outcome]:
+        first = asyncio.create_task(company.begin_and_finish("relay", [PLAIN, SIG], content))
+        await relay.reached_dot.wait()
+        second = asyncio.create_task(
+            company.begin_and_finish("relay", [BOB, "p@else.example"], content)
+        )
+        while len(company.world.journal.dots) < 2:
+            await asyncio.sleep(0)
+        assert relay.pause_before_dot is not None
+        relay.pause_before_dot.set()
+        return [await first, await second]
+
+    assert [outcome.reply.code for outcome in asyncio.run(both())] == [250, 250]
+    assert got(company) == {BOB: 1, PLAIN: 1, SIG: 1, "p@else.example": 1}
+
+
 # --- ledger and journal in trouble ---------------------------------------------------------------
 
 

@@ -54,16 +54,23 @@ class DatabaseLedger:
         except DatabaseError as error:
             raise LedgerError(str(error), server=error.server) from error
 
-    async def claim(self, fingerprint: str, holder: str) -> frozenset[str]:
+    async def claim(self, fingerprint: str, holder: str, *, key: str = "") -> frozenset[str]:
         """Let nobody else deliver this message for a while; returns what `accepted` does.
 
         Raises:
             LedgerBusyError: Another holder delivers it now.
             LedgerError: The database did not do it.
         """
-        return await self._write(lambda connection: self._claim(connection, fingerprint, holder))
 
-    async def accept(self, fingerprint: str, tokens: Collection[str], *, holder: str = "") -> None:
+        def write(connection: sa.Connection) -> frozenset[str]:
+            self._claim(connection, key or fingerprint, holder)
+            return self._of(connection, fingerprint)
+
+        return await self._write(write)
+
+    async def accept(
+        self, fingerprint: str, tokens: Collection[str], *, holder: str = "", key: str = ""
+    ) -> None:
         """Write durably that the recipients of *tokens* have their copy; may be repeated.
 
         Raises:
@@ -75,7 +82,7 @@ class DatabaseLedger:
             now = _now(connection)
             reach("ledger.accept")
             if holder:
-                self._still_held(connection, fingerprint, holder, now)
+                self._still_held(connection, key or fingerprint, holder, now)
             for token in sorted(tokens):  # one order for everybody: no deadlock
                 statement = _insert(connection, ledger_accepted).values(
                     fingerprint=fingerprint, token=token, accepted_at=now
@@ -84,7 +91,9 @@ class DatabaseLedger:
 
         await self._write(write)
 
-    async def release(self, fingerprint: str, holder: str, *, forget: bool = False) -> None:
+    async def release(
+        self, fingerprint: str, holder: str, *, key: str = "", forget: bool = False
+    ) -> None:
         """Give the claim back; with *forget* what was accepted is forgotten, too.
 
         Raises:
@@ -94,7 +103,7 @@ class DatabaseLedger:
         def write(connection: sa.Connection) -> None:
             reach("ledger.release")
             table = ledger_claims
-            ours = (table.c.fingerprint == fingerprint, table.c.holder == holder)
+            ours = (table.c.claim == (key or fingerprint), table.c.holder == holder)
             held = connection.execute(sa.delete(table).where(*ours)).rowcount
             if held and forget:
                 all_of_it = ledger_accepted.c.fingerprint == fingerprint
@@ -110,7 +119,7 @@ class DatabaseLedger:
         )
         return frozenset(connection.execute(query).scalars())
 
-    def _claim(self, connection: sa.Connection, fingerprint: str, holder: str) -> frozenset[str]:
+    def _claim(self, connection: sa.Connection, key: str, holder: str) -> None:
         now = _now(connection)
         reach("ledger.claim")
         self._sweep(connection, now)
@@ -118,9 +127,9 @@ class DatabaseLedger:
         values = {"holder": holder, "until": now + self._lease_seconds}
         statement = (
             _insert(connection, table)
-            .values(fingerprint=fingerprint, **values)
+            .values(claim=key, **values)
             .on_conflict_do_update(
-                index_elements=[table.c.fingerprint],
+                index_elements=[table.c.claim],
                 set_=values,
                 where=sa.or_(table.c.until <= now, table.c.holder == holder),
             )
@@ -128,13 +137,10 @@ class DatabaseLedger:
         )
         if connection.execute(statement).scalar_one_or_none() is None:
             raise LedgerBusyError("the same message is being delivered by another transaction")
-        return self._of(connection, fingerprint)
 
-    def _still_held(
-        self, connection: sa.Connection, fingerprint: str, holder: str, now: int
-    ) -> None:
+    def _still_held(self, connection: sa.Connection, key: str, holder: str, now: int) -> None:
         table = ledger_claims
-        ours = (table.c.fingerprint == fingerprint, table.c.holder == holder)
+        ours = (table.c.claim == key, table.c.holder == holder)
         statement = sa.update(table).where(*ours).values(until=now + self._lease_seconds)
         if not connection.execute(statement).rowcount:
             raise LedgerBusyError("another transaction has taken the message over")

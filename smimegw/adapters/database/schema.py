@@ -99,7 +99,7 @@ ledger_accepted = sa.Table(
 ledger_claims = sa.Table(
     "ledger_claims",
     metadata,
-    sa.Column("fingerprint", sa.String(64), primary_key=True),
+    sa.Column("claim", sa.String(64), primary_key=True),  # custody.claim_of
     sa.Column("holder", sa.String(64), nullable=False),  # transaction id
     sa.Column("until", sa.BigInteger, nullable=False),
 )

@@ -43,6 +43,7 @@ class FileJournal:
         self._descriptor = -1
         self._lock = -1
         self._failure = ""
+        self._closed = False
         self._sent: dict[str, Dot] = {}
         self._untold: dict[str, list[_Accepted]] = {}
         self._lines: list[bytes] = []
@@ -90,6 +91,7 @@ class FileJournal:
         """Write what waits and close the file; may be called twice."""
         if self._flushing is not None:
             await asyncio.wait({self._flushing}, timeout=_CLOSE_SECONDS)
+        self._closed = True
         self._thread.shutdown(wait=self._flushing is None, cancel_futures=True)
         if self._descriptor >= 0:
             os.close(self._descriptor)
@@ -146,6 +148,8 @@ class FileJournal:
     def _note(self, line: bytes) -> None:
         """Write a line that needs no sync: at once, so that a kill finds it, unless the disk is
         busy with a sync, for which the loop must not wait."""
+        if self._closed:
+            return
         if self._flushing is not None:
             self._write(line)
             return

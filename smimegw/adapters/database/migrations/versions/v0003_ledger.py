@@ -22,7 +22,7 @@ def upgrade() -> None:
     op.create_index("ix_ledger_accepted_accepted_at", "ledger_accepted", ["accepted_at"])
     op.create_table(
         "ledger_claims",
-        sa.Column("fingerprint", sa.String(64), primary_key=True),
+        sa.Column("claim", sa.String(64), primary_key=True),
         sa.Column("holder", sa.String(64), nullable=False),
         sa.Column("until", sa.BigInteger, nullable=False),
     )
