@@ -10,7 +10,6 @@ from pathlib import Path
 
 from smimegw.adapters.http import client as http
 from smimegw.adapters.ldap.filter import FilterTemplate, escape
-from smimegw.adapters.smtp.xforward import parse_xforward
 from smimegw.addresses import Mailbox
 from smimegw.errors import (
     CommandError,
@@ -75,8 +74,6 @@ def read_command(octets: bytes) -> None:
                 if parsed.mailbox is not None:
                     assert Mailbox.parse(parsed.mailbox.address) == parsed.mailbox
                 assert parse is parse_rcpt or (parsed.size or 0) >= 0
-    with contextlib.suppress(CommandError):
-        assert all(value.isprintable() for value in parse_xforward(octets).values())
 
 
 def read_replies(octets: bytes) -> None:
