@@ -91,8 +91,15 @@ class Assembled:
         await self._closing.aclose()
 
 
-def assemble(configuration: Configuration, *, events: LoggedEvents | None = None) -> Assembled:
+def assemble(
+    configuration: Configuration, *, events: LoggedEvents | None = None, worker: int = 0
+) -> Assembled:
     """Open every adapter that *configuration* names; connections are made when first needed.
+
+    Args:
+        configuration: What to run.
+        events: Where to log; default is as configured.
+        worker: Number of this worker process; the second and later have files of their own.
 
     Raises:
         ConfigurationError: Files that cannot be used.
@@ -116,10 +123,10 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
     closing.push_async_callback(relay.aclose)
     workers = ThreadWorkers(configuration.gateway.worker_threads)
     closing.push_async_callback(workers.close)
-    decisions = configuration.gateway.state_directory / "decisions.jsonl"
+    decisions = own_file(configuration, "decisions", worker)
     records = JSONLinesRecords(decisions)
     closing.callback(records.close)
-    journal = FileJournal(configuration.gateway.state_directory / "dots.jsonl")
+    journal = FileJournal(own_file(configuration, "dots", worker))
     closing.push_async_callback(journal.close)
     ports = Ports(
         directory=directory,
@@ -154,6 +161,12 @@ def assemble(configuration: Configuration, *, events: LoggedEvents | None = None
         journal=journal,
         _closing=closing,
     )
+
+
+def own_file(configuration: Configuration, name: str, worker: int) -> Path:
+    """A file that only one process writes: ``name.jsonl``, of later workers ``name-2.jsonl``."""
+    number = f"-{worker}" if worker > 1 else ""
+    return configuration.gateway.state_directory / f"{name}{number}.jsonl"
 
 
 def logged_events(configuration: Configuration, metrics: Metrics) -> LoggedEvents:

@@ -191,6 +191,14 @@ class JournalError(DependencyError):
 # --- the administrator is at fault -------------------------------------------------------------
 
 
+
+class WorkersError(SmimegwError):
+    """The worker processes cannot run; *code* is the exit code of the one that said why."""
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """One mistake in a file that an administrator wrote."""

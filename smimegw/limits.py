@@ -78,6 +78,11 @@ class Limits:
     # deadlines
     lookup_seconds: float = 8.0  # directory and revocation together
     revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
+    # worker processes
+    worker_starts: int = 5  # failures in a row before the supervisor gives up
+    worker_start_seconds: float = 60.0  # until a new process shows its first sign of life
+    worker_silence_seconds: float = 30.0  # an event loop that was blocked so long hangs
+
     download_seconds: float = 60.0  # a whole CRL, so that the next try finds it
     database_seconds: float = 2.0  # one question to our own database, or one change
     harvest_seconds: float = 5.0  # learning from one mail; its client waits for our reply

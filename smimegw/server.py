@@ -22,25 +22,40 @@ from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, JournalError, KeystoreError, Problem
 from smimegw.limits import Limits
+from smimegw.oversight import Condition, Nobody, Overseer
 from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings
-from smimegw.pipeline.unfinished import explain
 from smimegw.policy.model import Policy
+from smimegw.recovery import recover, take_over
 from smimegw.smtp.roles import ListenerRole
 
 
 class Server:
-    """One gateway process.
+    """One gateway process: the only one, or a worker under the supervisor.
 
     Raises at construction what `assemble` and `PolicyFolder.load` raise, so that nothing listens
     before everything was read (R-15).
+
+    Args:
+        configuration: What to run.
+        worker: Number of this worker from 1; 0 for the only process, which has the status port.
+        overseer: Who started it.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        worker: int = 0,
+        overseer: Overseer | None = None,
+    ) -> None:
         self._configuration = configuration
+        self._worker = worker
+        self._kind = "worker" if worker else "gateway"
+        self._overseer = overseer or Nobody()
         self._policies = PolicyFolder(configuration.policies.path)
         policy = self._policies.load()
-        self._assembled: Assembled = assemble(configuration)
+        self._assembled: Assembled = assemble(configuration, worker=worker)
         self._events = self._assembled.events
         self._gateway = Gateway(policy, self._assembled.ports, self._assembled.settings)
         self._care = DatabaseCare(
@@ -53,7 +68,7 @@ class Server:
         occupancy = Occupancy(configuration.limits)  # sessions are counted over all listeners
         self._listeners = [
             Listener(
-                listener_settings(name, listener, configuration),
+                replace(listener_settings(name, listener, configuration), reuse_port=worker > 0),
                 self._gateway,
                 _limits_of(listener.role, configuration.limits),
                 self._events,
@@ -81,32 +96,25 @@ class Server:
         """
         began = time.monotonic()
         logging.getLogger().addHandler(LibraryHandler(self._events))
-        self._events.emit(
-            "gateway.started",
-            version=__version__,
-            hostname=self._assembled.settings.hostname,
-            listeners=tuple(self._configuration.listener),
-            policy=self._gateway.policy.digest[:12] if self._gateway.policy else "",
-        )
-        anchors = self._assembled.settings.trust.every_anchor
-        for sentence in advice(self._configuration, anchors, now=self._assembled.ports.clock.now()):
-            self._events.emit("gateway.advice", text=sentence)
+        beating = asyncio.get_running_loop().create_task(self._beat())
+        self._tell_start()
         try:
             await self._care.start()
-            await self._recover()
+            await recover(self._assembled, self._fail)
+            if self._worker <= 1:
+                await take_over(self._assembled, self._configuration.gateway.processes)
             await self._open()
             self._handle_signals()
             self._not_ready = await self._keystore_reasons()
             for reason in self._not_ready:
                 self._events.emit("gateway.not_ready", reason=reason)
-            self._events.emit(
-                "gateway.ready",
-                listeners=tuple(self._addresses()),
-                seconds=time.monotonic() - began,
-            )
+            seconds = time.monotonic() - began
+            self._emit("ready", listeners=tuple(self._addresses()), seconds=seconds)
+            self._overseer.ready(self._condition())
             await self._stop.wait()
         finally:
             await self._close()
+            beating.cancel()
         if self._failure:
             raise JournalError(self._failure, fatal=True)
 
@@ -115,23 +123,41 @@ class Server:
         """Why mail that needs a key would wait; empty when all is well."""
         return tuple(self._not_ready)
 
-    async def _recover(self) -> None:
-        """Explain what the process before left unfinished, before anybody comes again."""
-        journal = self._assembled.journal
-        try:
-            left = await explain(journal.recover(), self._assembled.ports)
-            journal.begin(left)
-        except JournalError as exc:
-            problem = Problem(
-                file="configuration", line=None, key="gateway.state_directory", message=str(exc)
-            )
-            raise ConfigurationError((problem,)) from exc
-        loop = asyncio.get_running_loop()
+    def _emit(self, what: str, **values: object) -> None:
+        """Tell of this process; a worker says its number."""
+        number = {"worker": self._worker} if self._worker else {}
+        self._events.emit(f"{self._kind}.{what}", txn="", **number, **values)
 
-        def on_failure(text: str) -> None:
-            loop.call_soon_threadsafe(self._fail, text)
+    def _tell_start(self) -> None:
+        self._emit(
+            "started",
+            version=__version__,
+            hostname=self._assembled.settings.hostname,
+            listeners=tuple(self._configuration.listener),
+            policy=self._gateway.policy.digest[:12] if self._gateway.policy else "",
+        )
+        if self._worker > 1:  # the first one says it for all
+            return
+        anchors = self._assembled.settings.trust.every_anchor
+        for sentence in advice(self._configuration, anchors, now=self._assembled.ports.clock.now()):
+            self._events.emit("gateway.advice", text=sentence)
 
-        journal.on_failure = on_failure
+    async def _beat(self) -> None:
+        """Show that the event loop is alive, as often as somebody wants to see it."""
+        while self._overseer.every_seconds:
+            try:
+                self._overseer.beat(self._condition())
+            except Exception as exc:  # noqa: BLE001 – who cannot count is still alive
+                self._events.emit("internal.error", error=exc)
+            await asyncio.sleep(self._overseer.every_seconds)
+
+    def _condition(self) -> Condition:
+        policy = self._gateway.policy
+        return Condition(
+            reasons=tuple(self._reasons()),
+            policy=policy.digest if policy else "",
+            metrics=self._metrics,
+        )
 
     def _fail(self, text: str) -> None:
         """The disk lies: nothing more may be accepted (C27)."""
@@ -139,8 +165,9 @@ class Server:
         self.stop("journal")
 
     async def _open(self) -> None:
+        status = [] if self._worker else [("metrics.address", self._status.start)]
         for name, start in [
-            ("metrics.address", self._status.start),
+            *status,
             *(
                 (f"listener.{entry.settings.name}.address", entry.start)
                 for entry in self._listeners
@@ -163,8 +190,13 @@ class Server:
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop, number.name)
+            loop.add_signal_handler(number, self._stop_by, number)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
+
+    def _stop_by(self, number: signal.Signals) -> None:
+        """Drain; the same signal again ends at once, as it does for any program."""
+        asyncio.get_running_loop().remove_signal_handler(number)
+        self.stop(number.name)
 
     def stop(self, reason: str) -> None:
         """Begin to drain."""
@@ -180,26 +212,30 @@ class Server:
     async def _reload(self) -> None:
         """Take what was read into use as a whole; a broken edit keeps the old (R-15)."""
         async with self._reload_turn:  # so that of two signals the later one has the last word
+            self._overseer.reloading()
             try:
-                policy, settings, problems = await asyncio.to_thread(self._read_again)
+                await self._take_anew()
             except Exception as exc:  # noqa: BLE001 – mail goes on with what it has (R-17)
                 self._events.emit("internal.error", error=exc)
-                return
-            if problems:
-                self._events.emit(
-                    "policy.reload_failed",
-                    problems=len(problems),
-                    text="; ".join(str(problem) for problem in problems),
-                    code="R-15",
-                )
-                return
-            self._gateway.policy, self._gateway.settings = policy, settings
+            self._overseer.reloaded(self._condition())
+
+    async def _take_anew(self) -> None:
+        policy, settings, problems = await asyncio.to_thread(self._read_again)
+        if problems:
             self._events.emit(
-                "policy.reloaded",
-                digest=policy.digest[:12],
-                rules=len(policy.rules),
-                cases=len(policy.cases),
+                "policy.reload_failed",
+                problems=len(problems),
+                text="; ".join(str(problem) for problem in problems),
+                code="R-15",
             )
+            return
+        self._gateway.policy, self._gateway.settings = policy, settings
+        self._events.emit(
+            "policy.reloaded",
+            digest=policy.digest[:12],
+            rules=len(policy.rules),
+            cases=len(policy.cases),
+        )
 
     def _read_again(self) -> tuple[Policy, Settings, tuple[Problem, ...]]:
         problems: tuple[Problem, ...] = ()
@@ -231,12 +267,13 @@ class Server:
 
     async def _close(self) -> None:
         sessions = sum(entry.sessions for entry in self._listeners)
-        self._events.emit("gateway.draining", reason=self._stop_reason, sessions=sessions)
+        self._emit("draining", reason=self._stop_reason, sessions=sessions)
+        self._overseer.stopping()
         await asyncio.gather(*(entry.drain() for entry in self._listeners))
         await self._status.stop()
         await self._care.stop()
         await self._assembled.close()
-        self._events.emit("gateway.stopped", reason=self._stop_reason)
+        self._emit("stopped", reason=self._stop_reason)
 
 
 def _limits_of(role: ListenerRole, limits: Limits) -> Limits:

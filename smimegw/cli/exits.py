@@ -11,7 +11,13 @@ from typing import ParamSpec
 
 import click
 
-from smimegw.errors import DependencyError, KeystoreError, PasswordError, SmimegwError
+from smimegw.errors import (
+    DependencyError,
+    KeystoreError,
+    PasswordError,
+    SmimegwError,
+    WorkersError,
+)
 
 P = ParamSpec("P")
 
@@ -49,7 +55,7 @@ def exits(command: Callable[P, Exit | None]) -> Callable[P, None]:
         try:
             code = command(*args, **kwargs)
         except SmimegwError as exc:
-            raise Failure(str(exc), _code_of(exc)) from exc
+            raise Failure(str(exc), exit_code_of(exc)) from exc
         except OSError as exc:
             place = f"{exc.filename}: " if exc.filename else ""
             raise Failure(f"{place}{exc.strerror or exc}", Exit.USAGE) from exc
@@ -71,7 +77,10 @@ def _bug(exc: Exception) -> str:
     return f"this is a bug of ours: {type(exc).__name__} at {place}. Please report this line"
 
 
-def _code_of(exc: SmimegwError) -> Exit:
+def exit_code_of(exc: SmimegwError) -> Exit:
+    """What a program ends with because of *exc*."""
+    if isinstance(exc, WorkersError):
+        return Exit(exc.code) if exc.code in tuple(Exit) else Exit.BUG
     if isinstance(exc, PasswordError):
         return Exit.NOT_ALLOWED
     if isinstance(exc, KeystoreError):

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from smimegw.adapters.systemd.notify import SystemdOverseer
 from smimegw.cli.exits import Exit, Failure, exits
 from smimegw.cli.options import config_option
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
-from smimegw.server import Server
+
+if TYPE_CHECKING:
+    from smimegw.server import Server
 
 
 @click.command()
@@ -29,13 +34,25 @@ def run(config: Path, check: bool) -> Exit:
       smimegw run -c ./smimegw.toml --check
     """
     configuration = load(config)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(configuration, check=check))
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        if configuration.gateway.processes > 1 and not check:
+            runner.run(_supervise(configuration))
+        else:
+            runner.run(_serve(configuration, check=check))
     return Exit.YES
 
 
+# Each of the two is imported when it is the one that runs: the supervisor needs a fifth of the
+# memory of a process that takes mail.
+async def _supervise(configuration: Configuration) -> None:
+    supervisor = importlib.import_module("smimegw.supervisor")
+    await supervisor.Supervisor(configuration, overseer=SystemdOverseer(os.environ)).run()
+
+
 async def _serve(configuration: Configuration, *, check: bool) -> None:
-    server = Server(configuration)
+    server: Server = importlib.import_module("smimegw.server").Server(
+        configuration, overseer=None if check else SystemdOverseer(os.environ)
+    )
     if check:
         server.stop("check")
     await server.run()
@@ -43,7 +60,7 @@ async def _serve(configuration: Configuration, *, check: bool) -> None:
         raise Failure(f"not ready: {'; '.join(server.not_ready)}", Exit.NOT_ALLOWED)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where the extra ``fast`` is installed: faster, never needed."""
     try:
         uvloop = importlib.import_module("uvloop")

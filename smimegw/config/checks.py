@@ -23,6 +23,8 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
     if not configuration.gateway.internal_domains:
         message = 'empty: nothing would be outbound.  Write ["corp.example"]'
         yield Fault(("gateway", "internal_domains"), message)
+    if not 0 <= configuration.gateway.workers <= 256:
+        yield Fault(("gateway", "workers"), "not between 0 and 256")
     if not 1 <= configuration.gateway.worker_threads <= 256:
         yield Fault(("gateway", "worker_threads"), "not between 1 and 256")
     if not configuration.listener:
