@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from smimegw import sessions
 from smimegw.adapters.chain.answers import CacheTimes
 from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
 from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
@@ -36,9 +35,8 @@ from smimegw.adapters.logs.privacy import AddressMask, address_key
 from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
-from smimegw.adapters.smtp.settings import ListenerSettings, NextHopSettings
-from smimegw.config.choices import AuthenticationMode, Harvest, LogAddresses, Protocol
-from smimegw.config.model import Configuration, Listener, ListenerTLS, NextHop
+from smimegw.config.choices import Harvest, LogAddresses
+from smimegw.config.model import Configuration
 from smimegw.config.model import Directory as DirectoryConfiguration
 from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
 from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
@@ -51,6 +49,8 @@ from smimegw.ports import (
     Ports,
     RevocationSource,
 )
+
+listener_settings = sessions.listener_settings
 
 
 class SystemClock:
@@ -98,7 +98,7 @@ def assemble(
 
     Args:
         configuration: What to run.
-        events: Where to log; default is as configured.
+        events: Where to log; default is as sessions.
         worker: Number of this worker process; the second and later have files of their own.
 
     Raises:
@@ -116,7 +116,7 @@ def assemble(
     directory = _with_harvest(published, correspondents, configuration, clock)
     keystore = _keystore(configuration, events)
     relay = SMTPRelay(
-        {name: _next_hop(hop) for name, hop in configuration.next_hop.items()},
+        {name: sessions.next_hop_settings(hop) for name, hop in configuration.next_hop.items()},
         hostname=str(configuration.gateway.hostname),
         limits=configuration.limits,
     )
@@ -302,74 +302,3 @@ def _keystore(configuration: Configuration, events: LoggedEvents) -> FilesKeysto
     )
     keystore.prepare()
     return keystore
-
-
-# --- SMTP ----------------------------------------------------------------------------------------
-
-
-def _next_hop(hop: NextHop) -> NextHopSettings:
-    return NextHopSettings(
-        host=hop.address.host,
-        port=hop.address.port,
-        lmtp=hop.protocol is Protocol.LMTP,
-        tls_mode=hop.tls.mode,
-        ca=hop.tls.ca,
-    )
-
-
-def listener_settings(
-    name: str, listener: Listener, configuration: Configuration
-) -> ListenerSettings:
-    """One listener's values.
-
-    Raises:
-        ConfigurationError: Certificate or key cannot be used.
-    """
-    tls = listener.tls
-    return ListenerSettings(
-        name=name,
-        role=listener.role,
-        host=listener.address.host,
-        port=listener.address.port,
-        hostname=str(configuration.gateway.hostname),
-        lmtp=listener.protocol is Protocol.LMTP,
-        peers=listener.peers,
-        proxy_from=listener.proxy_from,
-        xforward_from=listener.xforward_from,
-        next_hop=listener.next_hop,
-        tls=_server_context(name, tls) if tls else None,
-        tls_required=tls.require if tls else False,
-        tls_implicit=tls.implicit if tls else False,
-        auth=listener.auth is AuthenticationMode.NEXT_HOP,
-        postmaster=f"postmaster@{configuration.gateway.internal_domains[0]}",
-    )
-
-
-def _server_context(name: str, tls: ListenerTLS) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        _load_chain(context, tls)
-    except (OSError, ssl.SSLError, ValueError) as exc:
-        problem = Problem(
-            file=str(tls.certificate),
-            line=None,
-            key=f"listener.{name}.tls",
-            message=f"certificate and key cannot be used together: {exc}",
-        )
-        raise ConfigurationError((problem,)) from exc
-    return context
-
-
-def _load_chain(context: ssl.SSLContext, tls: ListenerTLS) -> None:
-    path = tls.key.path
-    if path is not None:
-        context.load_cert_chain(tls.certificate, path)
-        return
-    # The ssl module reads keys from files only; a key from the environment passes through memory.
-    descriptor = os.memfd_create("smimegw-tls-key", os.MFD_CLOEXEC)
-    try:
-        os.write(descriptor, tls.key.read())
-        context.load_cert_chain(tls.certificate, Path(f"/proc/self/fd/{descriptor}"))
-    finally:
-        os.close(descriptor)

@@ -161,6 +161,10 @@ class NextHopError(DependencyError):
         self.in_doubt = in_doubt
 
 
+class NextHopTLSError(NextHopError):
+    """The next hop's TLS is not what the configuration demands (case B07)."""
+
+
 class AuthenticationError(DependencyError):
     """The next hop refused a login; the user or password is wrong."""
 
@@ -188,16 +192,16 @@ class JournalError(DependencyError):
         self.fatal = fatal
 
 
-# --- the administrator is at fault -------------------------------------------------------------
-
-
-
 class WorkersError(SmimegwError):
     """The worker processes cannot run; *code* is the exit code of the one that said why."""
 
     def __init__(self, message: str, *, code: int) -> None:
         super().__init__(message)
         self.code = code
+
+
+# --- the administrator is at fault -------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:

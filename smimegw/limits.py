@@ -26,6 +26,9 @@ class Limits:
     data_grace_seconds: float = 30.0
     auth_failures: int = 3  # then 421
     auth_delay_seconds: float = 1.0  # before the first 535, doubled for each further one
+    login_recheck_seconds: float = 10.0  # an older login is judged again before the next MAIL
+    loop_lag_seconds: float = 0.1  # more than this for overload_seconds: no new mail is taken
+    overload_seconds: float = 5.0
     received_fields: int = 50  # RFC 5321, 6.3: loop detection
     reply_octets: int = 65536  # one reply of a next hop; longer is garbage
 
@@ -75,14 +78,14 @@ class Limits:
     disk_free_inodes: int = 1000
     clock_behind_seconds: float = 300.0  # the last decision record: then the clock was set back
 
-    # deadlines
-    lookup_seconds: float = 8.0  # directory and revocation together
-    revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
     # worker processes
     worker_starts: int = 5  # failures in a row before the supervisor gives up
     worker_start_seconds: float = 60.0  # until a new process shows its first sign of life
     worker_silence_seconds: float = 30.0  # an event loop that was blocked so long hangs
 
+    # deadlines
+    lookup_seconds: float = 8.0  # directory and revocation together
+    revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
     download_seconds: float = 60.0  # a whole CRL, so that the next try finds it
     database_seconds: float = 2.0  # one question to our own database, or one change
     harvest_seconds: float = 5.0  # learning from one mail; its client waits for our reply

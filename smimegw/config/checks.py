@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
-from smimegw.config.choices import AuthenticationMode, TLSMode
-from smimegw.config.model import EVERYBODY, Configuration, LDAPDirectory, Listener
-from smimegw.config.values import Endpoint, is_loopback
-from smimegw.smtp.roles import ListenerRole
+from smimegw.config.model import Configuration, LDAPDirectory
+from smimegw.config.session_checks import listener_faults, next_hop_faults, url_faults
+from smimegw.config.values import Endpoint
 from smimegw.toml.document import dotted
 from smimegw.toml.lines import KeyPath
-from smimegw.toml.structure import Fault, did_you_mean, show
+from smimegw.toml.structure import Fault, show
 
 _LDAP_FIELDS = ("%{address}", "%{local_part}", "%{domain}")
 
@@ -23,53 +21,21 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
     if not configuration.gateway.internal_domains:
         message = 'empty: nothing would be outbound.  Write ["corp.example"]'
         yield Fault(("gateway", "internal_domains"), message)
-    if not 0 <= configuration.gateway.workers <= 256:
-        yield Fault(("gateway", "workers"), "not between 0 and 256")
     if not 1 <= configuration.gateway.worker_threads <= 256:
         yield Fault(("gateway", "worker_threads"), "not between 1 and 256")
+    if not 0 <= configuration.gateway.workers <= 256:
+        yield Fault(("gateway", "workers"), "not between 0 and 256")
     if not configuration.listener:
         message = "empty: write a [listener.submission], [listener.relay] or [listener.mx]"
         yield Fault(("listener",), message)
     for name, listener in configuration.listener.items():
-        yield from _listener_faults(configuration, name, listener)
+        yield from listener_faults(configuration, name, listener)
     yield from _port_faults(configuration)
     for name, next_hop in configuration.next_hop.items():
-        if next_hop.address.port == 0:
-            yield Fault(("next_hop", name, "address"), "port 0 cannot be connected to")
-        if next_hop.tls.ca is not None and next_hop.tls.mode is not TLSMode.VERIFY:
-            message = 'without effect: only mode = "verify" uses it'
-            yield Fault(("next_hop", name, "tls", "ca"), message)
+        yield from next_hop_faults(name, next_hop)
     yield from _directory_faults(configuration)
     yield from _database_faults(configuration)
     yield from _limit_faults(configuration)
-
-
-def _listener_faults(
-    configuration: Configuration, name: str, listener: Listener
-) -> Iterator[Fault]:
-    path = ("listener", name)
-    if listener.next_hop not in configuration.next_hop:
-        known = list(configuration.next_hop)
-        wanted = listener.next_hop
-        hint = did_you_mean(wanted, known)
-        yield Fault(
-            (*path, "next_hop"),
-            f"there is no [next_hop.{wanted}].{hint}  Configured: {', '.join(known) or 'none'}",
-        )
-    if not listener.peers:
-        message = 'empty: nobody could connect.  Write the mail server\'s address: ["192.0.2.10"]'
-        yield Fault((*path, "peers"), message)
-    if listener.auth is AuthenticationMode.NEXT_HOP:
-        if listener.role is not ListenerRole.SUBMISSION:
-            yield Fault((*path, "auth"), f'only for role "submission", this is "{listener.role}"')
-        elif listener.tls is None and not is_loopback(listener.address.host):
-            message = "passwords would cross the network in clear.  Configure tls for this listener"
-            yield Fault((*path, "auth"), message)
-    elif listener.role is ListenerRole.SUBMISSION and listener.peers == EVERYBODY:
-        message = 'without logins everybody could send.  Configure peers, or auth = "next-hop"'
-        yield Fault((*path, "auth"), message)
-    if listener.senders is not None and listener.role is not ListenerRole.SUBMISSION:
-        yield Fault((*path, "senders"), f'only for role "submission", this is "{listener.role}"')
 
 
 def _port_faults(configuration: Configuration) -> Iterator[Fault]:
@@ -100,16 +66,7 @@ def _directory_faults(configuration: Configuration) -> Iterator[Fault]:
 
 
 def _ldap_faults(directory: LDAPDirectory, path: KeyPath) -> Iterator[Fault]:
-    if not directory.urls:
-        yield Fault((*path, "url"), 'empty.  Write "ldaps://ldap.corp.example"')
-    for url in directory.urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("ldap", "ldaps") or not parts.hostname:
-            message = f"{show(url)} is not an LDAP URL.  Allowed: ldaps://host, ldap://host"
-            yield Fault((*path, "url"), message)
-        elif parts.scheme == "ldap" and not (directory.start_tls or is_loopback(parts.hostname)):
-            message = f"{show(url)} is clear text.  Write ldaps:// or set start_tls = true"
-            yield Fault((*path, "url"), message)
+    yield from url_faults(directory.urls, directory.start_tls, path)
     if not any(name in directory.filter for name in _LDAP_FIELDS):
         message = f"finds the same for everybody.  Use one of {', '.join(_LDAP_FIELDS)}"
         yield Fault((*path, "filter"), message)

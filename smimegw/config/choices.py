@@ -16,7 +16,17 @@ class AuthenticationMode(StrEnum):
     """Who judges a login."""
 
     NEXT_HOP = "next-hop"
+    DOVECOT = "dovecot"
+    LDAP = "ldap"
     NONE = "none"
+
+
+class ClientCertificate(StrEnum):
+    """Whether a listener asks its clients for a certificate."""
+
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
 
 
 class TLSMode(StrEnum):

@@ -14,13 +14,9 @@ from functools import cache
 from types import UnionType
 from typing import Any
 
-from smimegw.config.model import (
-    Configuration,
-    EmbeddedDirectory,
-    LDAPDirectory,
-    Listener,
-    NextHop,
-)
+from smimegw.config.logins import Bind
+from smimegw.config.model import Configuration, EmbeddedDirectory, LDAPDirectory
+from smimegw.config.sessions import Listener, NextHop
 from smimegw.config.values import Secret, write_duration
 from smimegw.limits import Limits
 from smimegw.toml.document import dotted
@@ -28,6 +24,7 @@ from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import did_you_mean, toml_value
 
 _WIDTH = 96
+_MODEL = frozenset(form.__module__ for form in (Configuration, Listener, Bind, Limits))
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n(?: {8}.*|$))*)", re.MULTILINE)
 _EXAMPLE = re.compile(r"\s*Example:\s*(.*)$", re.DOTALL)
 _HEAD = """\
@@ -164,7 +161,7 @@ def _forms(kind: Any) -> list[tuple[Any, str]]:
 
 
 def _is_form(kind: Any) -> bool:
-    own = getattr(kind, "__module__", "") in (Configuration.__module__, Limits.__module__)
+    own = getattr(kind, "__module__", "") in _MODEL
     return isinstance(kind, type) and dataclasses.is_dataclass(kind) and own
 
 

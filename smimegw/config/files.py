@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from smimegw.config.logins import LDAPLogins
 from smimegw.config.model import Configuration, LDAPDirectory
 from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError
@@ -42,22 +43,32 @@ def _connection_faults(configuration: Configuration) -> Iterator[Fault]:
         path = ("listener", name)
         if listener.tls is not None:
             yield from _tls_faults(listener.tls.certificate, listener.tls.key, (*path, "tls"))
+            if listener.tls.client_ca is not None:
+                yield from _authority_faults(listener.tls.client_ca, (*path, "tls", "client_ca"))
+        if listener.ldap is not None:
+            yield from _ldap_faults(listener.ldap, (*path, "ldap"))
         if listener.senders is not None:
             yield from _unreadable(listener.senders, (*path, "senders"))
     for name, next_hop in configuration.next_hop.items():
-        if next_hop.tls.ca is not None:
-            yield from _authority_faults(next_hop.tls.ca, ("next_hop", name, "tls", "ca"))
+        tls, path = next_hop.tls, ("next_hop", name)
+        if tls.ca is not None:
+            yield from _authority_faults(tls.ca, (*path, "tls", "ca"))
+        if tls.certificate is not None and tls.key is not None:
+            yield from _tls_faults(tls.certificate, tls.key, (*path, "tls"))
 
 
 def _directory_faults(configuration: Configuration) -> Iterator[Fault]:
     for index, directory in enumerate(configuration.directory):
         path = ("directory", index)
-        if not isinstance(directory, LDAPDirectory):
-            continue
-        if directory.ca is not None:
-            yield from _authority_faults(directory.ca, (*path, "ca"))
-        if directory.bind is not None:
-            yield from _secret_faults(directory.bind.password, (*path, "bind", "password"))
+        if isinstance(directory, LDAPDirectory):
+            yield from _ldap_faults(directory, path)
+
+
+def _ldap_faults(directory: LDAPDirectory | LDAPLogins, path: KeyPath) -> Iterator[Fault]:
+    if directory.ca is not None:
+        yield from _authority_faults(directory.ca, (*path, "ca"))
+    if directory.bind is not None:
+        yield from _secret_faults(directory.bind.password, (*path, "bind", "password"))
 
 
 def _unreadable(place: Path, path: KeyPath, *, directory: bool = False) -> Iterator[Fault]:

@@ -14,13 +14,8 @@ from smimegw.config.database import DatabaseLocation, database_location
 from smimegw.config.describe import describe_key
 from smimegw.config.files import file_faults
 from smimegw.config.merge import merge
-from smimegw.config.model import (
-    EVERYBODY,
-    Configuration,
-    Directory,
-    EmbeddedDirectory,
-    LDAPDirectory,
-)
+from smimegw.config.model import Configuration, Directory, EmbeddedDirectory, LDAPDirectory
+from smimegw.config.sessions import EVERYBODY
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.smtp.roles import ListenerRole
 from smimegw.toml.document import Document, dotted
@@ -129,6 +124,7 @@ def _structurer(folder: Path) -> Structurer[Configuration]:
             (hosts.ProxyURL, hosts.proxy_url),
             (values.IPNetwork, values.network),
             (values.Domain, values.domain),
+            (values.SHA256, values.sha256),
             (timedelta, values.duration),
             (Directory, directory_of),
         ),

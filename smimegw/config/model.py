@@ -13,24 +13,21 @@ from datetime import timedelta
 from pathlib import Path
 
 from smimegw.config.choices import (
-    AuthenticationMode,
     Harvest,
     KeystoreKind,
     LogAddresses,
     LogFormat,
     LogLevel,
-    Protocol,
     RevocationMode,
-    TLSMode,
 )
 from smimegw.config.database import DatabaseLocation
 from smimegw.config.hosts import HostRule, ProxyURL
-from smimegw.config.values import Domain, Endpoint, IPNetwork, Secret, network
+from smimegw.config.logins import Bind
+from smimegw.config.sessions import Listener, NextHop
+from smimegw.config.values import Domain, Endpoint, Secret
 from smimegw.limits import DEFAULT_LIMITS, Limits
-from smimegw.smtp.roles import ListenerRole
 
 _LOCAL_STATUS = Endpoint("127.0.0.1", 9464)
-EVERYBODY: tuple[IPNetwork, ...] = (network("0.0.0.0/0"), network("::/0"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +41,8 @@ class Gateway:
             Example: ["corp.example"]
         strict: A key opens only mail that is addressed to its own mailbox.
         state_directory: Where the database, the keystore and the decision records live.
+        shadow: Decide and record everything, but hand on what comes, unchanged: nothing is protected,
+            nothing is opened, and only the next hop refuses.
         keep_original: Attach the original of an opaque-signed message when it is unwrapped.
         workers: Processes that share the ports; 0 for one per processor core. With more than one
             a supervisor starts them and replaces one that dies or hangs.
@@ -55,6 +54,7 @@ class Gateway:
     internal_domains: tuple[Domain, ...]
     strict: bool = True
     state_directory: Path = Path("/var/lib/smimegw")
+    shadow: bool = False
     keep_original: bool = False
     workers: int = 1
     worker_threads: int = 2
@@ -64,102 +64,6 @@ class Gateway:
     def processes(self) -> int:
         """How many processes take mail, the cores counted."""
         return self.workers or len(os.sched_getaffinity(0))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListenerTLS:
-    """TLS of a listener.
-
-    Attributes:
-        certificate: PEM file with our certificate and its intermediates.
-            Example: "/etc/smimegw/tls.pem"
-        key: The private key, as { credential = … }, { file = … } or { env = … }.
-            Example: { credential = "tls-key" }
-        require: Refuse MAIL before STARTTLS.
-        implicit: TLS from the first octet, without STARTTLS.
-    """
-
-    certificate: Path
-    key: Secret
-    require: bool = False
-    implicit: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """A port we listen on; the name is free, each role may be used several times.
-
-    Attributes:
-        role: submission (users' clients), relay (our mail server, outbound) or mx (mail from
-            outside); default is the listener's name when that is a role.
-        address: Address and port to listen on. Example: "127.0.0.1:10025"
-        protocol: smtp or lmtp.
-        peers: IP addresses and networks that may connect; default for submission and mx is
-            everybody, relay needs a list. Example: ["192.0.2.10"]
-        next_hop: Name of the next hop that gets the mail; default "in" for mx, else "out".
-        tls: Our certificate and key; without it there is no STARTTLS.
-        proxy_from: Load balancers that speak the PROXY protocol (version 1 or 2); then nobody else
-            may connect, and peers means the clients that the balancers name.
-            Example: ["192.0.2.20"]
-        xforward_from: Addresses whose XFORWARD command is believed (Postfix's queue id).
-        auth: Logins of a submission listener: next-hop (its default) passes user and password on
-            to the next hop, which judges them; none offers no AUTH.
-        senders: File that lists for each login the addresses it may use in From, one line each:
-            login, colon, addresses separated by commas.
-    """
-
-    role: ListenerRole
-    address: Endpoint
-    protocol: Protocol = Protocol.SMTP
-    peers: tuple[IPNetwork, ...] = ()
-    next_hop: str = ""
-    tls: ListenerTLS | None = None
-    proxy_from: tuple[IPNetwork, ...] = ()
-    xforward_from: tuple[IPNetwork, ...] = ()
-    auth: AuthenticationMode = AuthenticationMode.NONE
-    senders: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextHopTLS:
-    """TLS towards a next hop.
-
-    Attributes:
-        mode: none, opportunistic (unverified, clear when not offered), required (unverified) or
-            verify (certificate and name must be right).
-        ca: PEM file of the authorities for mode verify; default is the system's list.
-    """
-
-    mode: TLSMode = TLSMode.OPPORTUNISTIC
-    ca: Path | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NextHop:
-    """A server that takes mail after us.
-
-    Attributes:
-        address: Host and port. Example: "127.0.0.1:10026"
-        protocol: smtp or lmtp.
-        tls: How much TLS is demanded.
-    """
-
-    address: Endpoint
-    protocol: Protocol = Protocol.SMTP
-    tls: NextHopTLS = NextHopTLS()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bind:
-    """The identity with which we search an LDAP directory.
-
-    Attributes:
-        dn: Distinguished name. Example: "cn=smimegw,ou=services,dc=corp,dc=example"
-        password: Its password. Example: { credential = "ldap-password" }
-    """
-
-    dn: str
-    password: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

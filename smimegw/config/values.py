@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from smimegw.toml.structure import FaultError, did_you_mean, show
 IPNetwork = IPv4Network | IPv6Network
 
 Domain = NewType("Domain", str)
+SHA256 = NewType("SHA256", str)  # hexadecimal, lower case
 
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -190,6 +193,22 @@ def secret(value: Any, _: Any = None) -> Secret:
     if kind == "credential" and "/" in name:
         raise FaultError("a credential has a plain name, not a path.  Use { file = … }", (kind,))
     return Secret(kind, name)
+
+
+def sha256(value: Any, _: Any = None) -> SHA256:
+    """Read a SHA-256 value: hexadecimal, also with colons and ``sha256:`` before it, or base64."""
+    text = value.strip() if isinstance(value, str) else ""
+    text = re.sub(r"(?i)\Asha-?256(?::|//)", "", text)
+    digits = text.replace(":", "").lower()
+    if re.fullmatch(r"[0-9a-f]{64}", digits):
+        return SHA256(digits)
+    try:
+        octets = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        octets = b""
+    if len(octets) != 32:
+        raise FaultError(f"{show(value)} is not a SHA-256 value: 64 hexadecimal digits or base64")
+    return SHA256(octets.hex())
 
 
 def domain(value: Any, _: Any = None) -> Domain:

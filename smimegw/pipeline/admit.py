@@ -15,17 +15,21 @@ from smimegw.errors import (
     DirectoryError,
     KeystoreError,
     NextHopError,
+    NextHopTLSError,
     RecordError,
 )
 from smimegw.failpoints import reach
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField
+from smimegw.pipeline.decision_record import note_reply
 from smimegw.pipeline.deliver import LOGIN_REFUSED, TOO_SLOW, UNREACHABLE
 from smimegw.pipeline.facts import direction_of
+from smimegw.pipeline.hold import NO_TLS
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
 from smimegw.pipeline.replies import Refusal, mirrored, reply_for
 from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.shadow import handle_shadow
 from smimegw.pipeline.unfinished import remember_untold
 from smimegw.policy.model import Direction, Policy
 from smimegw.ports import IncomingTransaction, Ports, RelaySession
@@ -148,7 +152,7 @@ class Incoming:
         except NextHopError as exc:
             await self.abandon()
             self._relay_error(exc)
-            return UNREACHABLE
+            return NO_TLS if isinstance(exc, NextHopTLSError) else UNREACHABLE
         if not reply.is_positive:
             return mirrored(reply, only_class=False)
         self._recipients.append(recipient)
@@ -173,7 +177,7 @@ class Incoming:
     def _allow_eight_bits(self, probe: RelaySession) -> None:
         """Announce 8-bit content that may come out of an encrypted message (RFC 6152, 3)."""
         inbound = direction_of(self._session.role) is Direction.INBOUND
-        if inbound and probe.extensions.eightbitmime:
+        if inbound and probe.extensions.eightbitmime and not self._settings.shadow:
             others = tuple(p for p in self._reverse_path.parameters if p[0] != "BODY")
             self._reverse_path = replace(
                 self._reverse_path, parameters=(*others, ("BODY", "8BITMIME"))
@@ -195,19 +199,23 @@ class Incoming:
         tx = self._transaction(content)
         self._log_received(tx)
         reach("admit.logged")
+        row = ""
         try:
             outcome = await self._in_time(tx, probe)
         except Refusal as refusal:
+            row = refusal.row
             outcome = Outcome.same_for_all(refusal.reply, count)
             self._log_refusal(_END, tx.envelope.recipients, refusal.reply, refusal.row)
         except Exception as exc:  # noqa: BLE001 – R-17: nothing leaves, the client keeps it
             self._ports.events.emit("internal.error", txn=self._id, error=exc)
-            outcome = Outcome.same_for_all(reply_for("R-17", detail=self._id), count)
+            row = "R-17"
+            outcome = Outcome.same_for_all(reply_for(row, detail=self._id), count)
         else:
             if not outcome.reply.is_positive:
                 self._log_refusal(_END, tx.envelope.recipients, outcome.reply, "")
         finally:
             await self.abandon()
+        note_reply(tx, outcome, row, self._ports, self._settings)
         reach("admit.after-outcome")
         # LMTP tells each recipient, so nothing is left over when the replies reach the client.
         lmtp = self._session.is_lmtp and any(r.is_positive for r in outcome.per_recipient)
@@ -239,11 +247,10 @@ class Incoming:
     async def _treat(self, tx: Transaction, probe: RelaySession) -> Outcome:
         if is_loop(tx.content.header, self._settings.limits):
             raise Refusal("R-54")
-        handle = (
-            handle_inbound
-            if direction_of(self._session.role) is Direction.INBOUND
-            else handle_outbound
-        )
+        inbound = direction_of(self._session.role) is Direction.INBOUND
+        handle = handle_inbound if inbound else handle_outbound
+        if self._settings.shadow:
+            handle = handle_shadow
         try:
             return await handle(
                 tx, self._policy, self._ports, self._settings, probe, self._trace(tx)

@@ -31,6 +31,7 @@ from smimegw.pipeline.dots import (
 )
 from smimegw.pipeline.hold import (
     LOGIN_REFUSED,
+    NO_TLS,
     TOO_SLOW,
     UNREACHABLE,
     UNSENDABLE,
@@ -296,7 +297,14 @@ def _accepted(fates: Fates) -> list[Recipient]:
 
 
 def _ours(reply: Reply) -> Reply:
-    made_here = reply in (UNREACHABLE, BROKEN_OFF, LOGIN_REFUSED, UNSENDABLE, TOO_SLOW)
+    made_here = reply in (
+        UNREACHABLE,
+        NO_TLS,
+        BROKEN_OFF,
+        LOGIN_REFUSED,
+        UNSENDABLE,
+        TOO_SLOW,
+    )
     return reply if made_here else own_words(reply)
 
 

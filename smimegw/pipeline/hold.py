@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from smimegw.errors import AddressError, AuthenticationError, MIMEError, NextHopError
+from smimegw.errors import (
+    AddressError,
+    AuthenticationError,
+    MIMEError,
+    NextHopError,
+    NextHopTLSError,
+)
 from smimegw.failpoints import reach
 from smimegw.pipeline.dots import BROKEN_OFF
 from smimegw.ports import Relay, RelaySession
@@ -13,6 +19,7 @@ from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, SessionInfo
 
 UNREACHABLE = Reply(451, "4.4.1", "next hop not reachable, try later")
+NO_TLS = Reply(451, "4.7.0", "TLS with next hop not as required, try later")
 LOGIN_REFUSED = Reply(451, "4.7.0", "next hop refused the login, try later")
 UNSENDABLE = Reply(451, "4.3.0", "content cannot be sent")
 TOO_SLOW = Reply(451, "4.4.7", "next hop too slow, try later")
@@ -79,6 +86,8 @@ async def _hold(
         return LOGIN_REFUSED
     except (MIMEError, AddressError):
         return UNSENDABLE
+    except NextHopTLSError:
+        return NO_TLS
     except NextHopError:
         return UNREACHABLE if session is None else BROKEN_OFF
     return refusal or session

@@ -75,6 +75,7 @@ def offer(
     starttls: bool = False,
     auth: Iterable[str] = (),
     xforward: Iterable[str] = (),
+    xclient: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """The EHLO lines of a listener in front of *next_hop*.
 
@@ -90,11 +91,10 @@ def offer(
         lines.append("DSN")
     if starttls:
         lines.append("STARTTLS")
-    mechanisms, attributes = " ".join(auth), " ".join(xforward)
-    if mechanisms:
-        lines.append(f"AUTH {mechanisms}")
-    if attributes:
-        lines.append(f"XFORWARD {attributes}")
+    for keyword, words in (("AUTH", auth), ("XFORWARD", xforward), ("XCLIENT", xclient)):
+        joined = " ".join(words)
+        if joined:
+            lines.append(f"{keyword} {joined}")
     return tuple(lines)
 
 

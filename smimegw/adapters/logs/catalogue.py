@@ -79,7 +79,9 @@ _KINDS = (
     _kind("session.closed", "smtpd", Level.SILENT, "client listener"),
     _kind("session.refused", "smtpd", Level.WARNING, "client listener tls reply"),
     _kind("session.rejected", "smtpd", Level.WARNING, "client listener reason"),
+    _kind("session.certificate", "smtpd", Level.INFO, "client listener name cert"),
     _kind("session.authenticated", "smtpd", Level.INFO, "client listener user result"),
+    _kind("login.error", "smtpd", Level.ERROR, "listener text"),
     # one message
     _kind(
         "message.received",
@@ -100,8 +102,9 @@ _KINDS = (
         "message.opened",
         "gateway",
         Level.INFO,
-        "rcpt signed reason cert encrypted cipher integrity references decrypt_reason",
+        "rcpt signed reason cert encrypted cipher integrity references decrypt_reason shadow",
     ),
+    _kind("shadow.would_refuse", "gateway", Level.WARNING, "reply code"),
     _kind("header.removed", "gateway", Level.INFO, "count"),
     _kind("limit.hit", "gateway", Level.WARNING, "limit text"),
     # one recipient
@@ -109,7 +112,7 @@ _KINDS = (
         "recipient.decided",
         "gateway",
         Level.INFO,
-        "rcpt rule protect cert source status_of_cert algo refusal fallback note",
+        "rcpt rule protect cert source status_of_cert algo refusal fallback note shadow",
     ),
     _kind(
         "recipient.delivered",
@@ -126,6 +129,8 @@ _KINDS = (
     _kind("report.error", "relay", Level.ERROR, "text"),
     _kind("relay.error", "relay", Level.ERROR, "relay text"),
     # what is around us
+    _kind("gateway.overloaded", "gateway", Level.ERROR, "seconds text"),
+    _kind("gateway.relieved", "gateway", Level.INFO),
     _kind("host.trouble", "gateway", Level.ERROR, "text code"),
     _kind("host.recovered", "gateway", Level.INFO, "code"),
     _kind("ciphertext.replayed", "gateway", Level.WARNING, "from first_from first_seen"),

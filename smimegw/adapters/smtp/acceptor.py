@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Callable
 
 from smimegw.adapters.smtp.proxy import read_proxy_header
 from smimegw.adapters.smtp.settings import ListenerSettings, contains, plain_address
+from smimegw.adapters.smtp.tls import tls_failure
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
 from smimegw.ports import Events
@@ -167,13 +167,6 @@ class Acceptor:
         self._events.emit(
             "session.rejected", client=client, listener=self._settings.name, reason=reason
         )
-
-
-def tls_failure(error: OSError) -> str:
-    """Why a handshake failed, in OpenSSL's word where there is one (case B05)."""
-    if isinstance(error, ssl.SSLError) and error.reason:
-        return str(error.reason).lower().replace("_", " ")
-    return "broken off" if isinstance(error, ConnectionError) else "no answer in time"
 
 
 def _listening(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from smimegw.errors import CommandError
+from smimegw.smtp.login import Login
 
 MECHANISMS = ("PLAIN", "LOGIN")
 RESPONSE_OCTETS = 12288  # RFC 4954, 4: longest line of an exchange
@@ -17,14 +17,6 @@ _USER_PROMPT = b"VXNlcm5hbWU6"  # "Username:", what clients of LOGIN look for
 _PASSWORD_PROMPT = b"UGFzc3dvcmQ6"
 
 Challenge = Callable[[bytes], Awaitable[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What a client wants to log in with."""
-
-    user: str
-    password: str = field(repr=False)
 
 
 async def read_login(argument: bytes, challenge: Challenge) -> Login:

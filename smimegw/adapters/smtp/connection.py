@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
 
+from smimegw.adapters.smtp.tls import PeerCertificate, peer_certificate, tls_failure
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
 from smimegw.smtp.reply import Reply
@@ -25,6 +26,10 @@ _REPLY_LINE = 480  # RFC 5321, 4.5.3.1.5: 512 octets with code, enhanced code an
 
 class ClientGoneError(Exception):
     """The client closed the connection, or we had to: nothing can be said to it any more."""
+
+
+class HandshakeError(ClientGoneError):
+    """TLS could not be agreed on; the text says why."""
 
 
 class ClientSlowError(Exception):
@@ -196,6 +201,11 @@ class Connection(SMTP):
     # --- TLS -------------------------------------------------------------------------------------
 
     @property
+    def shown_certificate(self) -> PeerCertificate | None:
+        """The client's certificate; only one that was verified gets through a handshake."""
+        return peer_certificate(self._writer.get_extra_info("ssl_object"))
+
+    @property
     def tls_version(self) -> str:
         """Such as ``TLSv1.3``; empty on a clear connection."""
         wrapped = self._writer.get_extra_info("ssl_object")
@@ -207,7 +217,7 @@ class Connection(SMTP):
         Raises:
             CommandError: The client had already sent something after STARTTLS: an injected
                 command that would be taken for a protected one (case B01).
-            ClientGoneError: The handshake failed.
+            HandshakeError: The handshake failed.
         """
         if self._unread():
             raise CommandError(501, "5.5.2", "nothing may follow STARTTLS before the handshake")
@@ -225,7 +235,7 @@ class Connection(SMTP):
             )
         except OSError as exc:  # ssl.SSLError is one; a timeout is a ConnectionAbortedError here
             transport.abort()
-            raise ClientGoneError from exc
+            raise HandshakeError(tls_failure(exc)) from exc
         if secured is None:
             raise ClientGoneError
         self.transport = secured

@@ -1,6 +1,6 @@
-"""The part of a session that is about the client: greeting, commands, EHLO, TLS, AUTH, XFORWARD.
+"""The frame of a session: greeting, one command after the other, errors, and the end.
 
-RFC 5321, RFC 2033 (LMTP), RFC 3207 and RFC 4954.  aiosmtpd's own commands are not reachable: they
+RFC 5321.  aiosmtpd's own commands are not reachable: they
 rewrite addresses, upper-case parameters and know neither pipelined errors nor enhanced codes.
 """
 
@@ -9,22 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
-from smimegw.adapters.smtp.authentication import MECHANISMS, RESPONSE_OCTETS, read_login
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError, Connection
-from smimegw.adapters.smtp.settings import ListenerSettings, contains
-from smimegw.adapters.smtp.xforward import ATTRIBUTES, parse_xforward
-from smimegw.config.values import is_loopback
+from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
 from smimegw.ports import Events, IncomingTransaction, Reception
-from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions, offer
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
-from smimegw.transaction import SessionInfo, transaction_id
+from smimegw.transaction import transaction_id
 
 SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down, try again")
 
@@ -62,17 +58,6 @@ class OpenMail:
     tried: int = 0
 
 
-@dataclass(slots=True)
-class _Client:
-    """What the client told about itself; forgotten when TLS starts (RFC 3207, 4.2)."""
-
-    helo: str = ""
-    extended: bool = False
-    upstream_id: str = ""
-    login: tuple[str, str] | None = field(default=None, repr=False)
-    offered: Extensions = NO_EXTENSIONS
-
-
 class Door(Protocol):
     """Whoever admits sessions and counts them."""
 
@@ -81,51 +66,50 @@ class Door(Protocol):
         ...
 
     def leave(self, session: Dialogue) -> None:
-        """The session has ended."""
+        """The session has ended, or goes on as another client's."""
+        ...
+
+    def may_send(self, session: Dialogue) -> Reply | None:
+        """Count one more message of *session*, or give the refusal of its MAIL."""
         ...
 
 
-class Dialogue(Connection):
-    """Everything but the mail transaction, which the subclass adds to `commands`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What every session of a listener needs."""
 
-    def __init__(
-        self,
-        *,
-        settings: ListenerSettings,
-        reception: Reception,
-        limits: Limits,
-        events: Events,
-        door: Door,
-        loop: asyncio.AbstractEventLoop,
-        peer: str = "",
-    ) -> None:
-        from_servers = settings.role is ListenerRole.RELAY
+    settings: ListenerSettings
+    reception: Reception
+    limits: Limits
+    events: Events
+    door: Door
+
+
+class Dialogue(Connection):
+    """Everything but who the client is and its mail, which subclasses add to `commands`."""
+
+    def __init__(self, parts: Parts, peer: str, loop: asyncio.AbstractEventLoop) -> None:
+        limits = parts.limits
+        from_servers = parts.settings.role is ListenerRole.RELAY
         super().__init__(
-            hostname=settings.hostname,
+            hostname=parts.settings.hostname,
             limits=limits,
             idle_seconds=limits.relay_idle_seconds if from_servers else limits.idle_seconds,
             loop=loop,
         )
         self.peer = peer
-        self._settings = settings
-        self._reception = reception
-        self._events = events
-        self._door = door
-        self._client = _Client()
+        self._settings = parts.settings
+        self._reception = parts.reception
+        self._events = parts.events
+        self._door = parts.door
+        self._upstream_id = ""
         self._mail: OpenMail | None = None
         self._errors = 0
-        self._auth_failures = 0
         self._since_mail = 0
         self._idle = False
         self._finishing_lmtp = False
         self._draining = False
         self.commands: dict[bytes, Callable[[bytes], Awaitable[None]]] = {
-            b"HELO": self._helo,
-            b"EHLO": self._ehlo,
-            b"LHLO": self._lhlo,
-            b"STARTTLS": self._starttls,
-            b"AUTH": self._auth,
-            b"XFORWARD": self._xforward,
             b"RSET": self._rset,
             b"NOOP": self._noop,
             b"VRFY": self._vrfy,
@@ -230,123 +214,9 @@ class Dialogue(Connection):
         """End the transaction, if there is one, without mail."""
         mail, self._mail = self._mail, None
         self._finishing_lmtp = False
-        self._client.upstream_id = ""
+        self._upstream_id = ""
         if mail is not None:
             await mail.incoming.abandon()
-
-    def _info(self) -> SessionInfo:
-        client, tls = self._client, self.tls_version
-        protocol = ("E" if client.extended else "") + "SMTP"
-        if self._settings.lmtp:
-            protocol = "LMTP"
-        if protocol != "SMTP":  # RFC 3848
-            protocol += ("S" if tls else "") + ("A" if client.login else "")
-        return SessionInfo(
-            listener=self._settings.name,
-            role=self._settings.role,
-            protocol=protocol,
-            peer=self.peer,
-            helo=client.helo,
-            tls=tls,
-            user=client.login[0] if client.login else "",
-            login=client.login,
-            upstream_id=client.upstream_id,
-            next_hop=self._settings.next_hop,
-        )
-
-    # --- hello, TLS, who is it -------------------------------------------------------------------
-
-    async def _helo(self, argument: bytes) -> None:
-        if self._settings.lmtp:
-            raise CommandError(500, "5.5.1", "this is LMTP: LHLO")  # RFC 2033, 4.1
-        self._client.helo = _hello_name(argument)
-        self._client.extended = False
-        self._client.offered = NO_EXTENSIONS
-        await self._abandon()
-        await self.reply(Reply(250, "", self.hostname))
-
-    async def _ehlo(self, argument: bytes) -> None:
-        if self._settings.lmtp:
-            raise CommandError(500, "5.5.1", "this is LMTP: LHLO")
-        await self._hello(argument)
-
-    async def _lhlo(self, argument: bytes) -> None:
-        if not self._settings.lmtp:
-            raise CommandError(500, "5.5.1", "this is SMTP: EHLO")
-        await self._hello(argument)
-
-    async def _hello(self, argument: bytes) -> None:
-        self._client.helo = _hello_name(argument)
-        self._client.extended = True
-        await self._abandon()
-        self._client.offered = await self._reception.extensions(self._info())
-        await self.reply(Reply(250, "", "\n".join([self.hostname, *self._offer()])))
-
-    def _offer(self) -> tuple[str, ...]:
-        return offer(
-            self._client.offered,
-            self._limits,
-            starttls=self._settings.tls is not None and not self.tls_version,
-            auth=MECHANISMS if self._may_log_in() else (),
-            xforward=ATTRIBUTES if self._believes_xforward() else (),
-        )
-
-    def _may_log_in(self) -> bool:
-        return self._settings.auth and (bool(self.tls_version) or is_loopback(self.peer))
-
-    def _believes_xforward(self) -> bool:
-        return contains(self._settings.xforward_from, self.peer)
-
-    async def _starttls(self, argument: bytes) -> None:
-        no_argument(argument)
-        if self._settings.tls is None or self.tls_version:
-            raise CommandError(503, "5.5.1", "TLS is not possible or already active")
-        await self._abandon()
-        try:
-            await self.start_tls(self._settings.tls, Reply(220, "2.0.0", "ready to start TLS"))
-        except CommandError as error:
-            raise EndOfSession(Reply(error.code, error.enhanced, str(error))) from None
-        self._client = _Client()
-
-    async def _auth(self, argument: bytes) -> None:
-        if not self._client.extended or self._mail is not None or self._client.login is not None:
-            raise CommandError(503, "5.5.1", "AUTH is not possible now")  # RFC 4954, 4
-        if not self._settings.auth:
-            raise CommandError(502, "5.5.1", "AUTH is not offered here")
-        if not self._may_log_in():
-            raise CommandError(538, "5.7.11", "STARTTLS first")
-        login = await read_login(argument, self._challenge)
-        reply = await self._reception.authenticate(self._info(), login.user, login.password)
-        self._events.emit(
-            "session.authenticated",
-            client=self.peer,
-            listener=self._settings.name,
-            user=login.user,
-            result=str(reply.code),
-        )
-        if reply.is_positive:
-            self._client.login = (login.user, login.password)
-        elif reply.is_permanent:
-            await asyncio.sleep(self._limits.auth_delay_seconds * 2**self._auth_failures)
-            self._auth_failures += 1
-        await self.reply(reply)
-        if self._auth_failures >= self._limits.auth_failures:
-            raise EndOfSession(_TOO_MANY_ERRORS)
-
-    async def _challenge(self, text: bytes) -> bytes:
-        await self.reply(Reply(334, "", text.decode("ascii")))
-        try:
-            return await self.line(limit=RESPONSE_OCTETS)
-        except CommandError as error:  # RFC 4954, 4: 500 is for commands, this is no command
-            raise CommandError(501, error.enhanced, str(error)) from None
-
-    async def _xforward(self, argument: bytes) -> None:
-        if not self._believes_xforward():
-            raise CommandError(550, "5.7.1", "XFORWARD is not for you")
-        if self._mail is not None:
-            raise CommandError(503, "5.5.1", "XFORWARD is not possible inside a transaction")
-        self._client.upstream_id = parse_xforward(argument).get("IDENT", self._client.upstream_id)
-        await self.reply(OK)
 
     # --- the rest --------------------------------------------------------------------------------
 
@@ -374,13 +244,6 @@ class Dialogue(Connection):
         no_argument(argument)
         await self._abandon()
         raise EndOfSession(Reply(221, "2.0.0", "bye"))
-
-
-def _hello_name(argument: bytes) -> str:
-    """Check the argument of EHLO: one word of printable ASCII (RFC 5321, 4.1.1.1)."""
-    if not argument or len(argument) > 255 or not all(33 <= octet <= 126 for octet in argument):
-        raise CommandError(501, "5.5.4", "your name must be one word")
-    return argument.decode("ascii")
 
 
 def no_argument(argument: bytes) -> None:

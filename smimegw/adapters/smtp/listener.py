@@ -7,7 +7,8 @@ import logging
 from collections import Counter
 
 from smimegw.adapters.smtp.acceptor import Acceptor
-from smimegw.adapters.smtp.dialogue import SHUTTING_DOWN, Dialogue
+from smimegw.adapters.smtp.dialogue import SHUTTING_DOWN, Dialogue, Parts
+from smimegw.adapters.smtp.load import LoopLag, PerMinute
 from smimegw.adapters.smtp.session import Session
 from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.limits import Limits
@@ -16,6 +17,9 @@ from smimegw.smtp.reply import Reply
 
 _TOO_MANY = Reply(421, "4.3.2", "too many sessions, try again later")
 _TOO_MANY_OF_YOURS = Reply(421, "4.3.2", "too many sessions from your address")
+_TOO_MANY_CONNECTIONS = Reply(421, "4.7.1", "too many connections from your address")
+_TOO_MANY_MESSAGES = Reply(451, "4.7.1", "too many messages from your address, try later")
+_OVERLOADED = Reply(451, "4.4.5", "overloaded, try later")
 _NOT_ADMITTED = Reply(554, "5.7.1", "access denied")
 
 # aiosmtpd logs peers and, in places, what they send; our own events say what is to be said.
@@ -58,16 +62,24 @@ class Listener:
         limits: Limits,
         events: Events,
         occupancy: Occupancy | None = None,
+        lag: LoopLag | None = None,
     ) -> None:
+        """Prepare; *occupancy* and *lag* may be shared with other listeners of the process."""
         self.settings = settings
-        self._reception = reception
         self._limits = limits
         self._events = events
         self._occupancy = occupancy or Occupancy(limits)
         self._acceptor = Acceptor(settings, limits, events, self._session)
+        self._lag = lag or LoopLag(limits, events)
+        self._connections = PerMinute(settings.connections_per_minute)
+        self._messages = PerMinute(settings.messages_per_minute)
+        self._parts = Parts(
+            settings=settings, reception=reception, limits=limits, events=events, door=self
+        )
         self._sessions: set[Dialogue] = set()
         self._admitted: set[Dialogue] = set()
         self._draining = False
+        self._watching = False
 
     @property
     def port(self) -> int:
@@ -86,11 +98,16 @@ class Listener:
             OSError: The address is not ours, or taken.
         """
         await self._acceptor.start()
+        self._lag.start()
+        self._watching = True
 
     async def drain(self) -> None:
         """Accept nobody, dismiss who is idle, and wait for the others for `drain_seconds`."""
         self._draining = True
         await self._acceptor.close()
+        if self._watching:
+            self._watching = False
+            self._lag.stop()
         for session in tuple(self._sessions):
             session.drain()
         tasks = {s.task for s in self._sessions if s.task is not None}
@@ -103,15 +120,7 @@ class Listener:
 
     def _session(self, peer: str) -> Session:
         """Make the protocol of one new connection."""
-        return Session(
-            settings=self.settings,
-            reception=self._reception,
-            limits=self._limits,
-            events=self._events,
-            door=self,
-            loop=asyncio.get_running_loop(),
-            peer=peer,
-        )
+        return Session(self._parts, peer, asyncio.get_running_loop())
 
     def enter(self, session: Dialogue) -> Reply | None:
         """Admit *session*, or say why not; part of `dialogue.Door`."""
@@ -137,9 +146,19 @@ class Listener:
             self._occupancy.leave(session.peer)
             self._events.emit("session.closed", client=session.peer, listener=self.settings.name)
 
+    def may_send(self, session: Dialogue) -> Reply | None:
+        """Count one more message, or say why there must not be one; part of `dialogue.Door`."""
+        if self._lag.overloaded:
+            return _OVERLOADED
+        if not self._messages.allows(session.peer, asyncio.get_running_loop().time()):
+            return _TOO_MANY_MESSAGES
+        return None
+
     def _refusal(self, peer: str) -> Reply | None:
         if self._draining:
             return SHUTTING_DOWN
         if not self.settings.admits(peer):
             return _NOT_ADMITTED
+        if not self._connections.allows(peer, asyncio.get_running_loop().time()):
+            return _TOO_MANY_CONNECTIONS
         return self._occupancy.enter(peer)

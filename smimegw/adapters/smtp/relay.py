@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+from smimegw.adapters.smtp.reach import RecentFailures
 from smimegw.adapters.smtp.settings import NextHopSettings
 from smimegw.adapters.smtp.upstream import Upstream
 from smimegw.errors import AddressError, NextHopError
@@ -29,6 +30,7 @@ class SMTPRelay:
         self._next_hops = dict(next_hops)
         self._hostname = hostname
         self._limits = limits
+        self._failed: dict[str, RecentFailures] = {}
         self._kept: dict[str, list[tuple[Upstream, asyncio.TimerHandle]]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -49,7 +51,11 @@ class SMTPRelay:
         if settings is None:
             raise NextHopError(f"there is no next hop {next_hop!r} in the configuration")
         return await Upstream.connect(
-            settings, hostname=self._hostname, limits=self._limits, login=login
+            settings,
+            hostname=self._hostname,
+            limits=self._limits,
+            login=login,
+            failed=self._failed.setdefault(next_hop, RecentFailures()),
         )
 
     def give_back(self, next_hop: str, upstream: Upstream) -> None:

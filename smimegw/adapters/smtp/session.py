@@ -10,13 +10,13 @@ import asyncio
 import re
 
 from smimegw.adapters.smtp.connection import ClientGoneError
-from smimegw.adapters.smtp.dialogue import Dialogue, Door, EndOfSession, OpenMail, no_argument
-from smimegw.adapters.smtp.settings import ListenerSettings
+from smimegw.adapters.smtp.dialogue import EndOfSession, OpenMail, Parts, no_argument
+from smimegw.adapters.smtp.identification import Identification
 from smimegw.errors import CommandError, LimitError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.mime.entity import Entity
-from smimegw.ports import Events, IncomingTransaction, Reception
+from smimegw.ports import IncomingTransaction
 from smimegw.smtp.commands import PathArgument, parse_mail, parse_rcpt
 from smimegw.smtp.content import TOO_LARGE, ContentReader
 from smimegw.smtp.extensions import size_to_offer
@@ -28,29 +28,11 @@ _MAIL_WITH_DSN = frozenset({"RET", "ENVID"})  # RFC 3461, 4
 _RCPT_WITH_DSN = frozenset({"NOTIFY", "ORCPT"})
 
 
-class Session(Dialogue):
+class Session(Identification):
     """Serves one client from the greeting to the end."""
 
-    def __init__(
-        self,
-        *,
-        settings: ListenerSettings,
-        reception: Reception,
-        limits: Limits,
-        events: Events,
-        door: Door,
-        loop: asyncio.AbstractEventLoop,
-        peer: str = "",
-    ) -> None:
-        super().__init__(
-            settings=settings,
-            reception=reception,
-            limits=limits,
-            events=events,
-            door=door,
-            loop=loop,
-            peer=peer,
-        )
+    def __init__(self, parts: Parts, peer: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(parts, peer, loop)
         self._mail_refused = False
         self.commands |= {b"MAIL": self._mail_from, b"RCPT": self._rcpt_to, b"DATA": self._data}
 
@@ -61,13 +43,18 @@ class Session(Dialogue):
             raise CommandError(503, "5.5.1", "EHLO first")
         if self._mail is not None:
             raise CommandError(503, "5.5.1", "a transaction is already open")
-        if self._settings.auth and self._client.login is None:
-            raise CommandError(530, "5.7.0", "authentication required")
+        self._check_peer()
+        await self._check_login()
         parsed = parse_mail(argument, self._limits)
         self._refuse_what_was_not_offered(parsed, _MAIL_WITH_DSN)
         if (parsed.size or 0) > size_to_offer(self._client.offered, self._limits):
             self._mail_refused = True
             await self.reply(TOO_LARGE)  # RFC 1870, 6.1
+            return
+        refusal = self._door.may_send(self)
+        if refusal is not None:
+            self._mail_refused = True
+            await self.reply(refusal)
             return
         reach("session.mail")
         path = ReversePath(mailbox=parsed.mailbox, parameters=parsed.parameters)
@@ -148,7 +135,7 @@ class Session(Dialogue):
         reach("session.received")
         outcome = await self._outcome(content, self._mail)
         mail, self._mail, self._finishing_lmtp = self._mail, None, False
-        self._client.upstream_id = ""
+        self._upstream_id = ""
         reached = False
         try:
             reach("session.before-reply")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from smimegw.adapters.smtp.settings import NextHopSettings, plain_address
+from smimegw.adapters.smtp.reach import RecentFailures, open_connection
+from smimegw.adapters.smtp.settings import NextHopSettings, Server, plain_address
+from smimegw.adapters.smtp.tls import check_pin, next_hop_context
 from smimegw.config.choices import TLSMode
 from smimegw.config.values import is_loopback
-from smimegw.errors import AuthenticationError, NextHopError
+from smimegw.errors import AuthenticationError, NextHopError, NextHopTLSError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.smtp.client import Client, State
@@ -41,6 +41,7 @@ class Upstream:
         self._writer = writer
         self._limits = limits
         self._replies: deque[Reply] = deque()
+        self._name = ""
         self.client = client
         self.server = client.server
 
@@ -54,58 +55,92 @@ class Upstream:
         hostname: str,
         limits: Limits,
         login: tuple[str, str] | None = None,
+        failed: RecentFailures | None = None,
     ) -> Upstream:
-        """Connect, greet, and as configured TLS and AUTH.
+        """Connect to the first server that can be used, greet, and as configured TLS and AUTH.
+
+        Each gets its share of the time, so that one that hangs leaves some for the next.
 
         Raises:
-            NextHopError: Unreachable, broke off, or TLS not as configured.
-            AuthenticationError: The login was refused.
+            NextHopError: None can be reached, or each broke off.
+            NextHopTLSError: TLS is not as configured.
+            AuthenticationError: The login was refused; the others would say the same.
         """
-        try:
-            return await cls._ready(settings, settings.tls_mode, hostname, limits, login)
-        except _HandshakeError:
-            # Opportunistic protects against listeners only; without TLS is what it allows.
-            return await cls._ready(settings, TLSMode.NONE, hostname, limits, login)
+        failed = failed or RecentFailures()
+        servers = failed.sorted(settings.servers)
+        end = asyncio.get_running_loop().time() + limits.connect_seconds
+        error: NextHopError | None = None
+        for position, server in enumerate(servers):
+            share = (end - asyncio.get_running_loop().time()) / (len(servers) - position)
+            try:
+                upstream = await cls._to(settings, server, hostname, limits, login, share)
+            except NextHopError as exc:
+                failed.note(server)
+                # What is wrong with TLS will not mend itself, so that is what should be read.
+                error = exc if error is None or isinstance(exc, NextHopTLSError) else error
+                continue
+            failed.forget(server)
+            return upstream
+        assert error is not None  # there is always a first server
+        raise error
 
     @classmethod
-    async def _ready(
+    async def _to(
         cls,
         settings: NextHopSettings,
-        mode: TLSMode,
+        server: Server,
         hostname: str,
         limits: Limits,
         login: tuple[str, str] | None,
+        seconds: float,
     ) -> Upstream:
-        upstream = await cls._open(settings, limits)
+        mode = settings.tls_mode
         try:
-            await upstream._hello(settings, mode, hostname)
+            upstream = await cls._open(settings, server, limits, seconds)
+            return await upstream._ready(settings, mode, hostname, login)
+        except _HandshakeError:
+            # Opportunistic protects against listeners only; without TLS is what it allows.
+            upstream = await cls._open(settings, server, limits, seconds)
+            return await upstream._ready(settings, TLSMode.NONE, hostname, login)
+
+    async def _ready(
+        self,
+        settings: NextHopSettings,
+        mode: TLSMode,
+        hostname: str,
+        login: tuple[str, str] | None,
+    ) -> Upstream:
+        try:
+            await self._hello(settings, mode, hostname)
             if login is not None:
-                await upstream._authenticate(*login)
+                await self._authenticate(*login)
         except BaseException:
-            upstream.abort()
+            self.abort()
             raise
-        return upstream
+        return self
 
     @classmethod
-    async def _open(cls, settings: NextHopSettings, limits: Limits) -> Upstream:
-        name = f"{settings.host}:{settings.port}"
+    async def _open(
+        cls, settings: NextHopSettings, server: Server, limits: Limits, seconds: float
+    ) -> Upstream:
         try:
-            async with asyncio.timeout(limits.connect_seconds):
-                reader, writer = await asyncio.open_connection(
-                    settings.host, settings.port, limit=_CHUNK
-                )
+            reader, writer = await open_connection(server.host, server.port, seconds, _CHUNK)
         except OSError as exc:  # TimeoutError is one
             reason = exc.strerror or "no answer in time"
-            raise NextHopError(f"next hop {name} not reachable: {reason}", server=name) from exc
+            raise NextHopError(
+                f"next hop {server} not reachable: {reason}", server=str(server)
+            ) from exc
         address, port = writer.get_extra_info("peername")[:2]
         # TCP_NODELAY, without which a lone dot waits 40 ms, is what asyncio and uvloop set.
         client = Client(
-            server=f"{settings.host}[{address}]:{port}",
+            server=f"{server.host}[{address}]:{port}",
             lmtp=settings.lmtp,
             secure=is_loopback(plain_address(str(address))),  # nobody listens there
             limits=limits,
         )
-        return cls(reader, writer, client, limits)
+        upstream = cls(reader, writer, client, limits)
+        upstream._name = settings.name or server.host
+        return upstream
 
     async def _hello(self, settings: NextHopSettings, mode: TLSMode, hostname: str) -> None:
         self._expect(await self._next_reply(), "greeted with")
@@ -114,24 +149,38 @@ class Upstream:
         if mode is TLSMode.OPPORTUNISTIC:
             wanted = self.client.extensions.starttls
         if wanted:
-            self._expect(await self.ask(self.client.start_tls()), "answered STARTTLS with")
+            await self._ask_for_tls()
             await self._handshake(settings, mode)
             self._expect(await self.ask(self.client.hello(hostname)), "answered EHLO with")
 
+    async def _ask_for_tls(self) -> None:
+        if not self.client.extensions.starttls:
+            raise NextHopTLSError(
+                f"{self.server} does not offer STARTTLS, which is configured as required",
+                server=self.server,
+            )
+        reply = await self.ask(self.client.start_tls())
+        if not reply.is_positive:
+            raise NextHopTLSError(
+                f"next hop {self.server} answered STARTTLS with {reply.code}", server=self.server
+            )
+
     async def _handshake(self, settings: NextHopSettings, mode: TLSMode) -> None:
-        context = await asyncio.to_thread(tls_context, mode, settings)
+        context = await asyncio.to_thread(next_hop_context, mode, settings)
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
-                await self._writer.start_tls(context, server_hostname=settings.host)
+                await self._writer.start_tls(context, server_hostname=self._name)
         except OSError as exc:  # ssl.SSLError and TimeoutError are
             if mode is TLSMode.OPPORTUNISTIC:
                 raise _HandshakeError from exc
             reason = getattr(exc, "verify_message", "") or getattr(exc, "reason", "") or "failed"
-            raise NextHopError(
+            raise NextHopTLSError(
                 f"TLS with next hop {self.server}: {reason}", server=self.server
             ) from exc
         # QUIRK 2026-11 CPython 3.11-3.13: start_tls leaves the reader with the old transport.
         self._reader._transport = self._writer.transport  # type: ignore[attr-defined]
+        if settings.pins and mode is TLSMode.VERIFY:
+            check_pin(self._writer.get_extra_info("ssl_object"), settings.pins, self.server)
         self.client.tls_started()
 
     async def _authenticate(self, user: str, password: str) -> None:
@@ -255,27 +304,6 @@ class Upstream:
 
 class _HandshakeError(Exception):
     """TLS failed where we may go on without."""
-
-
-@functools.lru_cache(maxsize=32)  # reading the system's authorities takes longer than a mail
-def tls_context(mode: TLSMode, settings: NextHopSettings) -> ssl.SSLContext:
-    """What *mode* demands of a next hop's TLS.
-
-    Raises:
-        NextHopError: The file with the authorities cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=settings.ca)
-    except OSError as exc:
-        raise NextHopError(
-            f"TLS authorities in {settings.ca} cannot be read: {exc}", server=settings.host
-        ) from exc
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if mode is not TLSMode.VERIFY:
-        # Encryption to whoever answers (RFC 7435); who that is was not asked for.
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _sliced(pieces: Iterable[bytes]) -> Iterator[bytes]:
