@@ -359,7 +359,7 @@ class Events(Protocol):
 
 
 class Records(Protocol):
-    """Decision records: why, per recipient."""
+    """Decision records: why, per recipient, and what became of it."""
 
     async def write(self, record: Mapping[str, Any]) -> None:
         """Write one record durably.
@@ -367,6 +367,10 @@ class Records(Protocol):
         Raises:
             RecordError: It could not be written (R-20).
         """
+        ...
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Write one record about what has happened already; never raises, not durable at once."""
         ...
 
 

@@ -14,14 +14,16 @@ from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import adoption_text, result_fields, rewritten
 from smimegw.pipeline.assurance import overall
 from smimegw.pipeline.carry import carriable, carried
+from smimegw.pipeline.decision_record import head, session_values, tell_deliveries
 from smimegw.pipeline.facts import message_facts, originator
 from smimegw.pipeline.harvest import learn
-from smimegw.pipeline.record import log_deliveries
+from smimegw.pipeline.known_facts import message_values
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.strip import Stripped, strip_results
 from smimegw.pipeline.unwrap import Opened, Peeler
-from smimegw.policy.evaluate import match
+from smimegw.policy.evaluate import Matched, match
+from smimegw.policy.facts import MessageFacts
 from smimegw.policy.model import Actions, Policy, Requirement
 from smimegw.ports import Ports, RelaySession
 from smimegw.smime.report import LayerKind, LayerReport
@@ -35,6 +37,16 @@ class Copy:
 
     recipients: tuple[Recipient, ...]
     opened: Opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Why:
+    """What was decided before anything was opened."""
+
+    message: MessageFacts
+    matched: Mapping[str, Matched]
+    policy: Policy
+    removed: int
 
 
 async def handle_inbound(
@@ -55,13 +67,19 @@ async def handle_inbound(
     if stripped.removed:
         ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))
     message = message_facts(tx, settings)
-    rules = {
-        recipient.mailbox.key: match(policy, message, recipient.mailbox).rule.then
+    matched = {
+        recipient.mailbox.key: match(policy, message, recipient.mailbox)
         for recipient in tx.envelope.recipients
     }
+    rules = {key: entry.rule.then for key, entry in matched.items()}
     peeler = Peeler(tx, ports, settings)
     copies = await _open(tx, peeler, rules, ports, settings)
-    _meets_requirements(copies, rules)
+    about = _Why(message=message, matched=matched, policy=policy, removed=len(stripped.removed))
+    try:
+        _meets_requirements(copies, rules)
+    except Refusal:
+        await ports.records.write(_record(tx, copies, about, ports, settings))
+        raise
     copies = await ports.workers.run(_carriable, copies, probe.extensions, settings.limits)
     decided_at = ports.clock.now()
     deliveries = [
@@ -69,9 +87,9 @@ async def handle_inbound(
         for copy in copies
     ]
     _log(tx, copies, ports)
-    await ports.records.write(_record(tx, copies, len(stripped.removed), ports))
+    await ports.records.write(_record(tx, copies, about, ports, settings))
     sealed_at = ports.clock.now()
-    report = partial(log_deliveries, tx, decided_at, sealed_at, ports=ports)
+    report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)
     delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
     outcome = deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
     if outcome.reply.is_positive and any(_passed(copy.opened) for copy in copies):
@@ -207,21 +225,22 @@ def _summary(copy: Copy) -> dict[str, object]:
 
 
 def _record(
-    tx: Transaction, copies: Sequence[Copy], removed: int, ports: Ports
+    tx: Transaction, copies: Sequence[Copy], about: _Why, ports: Ports, settings: Settings
 ) -> dict[str, object]:
-    author = originator(tx.content.header)
+    author = about.message.originator
+    anybody = tx.envelope.recipients[0].mailbox
     return {
-        "txn": tx.id,
-        "at": ports.clock.now().isoformat(),
-        "direction": "inbound",
-        "listener": tx.session.listener,
-        "peer": tx.session.peer,
-        "from": author.mailbox.address if author else "",
-        "size": tx.size,
-        "removed_fields": removed,
+        **head("decision", tx, ports.clock.now(), settings),
+        **session_values(tx),
+        "from": author.address if author else "",
+        "policy": about.policy.digest,
+        "removed_fields": about.removed,
+        "facts": message_values(about.message, anybody, about.policy),
         "recipients": [
             {
                 "rcpt": recipient.mailbox.address,
+                "rule": about.matched[recipient.mailbox.key].rule.name,
+                "rule_source": about.matched[recipient.mailbox.key].rule.source,
                 **_summary(copy),
                 "layers": [_layer(entry) for entry in copy.opened.reports],
                 "header": adoption_text(copy.opened.adoption) if copy.opened.adoption else "",

@@ -9,7 +9,7 @@ from smimegw.addresses import Mailbox
 from smimegw.errors import LimitError, MIMEError
 from smimegw.failpoints import reach
 from smimegw.mime.headers import HeaderField
-from smimegw.pipeline import deliver, protect, record
+from smimegw.pipeline import decision_record, deliver, protect, record
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import Original
 from smimegw.pipeline.replies import Refusal, reply_for
@@ -60,15 +60,22 @@ async def handle_outbound(
     alone = tx.session.is_lmtp and bool(remaining)  # each recipient has a reply of its own
     begun = bool(refused) and not alone and await deliver.has_begun(tx, ports)
     if refused and not alone and not begun:
-        await record.write(tx, decided, (), ports)
+        await decision_record.write_outbound(tx, decided, (), policy, ports, settings)
         return _refused(tx, refused)
     deliveries = await _seal(tx, policy, decided, ports, settings, trace)
     _fits(deliveries, probe)
     reach("outbound.sealed")
-    await record.write(tx, decided, deliveries, ports)
+    await decision_record.write_outbound(tx, decided, deliveries, policy, ports, settings)
     reach("outbound.recorded")
     sealed_at = ports.clock.now()
-    report = partial(record.log_deliveries, tx, decided.decided_at, sealed_at, ports=ports)
+    report = partial(
+        decision_record.tell_deliveries,
+        tx,
+        decided.decided_at,
+        sealed_at,
+        ports=ports,
+        settings=settings,
+    )
     nobodys = [(r, refused[r.mailbox.key]) for r, d in pairs if d.refusal and begun]
     delivered = await deliver.all_or_nothing(
         tx, deliveries, probe, ports, settings, report, nobodys

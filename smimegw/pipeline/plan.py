@@ -65,6 +65,11 @@ class Plan:
     groups: tuple[Group, ...]
     decided_at: datetime
 
+    @property
+    def signing_asked(self) -> bool:
+        """The keystore was asked for a signing credential, because a rule may want one."""
+        return any(_may_sign(entry.rule) for entry in self.matched)
+
     def group_of(self, recipient: Mailbox) -> Group | None:
         """The copy that *recipient* gets; None when refused."""
         return next(

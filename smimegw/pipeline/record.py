@@ -1,11 +1,11 @@
-"""The decision record and the log lines of one outbound message."""
+"""The log lines of one message: what was decided for each recipient, and what became of it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from smimegw.custody import message_id_of
 from smimegw.pipeline.dots import IN_DOUBT, Delivered
@@ -14,7 +14,7 @@ from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.select import chosen, recipient_facts
 from smimegw.policy.model import CertificateAnswer, Decision
 from smimegw.ports import Ports
-from smimegw.transaction import Delivery, Transaction
+from smimegw.transaction import Transaction
 
 if TYPE_CHECKING:
     from smimegw.pipeline.plan import Plan
@@ -25,7 +25,8 @@ def log_decisions(tx: Transaction, decided: Plan, ports: Ports) -> None:
     for evidence in decided.evidence.recipients.values():
         _log_evidence(tx, evidence, ports)
     for decision in decided.decisions:
-        ports.events.emit("recipient.decided", txn=tx.id, **_decision(decision, decided))
+        values = recipient_values(decision, decided)
+        ports.events.emit("recipient.decided", txn=tx.id, **values)
 
 
 def _log_evidence(tx: Transaction, evidence: RecipientEvidence, ports: Ports) -> None:
@@ -60,7 +61,8 @@ def _log_evidence(tx: Transaction, evidence: RecipientEvidence, ports: Ports) ->
         )
 
 
-def _decision(decision: Decision, decided: Plan) -> dict[str, object]:
+def recipient_values(decision: Decision, decided: Plan) -> dict[str, object]:
+    """What was decided for one recipient and why, as log line and record say it."""
     values: dict[str, object] = {
         "rcpt": decision.recipient.address,
         "rule": decision.rule,
@@ -97,56 +99,21 @@ def _algorithm(decision: Decision, decided: Plan) -> str:
     return group.cipher.label if group is not None and group.cipher is not None else ""
 
 
-async def write(
-    tx: Transaction, decided: Plan, deliveries: Sequence[Delivery], ports: Ports
-) -> None:
-    """Write why, per recipient, before anything leaves (R-20).
-
-    Raises:
-        RecordError: It could not be written.
-    """
-    record: dict[str, Any] = {
-        "txn": tx.id,
-        "at": decided.decided_at.isoformat(),
-        "direction": "outbound",
-        "listener": tx.session.listener,
-        "peer": tx.session.peer,
-        "user": tx.session.user,
-        "from": decided.originator.address,
-        "size": tx.size,
-        "recipients": [
-            {**_decision(decision, decided), "rule_source": decision.rule_source}
-            for decision in decided.decisions
-        ],
-        "groups": [_group(delivery) for delivery in deliveries],
-    }
-    await ports.records.write(record)
-
-
-def _group(delivery: Delivery) -> dict[str, Any]:
-    values: dict[str, Any] = {
-        "recipients": [recipient.mailbox.address for recipient in delivery.recipients],
-        "protect": label_of(delivery.protection),
-        "size": delivery.size,
-    }
-    if delivery.proof is not None:
-        values["readers"] = [reader.address for reader in delivery.proof.recipients]
-        values["cipher"] = delivery.proof.cipher_label
-        values["keys"] = list(delivery.proof.key_labels)  # none when the mail program encrypted
-    return values
-
-
 def log_deliveries(
     tx: Transaction,
     decided_at: datetime,
     sealed_at: datetime,
     delivered: Sequence[Delivered],
     ports: Ports,
-) -> None:
-    """One delivery line per recipient, in the grammar that log analysers know."""
+) -> tuple[float, ...]:
+    """One delivery line per recipient, in the grammar that log analysers know.
+
+    Returns:
+        Seconds for receiving, deciding, protecting and relaying.
+    """
     now = ports.clock.now()
     stages = (tx.started_at, tx.received_at, decided_at, sealed_at, now)
-    seconds = [(b - a).total_seconds() for a, b in itertools.pairwise(stages)]
+    seconds = tuple((b - a).total_seconds() for a, b in itertools.pairwise(stages))
     for entry in delivered:
         status = "sent" if entry.reply.is_positive else "deferred"
         if entry.reply.is_permanent:
@@ -155,7 +122,7 @@ def log_deliveries(
             "to": entry.recipient.mailbox.address,
             "relay": entry.server or "none",
             "delay": (now - tx.started_at).total_seconds(),
-            "delays": tuple(seconds),
+            "delays": seconds,
             "protect": label_of(entry.delivery.protection),
             "dsn": entry.upstream.enhanced or f"{entry.upstream.code // 100}.0.0",
             "status": status,
@@ -173,3 +140,4 @@ def log_deliveries(
                 },
             )
         ports.events.emit("recipient.delivered", txn=tx.id, **values)
+    return seconds

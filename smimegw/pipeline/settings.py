@@ -53,6 +53,7 @@ class Settings:
         hostname: Our name in Received and as authserv-id (RFC 8601, 2.5).
         internal_domains: A-labels; mail from them is ours.
         strict: A decryption key opens only the copy of its own mailbox.
+        shadow: Decide and record everything, but hand on what came, unchanged.
         strict_local_part: Domains whose local parts are compared exactly.
         keep_original: Attach the original of an opaque-signed message that was unwrapped.
         harvest: Keep certificates that come with verified mail as candidates.
@@ -67,6 +68,7 @@ class Settings:
     hostname: str
     internal_domains: frozenset[str]
     strict: bool = True
+    shadow: bool = False
     strict_local_part: frozenset[str] = frozenset()
     keep_original: bool = False
     harvest: bool = True

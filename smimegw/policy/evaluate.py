@@ -91,6 +91,11 @@ def match(policy: Policy, message: MessageFacts, recipient: Mailbox) -> Matched:
     raise AssertionError(f"policy without a catch-all rule for {message.direction}")
 
 
+def applies(when: Conditions, message: MessageFacts, recipient: Mailbox) -> bool:
+    """Whether every condition of *when* holds."""
+    return not _why_not(when, message, recipient)
+
+
 def _why_not(when: Conditions, message: MessageFacts, recipient: Mailbox) -> str:
     """The first condition that does not hold, empty when all do."""
     originator = message.originator

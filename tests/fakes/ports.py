@@ -265,15 +265,20 @@ class ListedEvents:
 
 @dataclass
 class ListedRecords:
-    """Remembers every decision record; *broken* refuses them."""
+    """Remembers every decision record and every note; *broken* refuses them."""
 
     written: list[Mapping[str, Any]] = field(default_factory=list)
+    noted: list[Mapping[str, Any]] = field(default_factory=list)
     broken: bool = False
 
     async def write(self, record: Mapping[str, Any]) -> None:
         if self.broken:
             raise RecordError("no space left on device")
         self.written.append(record)
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        if not self.broken:
+            self.noted.append(record)
 
 
 class SystemClock:

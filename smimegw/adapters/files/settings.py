@@ -26,6 +26,7 @@ def read_settings(configuration: Configuration) -> Settings:
         hostname=str(gateway.hostname),
         internal_domains=frozenset(str(domain) for domain in gateway.internal_domains),
         strict=gateway.strict,
+        shadow=gateway.shadow,
         strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
         keep_original=gateway.keep_original,
         harvest=configuration.memory.harvest is not Harvest.OFF,
