@@ -10,6 +10,12 @@ from pathlib import Path
 
 from smimegw.adapters.http import client as http
 from smimegw.adapters.ldap.filter import FilterTemplate, escape
+from smimegw.adapters.smtp.xforward import (
+    XCLIENT_ATTRIBUTES,
+    XFORWARD_ATTRIBUTES,
+    client_address,
+    parse_attributes,
+)
 from smimegw.addresses import Mailbox
 from smimegw.errors import (
     CommandError,
@@ -74,6 +80,11 @@ def read_command(octets: bytes) -> None:
                 if parsed.mailbox is not None:
                     assert Mailbox.parse(parsed.mailbox.address) == parsed.mailbox
                 assert parse is parse_rcpt or (parsed.size or 0) >= 0
+    for offered in (XCLIENT_ATTRIBUTES, XFORWARD_ATTRIBUTES):
+        with contextlib.suppress(CommandError):
+            said = parse_attributes(octets, offered)
+            assert all(value.isprintable() for value in said.values())
+            client_address(said.get("ADDR", ""))
 
 
 def read_replies(octets: bytes) -> None:
