@@ -10,6 +10,7 @@ from typing import Final
 
 from smimegw.addresses import parse_mailboxes
 from smimegw.errors import AddressError, LimitError
+from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 
 OBSCURED_SUBJECT: Final = "[...]"
@@ -41,7 +42,8 @@ _OF_THE_WAY_PREFIXES: Final = ("arc-", "resent-", "x-smimegw-")
 NEVER_HIDDEN: Final = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "date", "message-id", "subject"}
 )
-_NOWHERE_IN_BASELINE: Final = frozenset({"keywords", "comments"})
+# Outlook repeats the Subject in Thread-Topic, filters and lists in Old-Subject and the like.
+_NOWHERE_IN_BASELINE: Final = frozenset({"keywords", "comments", "thread-topic"})
 
 
 class HeaderConfidentiality(StrEnum):
@@ -49,7 +51,8 @@ class HeaderConfidentiality(StrEnum):
 
     OFF = "off"  # header fields are not protected
     NONE = "none"  # hcp_no_confidentiality: protected against change, readable outside
-    BASELINE = "baseline"  # hcp_baseline: the Subject obscured, Keywords and Comments removed
+    # hcp_baseline: the Subject obscured, Keywords and Comments removed; here also its repetitions
+    BASELINE = "baseline"
     SHY = "shy"  # hcp_shy: and no display names, no time zone
 
     @property
@@ -93,8 +96,21 @@ def concealed(header: HeaderSection, wish: HeaderProtection) -> HeaderSection:
     """*header* as it goes outside an encrypted message; what need not change keeps its octets."""
     if not wish.confidentiality.hides:
         return header
-    outside = (_outside(entry, wish) for entry in header)
+    subjects = {_text(entry) for entry in header.all("subject")} - {""}
+    outside = (_outside(entry, wish) for entry in header if not _repeats(entry, subjects))
     return HeaderSection(tuple(entry for entry in outside if entry is not None))
+
+
+def _repeats(entry: HeaderField, subjects: set[str]) -> bool:
+    """Whether the field tells one of *subjects* under another name."""
+    name = entry.lower_name
+    if name in NEVER_HIDDEN or not is_protected(name):
+        return False
+    return "subject" in name or (bool(subjects) and _text(entry) in subjects)
+
+
+def _text(entry: HeaderField) -> str:
+    return " ".join(decode_words(entry.body).split()).casefold()
 
 
 def _outside(entry: HeaderField, wish: HeaderProtection) -> HeaderField | None:
