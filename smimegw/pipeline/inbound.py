@@ -228,14 +228,14 @@ def _record(
     tx: Transaction, copies: Sequence[Copy], about: _Why, ports: Ports, settings: Settings
 ) -> dict[str, object]:
     author = about.message.originator
-    anybody = tx.envelope.recipients[0].mailbox
+    recipients = [recipient.mailbox for recipient in tx.envelope.recipients]
     return {
         **head("decision", tx, ports.clock.now(), settings),
         **session_values(tx),
         "from": author.address if author else "",
         "policy": about.policy.digest,
         "removed_fields": about.removed,
-        "facts": message_values(about.message, anybody, about.policy),
+        "facts": message_values(about.message, recipients, about.policy),
         "recipients": [
             {
                 "rcpt": recipient.mailbox.address,

@@ -1,0 +1,145 @@
+"""``smimegw records``: decision records as evidence."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from smimegw.adapters.logs.record_chain import BEGINNING, ChainReport, verify
+from smimegw.adapters.logs.stored_records import chain_name, lines_of, record_files
+from smimegw.cli.exits import Exit, exits
+from smimegw.cli.options import config_option, json_option
+from smimegw.config.load import load
+from smimegw.errors import UsageError
+
+
+@click.group(epilog="Example: smimegw records verify")
+def records() -> None:
+    """Check the decision records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One file, what its chain says, and what comes before it."""
+
+    path: Path
+    report: ChainReport
+    before: str
+
+
+@records.command("verify")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--tip", metavar="SHA256", help="A tip noted earlier; it must still be in the chain.")
+@config_option
+@json_option
+@exits
+def verify_files(files: tuple[Path, ...], tip: str | None, config: Path, as_json: bool) -> Exit:
+    """Find the first record that was changed, removed or inserted.
+
+    Without FILES those in the state directory are read.  Each record holds the SHA-256 of the one
+    before it; so only the end can be cut off unseen.  Note the tip elsewhere now and then, and
+    give it as --tip later.
+
+    \b
+    Examples:
+      smimegw records verify
+      smimegw records verify decisions.jsonl.1 decisions.jsonl --tip 5f0c…
+    """
+    checked = check_chains(files or _own(config))
+    missing = tip is not None and not any(_holds(entry.path, tip) for entry in checked)
+    for entry in checked:
+        click.echo(json.dumps(_values(entry)) if as_json else _sentence(entry))
+    if missing:
+        click.echo(f"FAIL  tip {tip}: no record has it any more; the end was cut off", err=True)
+    for text in (gaps := chain_gaps(checked)):
+        click.echo(f"FAIL  {text}", err=True)
+    broken = [entry for entry in checked if entry.report.broken_line]
+    return Exit.NO if broken or missing or gaps else Exit.YES
+
+
+def _own(config: Path) -> Sequence[Path]:
+    directory = load(config, check_files=False).gateway.state_directory
+    found = record_files(directory)
+    if not found:
+        raise UsageError(f"{directory} holds no decision records; name the files")
+    return found
+
+
+def check_chains(paths: Sequence[Path]) -> tuple[Checked, ...]:
+    """Verify each of *paths*, and find which one goes on where another ends.
+
+    Raises:
+        RecordError: A file cannot be read.
+    """
+    reports = {path: verify(lines_of(path)) for path in paths}
+    ends = {report.tip: path for path, report in reports.items() if report.tip}
+    return tuple(
+        Checked(path, report, _before(path, report, ends)) for path, report in reports.items()
+    )
+
+
+def _before(path: Path, report: ChainReport, ends: dict[str, Path]) -> str:
+    if not report.begins:
+        return ""
+    if report.begins == BEGINNING or report.unchained:
+        return "begins the chain"
+    before = ends.get(report.begins)
+    return f"goes on from {before.name}" if before not in (None, path) else ""
+
+
+def chain_gaps(checked: Sequence[Checked]) -> list[str]:
+    """Chains of which a file in the middle is missing: only the oldest may lack what was before."""
+    chains: dict[str, list[Checked]] = defaultdict(list)
+    for entry in checked:
+        if entry.report.begins and not entry.before:
+            chains[chain_name(entry.path)].append(entry)
+    for entry in checked:
+        if entry.before == "begins the chain" and chain_name(entry.path) in chains:
+            chains[chain_name(entry.path)].insert(0, entry)
+    return [
+        f"{', '.join(entry.path.name for entry in entries)}: records between them are missing"
+        for entries in chains.values()
+        if len(entries) > 1
+    ]
+
+
+def _holds(path: Path, tip: str) -> bool:
+    wanted = f'"prev": "{tip}"'.encode()
+    return verify(lines_of(path)).tip == tip or any(wanted in line for line in lines_of(path))
+
+
+def _sentence(entry: Checked) -> str:
+    report = entry.report
+    if report.broken_line:
+        return f"FAIL  {entry.path}:{report.broken_line}: {report.reason}"
+    remarks = [
+        f"{report.records} records",
+        f"{report.unchained} from before there was a chain" if report.unchained else "",
+        f"{report.torn} torn by a crash" if report.torn else "",
+        entry.before or ("what was before is not here" if report.begins else ""),
+        f"tip {report.tip}" if report.tip else "",
+    ]
+    return f"OK    {entry.path}: {', '.join(filter(None, remarks))}"
+
+
+def _values(entry: Checked) -> dict[str, object]:
+    report = entry.report
+    return {
+        "schema": 1,
+        "kind": "records.verify",
+        "file": str(entry.path),
+        "ok": not report.broken_line,
+        "records": report.records,
+        "unchained": report.unchained,
+        "torn": report.torn,
+        "begins": report.begins,
+        "tip": report.tip,
+        "before": entry.before,
+        "broken_line": report.broken_line,
+        "reason": report.reason,
+    }
