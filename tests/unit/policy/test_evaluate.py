@@ -296,7 +296,7 @@ def _decide_with_archive(
     )
 
 
-@pytest.mark.parametrize("archive", set(CertificateAnswer) - {CertificateAnswer.USABLE})
+@pytest.mark.parametrize("archive", sorted({*CertificateAnswer} - {CertificateAnswer.USABLE}))
 def test_nothing_is_encrypted_without_the_other_readers(archive: CertificateAnswer) -> None:
     """Refused or deferred as for a recipient (R-01 … R-08), and it is said about whom."""
     decision = _decide_with_archive(
