@@ -73,6 +73,17 @@ class GatewayProcess:
             self._process.terminate()
         return self.wait(seconds=seconds)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not waited for since."""
+        return self._process is not None
+
     def kill(self) -> None:
         """End it without warning."""
         assert self._process
