@@ -30,12 +30,13 @@ class DovecotLogins:
         socket: Unix socket of its auth service. Example: "/run/dovecot/auth-client"
         address: Host and port of the same on TCP; passwords are not encrypted there, so it must
             be on this machine.
-        deadline: Time for one answer.
+        deadline: Time for one answer; Dovecot itself delays those of an address that failed before,
+            up to 17 seconds.
     """
 
     socket: Path | None = None
     address: Endpoint | None = None
-    deadline: timedelta = timedelta(seconds=10)
+    deadline: timedelta = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

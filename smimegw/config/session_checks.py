@@ -76,7 +76,7 @@ def _dovecot_faults(dovecot: DovecotLogins, path: KeyPath) -> Iterator[Fault]:
         message = "passwords would cross the network in clear.  Write an address of this machine"
         yield Fault((*path, "address"), message)
     if dovecot.deadline.total_seconds() <= 0:
-        yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "10s"')
+        yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "20s"')
 
 
 def _ldap_faults(logins: LDAPLogins, path: KeyPath) -> Iterator[Fault]:

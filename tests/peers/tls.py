@@ -25,15 +25,28 @@ class TLSFiles:
     key: Path
 
 
-def make_tls(directory: Path, names: tuple[str, ...] = LOOPBACK_NAMES) -> TLSFiles:
-    """Make an authority and a server certificate for *names* (DNS names or IP addresses)."""
+def make_tls(
+    directory: Path,
+    names: tuple[str, ...] = LOOPBACK_NAMES,
+    *,
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    days: tuple[int, int] = (-1, 30),
+) -> TLSFiles:
+    """Make an authority and a certificate for *names* (DNS names or IP addresses).
+
+    Args:
+        directory: Gets the files.
+        names: In the certificate.
+        usage: A server's, or a client's.
+        days: From when and until when it is valid, counted from now.
+    """
     if "localhost" in names:
         # libldap puts the machine's own name in the place of localhost before it compares.
         names = (*names, socket.gethostname())
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("Test TLS CA", ca_key.public_key(), None, ca_key, ())
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = _certificate("Test server", key.public_key(), ca, ca_key, names)
+    certificate = _certificate("Test server", key.public_key(), ca, ca_key, names, usage, days)
     files = TLSFiles(
         ca=directory / "ca.pem", certificate=directory / "server.pem", key=directory / "server.key"
     )
@@ -56,6 +69,8 @@ def _certificate(
     issuer: x509.Certificate | None,
     issuer_key: ec.EllipticCurvePrivateKey,
     names: tuple[str, ...],
+    usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
+    days: tuple[int, int] = (-1, 30),
 ) -> x509.Certificate:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -65,8 +80,8 @@ def _certificate(
         .issuer_name(issuer.subject if issuer else subject)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=30))
+        .not_valid_before(now - timedelta(days=-days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(
@@ -78,7 +93,7 @@ def _certificate(
     if names:
         builder = builder.add_extension(
             x509.SubjectAlternativeName([_general_name(text) for text in names]), critical=False
-        ).add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        ).add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
     return builder.sign(issuer_key, hashes.SHA256())
 
 

@@ -34,7 +34,7 @@ class DovecotJudge:
     socket: Path | None = None
     host: str = ""
     port: int = 0
-    deadline_seconds: float = 10.0
+    deadline_seconds: float = 20.0
 
     async def judge(self, login: Login, client: str) -> Reply:
         """Ask on a connection of its own.
@@ -49,7 +49,7 @@ class DovecotJudge:
                     return await _ask(reader, writer, login, client)
                 finally:
                     writer.close()
-        except (OSError, ValueError, EOFError) as exc:
+        except (OSError, ValueError, EOFError, asyncio.LimitOverrunError) as exc:
             place = str(self.socket or f"{self.host}:{self.port}")
             reason = getattr(exc, "strerror", None) or str(exc) or "no answer in time"
             raise DependencyError(f"Dovecot at {place} cannot judge logins: {reason}") from exc
