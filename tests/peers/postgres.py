@@ -12,13 +12,14 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.peers.ports import free_port
 
 _START_SECONDS = 30.0
 _USER = "smimegw"
@@ -41,9 +42,7 @@ class Postgres:
         try:
             data = ["-D", str(self.directory / "data"), "-U", _USER, "-A", "trust"]
             self._run("initdb", *data, "-E", "UTF8", "--locale=C", "--no-sync")
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
+            self.port = free_port()
             self.start()
         except BaseException:
             self.__exit__(None, None, None)

@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -24,6 +23,7 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import quote
 
+from tests.peers.ports import free_port
 from tests.peers.slapd_configuration import cn_config, slapd_conf
 from tests.peers.tls import LOOPBACK_NAMES, make_tls
 
@@ -41,6 +41,7 @@ class Slapd:
         names: What the TLS certificate is for.
         configuration: ``conf`` (slapd.conf) or ``cnconfig`` (cn=config).
         bare: Load nothing of ``ldap-schema/`` and no entries (to try its README).
+        provider: The server of which this one is a read-only copy (``conf`` only).
     """
 
     admin_password = "admin-secret"
@@ -54,11 +55,13 @@ class Slapd:
         names: tuple[str, ...] = LOOPBACK_NAMES,
         configuration: Literal["conf", "cnconfig"] = "conf",
         bare: bool = False,
+        provider: Slapd | None = None,
     ) -> None:
         self.suffix = suffix
         self.names = names
         self.configuration = configuration
         self.bare = bare
+        self.provider = provider
         self.ldap_port = 0
         self.ldaps_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -268,7 +271,7 @@ class Slapd:
             (self.directory / "slapd.conf").write_text(slapd_conf(self))
         else:
             self._load("0", cn_config(self))
-        if not self.bare:
+        if not (self.bare or self.provider):
             self._load(None, self._entries())
         if os.geteuid() == 0:
             for path in (self.directory, *self.directory.rglob("*")):
@@ -278,7 +281,7 @@ class Slapd:
         which = ["-n", database] if database else ["-b", self.suffix]
         self._client(
             "slapadd",
-            *(["-q"] if database is None else []),
+            *(["-q", "-w"] if database is None else []),
             *self._configuration_option(),
             *which,
             stdin=ldif,
@@ -300,7 +303,7 @@ class Slapd:
 
     def _start_on_free_ports(self) -> None:
         for attempt in range(5):
-            self.ldap_port, self.ldaps_port = _free_port(), _free_port()
+            self.ldap_port, self.ldaps_port = free_port(), free_port()
             try:
                 self.start()
                 return
@@ -337,13 +340,6 @@ def _program(name: str) -> str:
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     assert path, f"{name} is missing: apt-get install slapd ldap-utils"
     return path
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _ldif_line(attribute: str, value: str | bytes) -> str:

@@ -26,6 +26,7 @@ def slapd_conf(server: Slapd) -> str:
             *[f"include {path}" for path in schemas],
             "modulepath /usr/lib/ldap",
             "moduleload back_mdb",
+            "moduleload syncprov",
             f"pidfile {own}/slapd.pid",
             f"TLSCACertificateFile {own}/tls/ca.pem",
             f"TLSCertificateFile {own}/tls/server.pem",
@@ -40,9 +41,25 @@ def slapd_conf(server: Slapd) -> str:
             "maxsize 268435456",
             "dbnosync",
             *[f"include {path}" for path in includes],
+            *_replication(server),
             "",
         ]
     )
+
+
+def _replication(server: Slapd) -> list[str]:
+    """Everybody can be copied (RFC 4533); a copy follows its provider and takes no writes."""
+    # No indexes of entryCSN and entryUUID: tests have a handful of entries.
+    if server.provider is None:
+        return ["overlay syncprov", "syncprov-sessionlog 1000"]
+    provider = server.provider
+    follow = (
+        f"syncrepl rid=001 provider={provider.ldap_url} type=refreshAndPersist"
+        f' retry="1 +" searchbase="{server.suffix}" bindmethod=simple'
+        f' binddn="{provider.admin_dn}" credentials={provider.admin_password}'
+        " schemachecking=off keepalive=5:3:2"
+    )
+    return [follow, f"updateref {provider.ldap_url}"]
 
 
 def cn_config(server: Slapd) -> str:
