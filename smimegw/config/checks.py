@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from smimegw.config.model import Configuration, LDAPDirectory
 from smimegw.config.session_checks import listener_faults, next_hop_faults, url_faults
 from smimegw.config.values import Endpoint
+from smimegw.mime.marked_subject import skeleton
 from smimegw.toml.document import dotted
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault, show
@@ -21,6 +22,7 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
     if not configuration.gateway.internal_domains:
         message = 'empty: nothing would be outbound.  Write ["corp.example"]'
         yield Fault(("gateway", "internal_domains"), message)
+    yield from _mark_faults(configuration)
     if not 1 <= configuration.gateway.worker_threads <= 256:
         yield Fault(("gateway", "worker_threads"), "not between 1 and 256")
     if not 0 <= configuration.gateway.workers <= 256:
@@ -36,6 +38,15 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
     yield from _directory_faults(configuration)
     yield from _database_faults(configuration)
     yield from _limit_faults(configuration)
+
+
+def _mark_faults(configuration: Configuration) -> Iterator[Fault]:
+    for mark in configuration.gateway.subject_marks:
+        seen = skeleton(mark)
+        # Without brackets it would be cut out of the middle of words.
+        if not (3 <= len(seen) <= 40 and seen[0] == "[" and seen[-1] == "]"):
+            message = f'{show(mark)} is not a short word in brackets.  Write "[signed]"'
+            yield Fault(("gateway", "subject_marks"), message)
 
 
 def _port_faults(configuration: Configuration) -> Iterator[Fault]:

@@ -44,6 +44,8 @@ class Gateway:
         shadow: Decide and record everything, but hand on what comes, unchanged: nothing is protected,
             nothing is opened, and only the next hop refuses.
         keep_original: Attach the original of an opaque-signed message when it is unwrapped.
+        subject_marks: Words in brackets by which your mail programs or users tell a result, such as
+            "[signed]"; they are taken out of the Subject of mail from outside, also disguised ones.
         workers: Processes that share the ports; 0 for one per processor core. With more than one
             a supervisor starts them and replaces one that dies or hangs.
         worker_threads: Threads for cryptography in each process; one per core is enough.
@@ -56,6 +58,7 @@ class Gateway:
     state_directory: Path = Path("/var/lib/smimegw")
     shadow: bool = False
     keep_original: bool = False
+    subject_marks: tuple[str, ...] = ()
     workers: int = 1
     worker_threads: int = 2
     strict_local_part: tuple[Domain, ...] = ()

@@ -9,6 +9,7 @@ from functools import partial
 from smimegw.errors import DatabaseError, KeystoreError
 from smimegw.limits import Limits
 from smimegw.mime.headers import HeaderField, HeaderSection, field
+from smimegw.mime.marked_subject import without_marks
 from smimegw.pipeline import deliver
 from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import adoption_text, result_fields, rewritten
@@ -63,7 +64,7 @@ async def handle_inbound(
         Refusal: The keystore is locked (R-49), the database does not answer (R-22) or a partner
             rule is not met (R-52).
     """
-    stripped = strip_results(tx.content.header, settings.hostname)
+    stripped = strip_results(tx.content.header, settings.hostname, settings.subject_marks)
     if stripped.removed:
         ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))
     message = message_facts(tx, settings)
@@ -166,6 +167,7 @@ def _delivery(
     keep = settings.keep_original and copy.opened.unwrapped
     inside = carried(copy.opened, offers, settings.limits)
     header = adopted_header(stripped.header, copy.opened.adoption)
+    header = without_marks(header, settings.subject_marks)  # also of a Subject from inside
     entity = rewritten(tx.content, header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
     reverse_path = tx.envelope.reverse_path

@@ -56,6 +56,7 @@ class Settings:
         shadow: Decide and record everything, but hand on what came, unchanged.
         strict_local_part: Domains whose local parts are compared exactly.
         keep_original: Attach the original of an opaque-signed message that was unwrapped.
+        subject_marks: Taken out of the Subject of mail from outside.
         harvest: Keep certificates that come with verified mail as candidates.
         trust: For certificates.
         judgements: Remembered judgements of certificates.
@@ -71,6 +72,7 @@ class Settings:
     shadow: bool = False
     strict_local_part: frozenset[str] = frozenset()
     keep_original: bool = False
+    subject_marks: tuple[str, ...] = ()
     harvest: bool = True
     trust: TrustMaterial = field(default_factory=TrustMaterial)
     judgements: ValidationCache = field(default_factory=ValidationCache, repr=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from smimegw.mime.headers import HeaderField, HeaderSection
+from smimegw.mime.marked_subject import without_marks
 from smimegw.smtp.authserv_id import authserv_id, comparable
 
 OUR_PREFIX = "x-smimegw-"
@@ -21,20 +23,25 @@ class Stripped:
     removed: tuple[str, ...] = ()
 
 
-def strip_results(header: HeaderSection, hostname: str) -> Stripped:
+def strip_results(
+    header: HeaderSection, hostname: str, subject_marks: Sequence[str] = ()
+) -> Stripped:
     """Remove results in our name, or in a form that a reader might take for it.
 
     An Authentication-Results field goes when its authserv-id equals *hostname* in comparison
     form or cannot be parsed (RFC 8601, 5); a field with our or a known vendor's prefix always.
+    *subject_marks* are taken out of the Subject (cases K09).
     """
+    unmarked = without_marks(header, subject_marks)
+    marked = () if unmarked is header else ("subject",)
     own = comparable(hostname)
-    removed = tuple(entry for entry in header if _is_forgeable(entry, own))
+    removed = tuple(entry for entry in unmarked if _is_forgeable(entry, own))
     if not removed:
-        return Stripped(header)
+        return Stripped(unmarked, marked)
     gone = {id(entry) for entry in removed}
     return Stripped(
-        header.without(lambda entry: id(entry) in gone),
-        tuple(entry.lower_name or "(malformed)" for entry in removed),
+        unmarked.without(lambda entry: id(entry) in gone),
+        (*marked, *(entry.lower_name or "(malformed)" for entry in removed)),
     )
 
 

@@ -80,6 +80,7 @@ class Company:
     limits: Limits = DEFAULT_LIMITS
     world: World = field(default_factory=World)
     keep_original: bool = False
+    subject_marks: tuple[str, ...] = ()
     strict: bool = True
     require_revocation: bool = True
     reaches_clients: bool = True
@@ -91,6 +92,7 @@ class Company:
             hostname="gw.ours.example",
             internal_domains=frozenset({"ours.example"}),
             keep_original=self.keep_original,
+            subject_marks=self.subject_marks,
             strict=self.strict,
             trust=TrustMaterial(
                 anchors=(self.ca.certificate,), require_revocation=self.require_revocation

@@ -29,6 +29,7 @@ def read_settings(configuration: Configuration) -> Settings:
         shadow=gateway.shadow,
         strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
         keep_original=gateway.keep_original,
+        subject_marks=gateway.subject_marks,
         harvest=configuration.memory.harvest is not Harvest.OFF,
         trust=read_trust(configuration),
         judgements=ValidationCache(limits=configuration.limits),

@@ -271,3 +271,13 @@ def test_passwords_in_clear_over_the_network_are_refused(write: Callable[..., Pa
     text = text.replace("127.0.0.1:10035", "192.0.2.1:587")
     with pytest.raises(ConfigurationError, match=r"submission\.auth .* in clear"):
         load(write(text))
+
+
+@pytest.mark.parametrize("mark", ["signed", "", "[]", "[signed", "[" + "x" * 40 + "]"])
+def test_mark_that_is_no_word_in_brackets_is_refused(write: Callable[..., Path], mark: str) -> None:
+    """It would be cut out of the middle of words, or out of everything (cases K09)."""
+    text = write().read_text().replace("[gateway]", f'[gateway]\nsubject_marks = ["{mark}"]')
+    with pytest.raises(ConfigurationError, match=r"subject_marks.* is not a short word in bracket"):
+        load(write(text))
+    good = text.replace(f'["{mark}"]', '["[signed]", "(ok)"]')
+    assert load(write(good)).gateway.subject_marks == ("[signed]", "(ok)")

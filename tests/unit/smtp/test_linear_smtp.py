@@ -189,6 +189,19 @@ def test_forged_fields_are_removed_in_one_pass(line: bytes) -> None:
     assert is_linear(read, lambda n: (line + b"\r\n") * n, 60)
 
 
+@pytest.mark.parametrize(
+    "text", ["[", "[sig", "[signed]", "[sig[signed]ned]", "=?u?q?[?=", "\u0301"]
+)
+def test_marks_are_taken_out_of_a_subject_in_one_pass(text: str) -> None:
+    """Those that taking out leaves, too (T-01, cases K09)."""
+
+    def read(octets: bytes) -> None:
+        header = HEADERS.parse_header_section(octets)
+        STRIP.strip_results(header, "gw.ours.example", ("[signed]", "[encrypted]"))
+
+    assert is_linear(read, lambda n: b"Subject: " + (text * n).encode() + b"\r\n", 60)
+
+
 @pytest.mark.parametrize("text", ["a", '"', "\\", "ü", "=?", "("])
 def test_values_of_strangers_are_written_in_bounded_length(text: str) -> None:
     """A name of any size makes one short word (T-12)."""
