@@ -73,14 +73,15 @@ def test_the_demonstration_works(programs: Path) -> None:
 
 
 def test_nothing_is_missing_or_too_much(wheel: Path) -> None:
-    """Both packages with their type markers and policies, schema and sample; no tests."""
+    """Both packages with their type markers and policies, schema, sample and unit; no tests."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     code = {name for name in names if ".data/" not in name}
     assert code == files("smimegw") | files("pki")
     assert {"smimegw/py.typed", "pki/py.typed"} <= code
     shared = {name.partition("share/smimegw/")[2] for name in names - code}
-    assert shared == files("policies") | files("ldap-schema") | {"smimegw.toml.sample"}
+    single = {"smimegw.toml.sample", "smimegw.service"}
+    assert shared == files("policies") | files("ldap-schema") | single
 
 
 def files(folder: str) -> set[str]:

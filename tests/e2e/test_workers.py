@@ -97,7 +97,7 @@ def test_a_worker_killed_at_the_dot_is_explained(node: Node, sink: ScriptedSink)
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory, sink: ScriptedSink) -> Iterator[Node]:
-    """A node that waits 3 s for a sign of life; each worker's event loop hangs at its first mail."""
+    """A node that waits 3 s for a sign of life; each worker hangs at its first mail."""
     limits = "[limits]\nworker_silence_seconds = 3\n"
     directory = tmp_path_factory.mktemp("impatient") / "a"
     with pytest.MonkeyPatch.context() as patch:

@@ -2,7 +2,7 @@
 # Installs the real programs that the tests talk to.  Root: apt does it; others get the line to run.
 set -eu
 packages="slapd ldap-utils postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
-          openssl gnupg gpgsm gpg-agent dirmngr libnss3-tools swaks softhsm2 postgresql haproxy procps
+          openssl gnupg gpgsm gpg-agent dirmngr libnss3-tools swaks softhsm2 postgresql haproxy procps systemd
           default-jdk-headless libbcpkix-java libbcprov-java libbcutil-java"
 
 missing=""

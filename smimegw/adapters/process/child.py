@@ -137,9 +137,12 @@ class Child:
             self._process.kill()
 
     async def _listen(self, told: Callable[[Report], None]) -> None:
-        with contextlib.suppress(OSError, ValueError):  # ValueError: a line without end
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a line that never ends
             async for line in self._reader:
-                report = parse_report(line)
+                try:
+                    report = parse_report(line)
+                except ValueError:  # a library that writes where it should not
+                    continue
                 self._silent_seconds, self._heard = 0.0, True
                 if report.what == "failed":
                     self._failure = report
