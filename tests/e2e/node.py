@@ -57,11 +57,13 @@ address = "127.0.0.1:{status}"
 class SinkThread:
     """A scripted sink in a thread of its own; a context manager."""
 
+    def __init__(self, sink: ScriptedSink | None = None) -> None:
+        self._sink = sink or ScriptedSink()
+
     def __enter__(self) -> ScriptedSink:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
-        self._sink = ScriptedSink()
         self._run(self._sink.start())
         return self._sink
 
