@@ -28,6 +28,7 @@ class Exit(IntEnum):
     YES = 0  # done, or the answer is yes
     NO = 1  # the answer is no
     USAGE = 2  # usage or configuration
+    WARNINGS = 3  # done, and something is to be looked at
     CANNOT_TELL = 4  # try again later
     NOT_ALLOWED = 5  # locked, or a wrong password
     BUG = 70  # ours

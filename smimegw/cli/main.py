@@ -10,7 +10,8 @@ from smimegw import __version__
 
 # Each lives in the module of its name; only the one that is asked for is imported.
 _COMMANDS = (
-    "run", "explain", "config", "policy", "key", "message", "directory", "correspondent", "demo"
+    "run", "explain", "trace", "records", "config", "policy", "key", "message",
+    "directory", "correspondent", "demo",
 )  # fmt: skip
 
 
@@ -46,8 +47,8 @@ def main() -> None:
     """S/MIME mail gateway: sign and encrypt what leaves, open and judge what comes.
 
     \b
-    Exit codes: 0 done or yes · 1 no · 2 usage or configuration · 4 cannot tell now ·
-    5 not allowed (locked) · 70 a bug of ours · 130 interrupted
+    Exit codes: 0 done or yes · 1 no · 2 usage or configuration · 3 done, with warnings ·
+    4 cannot tell now · 5 not allowed (locked) · 70 a bug of ours · 130 interrupted
     """
 
 

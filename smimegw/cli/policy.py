@@ -1,4 +1,4 @@
-"""``smimegw policy``: check, test, list and explain the rules."""
+"""``smimegw policy``: check, test, list, explain and compare the rules."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from smimegw.cli.exits import Exit, Failure, exits
 from smimegw.cli.options import config_option, json_option
+from smimegw.cli.policy_diff import diff
 from smimegw.config.load import load
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError
@@ -29,7 +30,10 @@ _policy_option = click.option(
 
 @click.group(epilog="Example: smimegw policy test")
 def policy() -> None:
-    """Check, test, list and explain the rules."""
+    """Check, test, list, explain and compare the rules."""
+
+
+policy.add_command(diff)
 
 
 def _folder(folder: Path | None, config: Path) -> PolicyFolder:
