@@ -38,6 +38,9 @@ ADOPTABLE: Final = {
 _FULLER: Final = {"to": "To", "cc": "Cc", "date": "Date"}
 _SEVERAL: Final = {"keywords": 10, "comments": 10}  # of all others one (RFC 5322, 3.6)
 COMPARED: Final = ("From", "To", "Cc", "Reply-To", "Date", "Message-ID", "Subject")
+# Where answers go: added outside, they are a change.  Servers add Date and Message-ID, and a To
+# without addresses.
+_ANSWERED: Final = frozenset({"Reply-To", "Cc"})
 # What programs write outside that say nothing inside about it; "..." is Thunderbird's and mutt's.
 _OBSCURED: Final = frozenset({"", "...", "[...]", "\u2026", "encrypted message"})
 
@@ -61,7 +64,8 @@ class ProtectedHeader:
         hidden: Fields that the author meant not to be readable outside, and that have a form in
             which they may stand outside now; written anew.
         withheld: How many more he hid.
-        changed: Of `COMPARED`, those that are not outside as the author left them.
+        changed: Of `COMPARED`, those that are not outside as the author left them; Reply-To and Cc
+            also when he wrote none.
         same_from: Whether inner and outer From are one and the same mailbox; None without an
             inner one.
     """
@@ -219,7 +223,7 @@ def _changed(
             # What the author left is not known there, only what he hid is guessed.
             if not left.all(name):
                 continue
-        elif not inside.all(name):
+        elif not inside.all(name) and not (name in _ANSWERED and outer.all(name)):
             continue
         if _texts(left, name) != _texts(outer, name):
             yield name
