@@ -53,7 +53,12 @@ class Occupancy:
 
 
 class Listener:
-    """Accepts clients on one address and hands their mail to the reception."""
+    """Accepts clients on one address and hands their mail to the reception.
+
+    Attributes:
+        settings: What it was made from.
+        lag: Says when no new mail is to be taken.
+    """
 
     def __init__(
         self,
@@ -70,7 +75,7 @@ class Listener:
         self._events = events
         self._occupancy = occupancy or Occupancy(limits)
         self._acceptor = Acceptor(settings, limits, events, self._session)
-        self._lag = lag or LoopLag(limits, events)
+        self.lag = lag or LoopLag(limits, events)
         self._connections = PerMinute(settings.connections_per_minute)
         self._messages = PerMinute(settings.messages_per_minute)
         self._parts = Parts(
@@ -98,7 +103,7 @@ class Listener:
             OSError: The address is not ours, or taken.
         """
         await self._acceptor.start()
-        self._lag.start()
+        self.lag.start()
         self._watching = True
 
     async def drain(self) -> None:
@@ -107,7 +112,7 @@ class Listener:
         await self._acceptor.close()
         if self._watching:
             self._watching = False
-            self._lag.stop()
+            self.lag.stop()
         for session in tuple(self._sessions):
             session.drain()
         tasks = {s.task for s in self._sessions if s.task is not None}
@@ -148,7 +153,7 @@ class Listener:
 
     def may_send(self, session: Dialogue) -> Reply | None:
         """Count one more message, or say why there must not be one; part of `dialogue.Door`."""
-        if self._lag.overloaded:
+        if self.lag.overloaded:
             return _OVERLOADED
         if not self._messages.allows(session.peer, asyncio.get_running_loop().time()):
             return _TOO_MANY_MESSAGES
