@@ -71,6 +71,7 @@ class Limits:
     key_file_octets: int = 1 * MIB  # PKCS #12 or PEM: a key and a path of certificates have 20 KB
 
     # memory
+    thread_references: int = 20  # of a message, the nearest: was one of them encrypted?
     candidates: int = 20  # undecided certificates of one mailbox; people have a few devices
 
     # the machine

@@ -82,6 +82,7 @@ class SightingKind(StrEnum):
 
     CIPHERTEXT = "ciphertext"
     SIGNATURE = "signature"
+    THREAD = "thread"  # Message-ID of what came encrypted for a key of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,10 @@ class NoSightings:
     async def find(self, kind: SightingKind, digest: bytes) -> Sighting | None:  # noqa: ARG002
         """Never."""
         return None
+
+    async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:  # noqa: ARG002
+        """No."""
+        return False
 
     async def first_seen(
         self,

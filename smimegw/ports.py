@@ -192,6 +192,14 @@ class Sightings(Protocol):
         """
         ...
 
+    async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
+        """Whether one of *digests* was seen; nothing is kept.
+
+        Raises:
+            DatabaseError: The database could not answer; never "not seen".
+        """
+        ...
+
     async def first_seen(
         self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
     ) -> tuple[Sighting, ...]:

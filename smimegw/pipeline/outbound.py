@@ -21,17 +21,19 @@ from smimegw.ports import Ports, RelaySession
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Outcome, Transaction
 
+_OF_THE_SENDER = frozenset({"R-10", "R-13", "R-14", "R-22"})  # no recipient is to blame
 _ALWAYS_DROPPED = frozenset({"bcc", "resent-bcc"})  # RFC 5322, 3.6.3: nobody else may see it
 
 
 def refusal_reply(decision: Decision, facts: RecipientFacts, originator: Mailbox) -> Reply:
     """The reply for a decision that refuses."""
-    if decision.refusal in {"R-10", "R-13", "R-14"}:
-        return reply_for(decision.refusal, detail=f"<{originator.address}>")
+    reply = partial(reply_for, decision.refusal, deferred=decision.deferred)
+    if decision.refusal in _OF_THE_SENDER:
+        return reply(detail=f"<{originator.address}>")
     if decision.blocked_by is not None:
         about = decision.recipient if decision.refusal == "R-26" else decision.blocked_by
-        return reply_for(decision.refusal, mailbox=about, detail=decision.blocked_detail)
-    return reply_for(decision.refusal, mailbox=decision.recipient, detail=facts.detail)
+        return reply(mailbox=about, detail=decision.blocked_detail)
+    return reply(mailbox=decision.recipient, detail=facts.detail)
 
 
 async def handle_outbound(

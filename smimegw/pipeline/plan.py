@@ -17,10 +17,20 @@ from smimegw.pipeline.gather import OutboundEvidence
 from smimegw.pipeline.group import Group
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
+from smimegw.pipeline.thread import thread_answer
 from smimegw.pipeline.verification import verified
-from smimegw.policy.evaluate import Matched, decide, match
+from smimegw.policy.decide import asks_for_thread, decide
+from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
-from smimegw.policy.model import Decision, Policy, Rule, SigningAnswer, WithoutCertificate
+from smimegw.policy.matrix import Trouble
+from smimegw.policy.model import (
+    Decision,
+    Policy,
+    Rule,
+    SigningAnswer,
+    ThreadAnswer,
+    WithoutCertificate,
+)
 from smimegw.ports import Ports
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.transaction import Transaction
@@ -51,6 +61,7 @@ class Plan:
         facts: What that came to, per recipient, in RCPT order.
         decisions: Per recipient, in RCPT order.
         own: What the client protected itself.
+        thread: Whether it answers what came encrypted; None when nobody had to ask.
         groups: The copies to make, of those who are not refused.
         decided_at: When.
     """
@@ -62,6 +73,7 @@ class Plan:
     facts: tuple[RecipientFacts, ...]
     decisions: tuple[Decision, ...]
     own: OwnLayers
+    thread: ThreadAnswer | None
     groups: tuple[Group, ...]
     decided_at: datetime
 
@@ -118,6 +130,16 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         _decided(entry, message, known, author, own, evidence)
         for entry, known in zip(matched, facts, strict=True)
     )
+    thread = None
+    if own.encryption is None and any(
+        asks_for_thread(entry, message, decision)
+        for entry, decision in zip(matched, decisions, strict=True)
+    ):
+        thread = await thread_answer(tx, ports, settings.limits)
+        decisions = tuple(
+            _decided(entry, message, known, author, own, evidence, thread)
+            for entry, known in zip(matched, facts, strict=True)
+        )
     remaining = [
         (recipient, decision)
         for recipient, decision in zip(tx.envelope.recipients, decisions, strict=True)
@@ -131,6 +153,7 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         facts=facts,
         decisions=decisions,
         own=own,
+        thread=thread,
         groups=group.by_treatment(remaining, evidence, tx.content.header, author, own.encryption),
         decided_at=ports.clock.now(),
     )
@@ -153,14 +176,15 @@ def _decided(
     originator: Mailbox,
     own: OwnLayers,
     evidence: OutboundEvidence,
+    thread: ThreadAnswer = ThreadAnswer.CLEAR,
 ) -> Decision:
     signing = SigningFacts(answer=evidence.signing.answer, detail=evidence.signing.detail)
     if own.is_some and not matched.rule.then.protect.signs_outside:
         # What the client signed or encrypted gets no signature of ours: no key is missing (R-26).
         signing = SigningFacts(answer=SigningAnswer.USABLE)
     others = _other_readers(matched, originator, evidence)
-    decision = decide(matched, message, known, signing, others)
-    return _after_own_encryption(decision, originator, own, evidence)
+    decision = decide(matched, message, known, signing, others, thread)
+    return _after_own_encryption(matched, decision, originator, own, evidence)
 
 
 def _other_readers(
@@ -174,7 +198,11 @@ def _other_readers(
 
 
 def _after_own_encryption(
-    decision: Decision, originator: Mailbox, own: OwnLayers, evidence: OutboundEvidence
+    matched: Matched,
+    decision: Decision,
+    originator: Mailbox,
+    own: OwnLayers,
+    evidence: OutboundEvidence,
 ) -> Decision:
     """Refuse what the client encrypted without those who must be able to read it, too (R-26).
 
@@ -184,8 +212,13 @@ def _after_own_encryption(
         return decision
     for reader in decision.treatment.other_readers(originator):
         if not group.names(own.encryption, evidence.recipients[reader.key]):
+            trouble = Trouble.READER_LEFT_OUT
             return replace(
-                decision, refusal="R-26", blocked_by=reader, blocked_detail=f"<{reader.address}>"
+                decision,
+                refusal=trouble.row,
+                deferred=matched.matrix.defers(trouble, decision.protection),
+                blocked_by=reader,
+                blocked_detail=f"<{reader.address}>",
             )
     return decision
 

@@ -8,8 +8,10 @@ from datetime import datetime
 from itertools import islice
 
 from smimegw.cms.keys import DecryptionCredential
+from smimegw.limits import Limits
 from smimegw.memory import Sighting, SightingKind
 from smimegw.pipeline.facts import originator
+from smimegw.pipeline.thread import own_mark
 from smimegw.ports import Ports
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer
 from smimegw.transaction import Transaction
@@ -28,6 +30,20 @@ class Register:
         self._ports = ports
         self._originator = author.mailbox.key if author else ""
         self._ciphertexts: dict[bytes, bool] = {}
+        self._is_marked = False
+
+    async def mark_thread(self, limits: Limits) -> None:
+        """Remember that this message came encrypted for a key of ours (R-23).
+
+        That is done before the key is used, too: no reply and no time tells what the key said.
+        """
+        marks = () if self._is_marked else own_mark(self._tx.content.header, limits)
+        self._is_marked = True
+        if marks:
+            now = self._ports.clock.now()
+            await self._ports.sightings.first_seen(
+                SightingKind.THREAD, marks, self._originator, now
+            )
 
     async def is_replayed(
         self, layer: EncryptedLayer, credentials: Sequence[DecryptionCredential]

@@ -19,25 +19,40 @@ class Row:
     text: str
 
 
-ROWS = {
-    "R-01": Row(550, "5.7.5", "no usable certificate, encryption required"),
-    "R-03": Row(550, "5.7.5", "certificate expired {}"),
-    "R-04": Row(550, "5.7.5", "certificate revoked"),
-    "R-05": Row(451, "4.7.5", "revocation status of the certificate is not known now, try later"),
-    "R-06": Row(451, "4.4.3", "directory not reachable, try later"),
-    "R-08": Row(550, "5.7.6", "certificate not suitable: {}"),
-    "R-10": Row(550, "5.7.5", "no signing certificate for {}"),
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """A row of which the failure matrix says whether it is for now or for good."""
+
+    subject: str  # of the enhanced code, with its detail (RFC 3463, 2)
+    text: str
+
+    def decided(self, *, deferred: bool) -> Row:
+        """The row for a client that may come again, or may not."""
+        if deferred:
+            return Row(451, f"4.{self.subject}", f"{self.text}, try later")
+        return Row(550, f"5.{self.subject}", self.text)
+
+
+ROWS: dict[str, Row | OpenRow] = {
+    "R-01": OpenRow("7.5", "no usable certificate, encryption required"),
+    "R-03": OpenRow("7.5", "certificate expired {}"),
+    "R-04": OpenRow("7.5", "certificate revoked"),
+    "R-05": OpenRow("7.5", "revocation status of the certificate is not known now"),
+    "R-06": OpenRow("4.3", "directory not reachable"),
+    "R-08": OpenRow("7.6", "certificate not suitable: {}"),
+    "R-10": OpenRow("7.5", "no signing certificate for {}"),
     "R-12": Row(550, "5.7.1", "From not permitted: {}"),
-    "R-13": Row(451, "4.7.5", "key store locked, try later"),
-    "R-14": Row(451, "4.7.5", "key store did not answer, try later"),
+    "R-13": OpenRow("7.5", "key store locked"),
+    "R-14": OpenRow("7.5", "key store did not answer"),
     "R-16": Row(451, "4.3.5", "no policy loaded, try later"),
     "R-17": Row(451, "4.3.0", "internal error {}"),
     "R-19": Row(552, "5.3.4", "protected message of {} octets is too large for the next hop"),
     "R-20": Row(451, "4.3.0", "decision record could not be written, try later"),
-    "R-22": Row(451, "4.3.0", "database not reachable, try later"),
     "R-21": Row(452, "4.3.1", "disk nearly full, try later"),
+    "R-22": OpenRow("3.0", "database not reachable"),
+    "R-23": OpenRow("7.1", "reply to encrypted mail must be encrypted"),
     "R-24": Row(421, "4.3.2", "clock is wrong, try later"),
-    "R-26": Row(550, "5.7.5", "encrypted by the mail program and not for {}, who must read it too"),
+    "R-26": OpenRow("7.5", "encrypted by the mail program and not for {}, who must read it too"),
     "R-52-signed": Row(550, "5.7.7", "a valid signature is required from this sender"),
     "R-52-encrypted": Row(550, "5.7.1", "encryption is required from this sender"),
     "R-54": Row(554, "5.4.6", "too many hops, this looks like a loop"),
@@ -62,9 +77,21 @@ class Refusal(Exception):  # noqa: N818 – an outcome with a reply, not a fault
         super().__init__(str(self.reply))
 
 
-def reply_for(row: str, *, mailbox: Mailbox | None = None, detail: str = "") -> Reply:
-    """Return the reply of *row*, about *mailbox*, with *detail* in its place."""
+def reply_for(
+    row: str, *, mailbox: Mailbox | None = None, detail: str = "", deferred: bool = True
+) -> Reply:
+    """Return the reply of *row*, about *mailbox*, with *detail* in its place.
+
+    Args:
+        row: Of the failure table.
+        mailbox: Whom it is about.
+        detail: What stands in the text.
+        deferred: Of a row that the failure matrix decides, what it said; what nobody decided to
+            be for good is for now.
+    """
     entry = ROWS[row]
+    if isinstance(entry, OpenRow):
+        entry = entry.decided(deferred=deferred)
     text = entry.text.format(detail).strip()
     about = f"<{mailbox.address}>: " if mailbox else ""
     number = row if row.startswith("R-") else ""

@@ -189,6 +189,8 @@ class Peeler:
     ) -> tuple[LayerReport, Entity | None]:
         credentials = await self._ports.keystore.decryption_credentials(layer.recipient_ids, owners)
         replayed = bool(credentials) and await self._register.is_replayed(layer, credentials)
+        if credentials:
+            await self._register.mark_thread(self._settings.limits)
         try:
             content = await self._ports.workers.run(
                 decrypt,

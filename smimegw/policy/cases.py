@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from smimegw.addresses import Mailbox
 from smimegw.policy.algorithms import choose_cipher
-from smimegw.policy.evaluate import decide, match, stripped_subject, triggers_of
+from smimegw.policy.decide import decide
+from smimegw.policy.evaluate import match, stripped_subject, triggers_of
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import Case, Direction, Policy
 
@@ -80,6 +81,7 @@ def _actual(policy: Policy, case: Case, recipient: Mailbox) -> dict[str, str]:
             RecipientFacts(mailbox=reader, certificate=case.other_readers)
             for reader in treatment.other_readers(case.originator)
         ],
+        case.thread,
     )
     encrypts = decision.protection.encrypts and not decision.refusal
     oaep = case.reads.reads_oaep if treatment.oaep is None else treatment.oaep

@@ -8,6 +8,7 @@ from smimegw.policy.header_keys import header_text
 from smimegw.policy.model import (
     Conditions,
     Direction,
+    QuoteEncrypted,
     Requirement,
     Rule,
     SignatureWish,
@@ -72,6 +73,10 @@ def _then_texts(rule: Rule) -> Iterator[str]:
             optional = then.signature is SignatureWish.OPTIONAL
             last = "send it unsigned" if optional else "refuse the message"
             yield f"sender without signing certificate: {last}"
+        if not then.protect.encrypts or then.without_certificate is not WithoutCertificate.REFUSE:
+            allowed = then.quote_encrypted is QuoteEncrypted.ALLOW
+            last = "send it all the same" if allowed else "refuse the message (R-23)"
+            yield f"unencrypted answer to encrypted mail, to people outside: {last}"
         treatment = then.treatment
         if then.protect.signs:
             yield (

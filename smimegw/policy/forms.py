@@ -14,13 +14,16 @@ from smimegw.errors import AddressError
 from smimegw.mime.build import SignedForm
 from smimegw.mime.confidentiality import HeaderConfidentiality
 from smimegw.policy.algorithms import Because
+from smimegw.policy.matrix import Trouble
 from smimegw.policy.model import (
     CertificateAnswer,
     Direction,
     Protection,
+    QuoteEncrypted,
     Requirement,
     SignatureWish,
     SigningAnswer,
+    ThreadAnswer,
     WithoutCertificate,
 )
 from smimegw.toml.structure import FaultError, Structurer, show
@@ -32,7 +35,7 @@ Refusal = NewType("Refusal", str)
 MediaType = NewType("MediaType", str)
 
 _TYPE = re.compile(r"[!#$&^_.+A-Za-z0-9-]+/[!#$&^_.+A-Za-z0-9-]+")  # RFC 6838, 4.2
-REFUSALS = ("R-01", "R-03", "R-04", "R-05", "R-06", "R-08", "R-10", "R-13", "R-14")
+REFUSALS = tuple(sorted({trouble.row for trouble in Trouble} - {"R-26"}))  # that needs a message
 
 
 class DigestWord(StrEnum):
@@ -136,6 +139,7 @@ class ThenForm:
     without_certificate: WithoutCertificate | None = None
     fallback_for: tuple[FallbackWord, ...] = ()
     signature: SignatureWish | None = None
+    quote_encrypted: QuoteEncrypted | None = None
     form: SignedForm = SignedForm.CLEAR
     digest: DigestWord = DigestWord.SHA256
     scheme: SchemeWord = SchemeWord.PKCS1V15
@@ -179,6 +183,7 @@ class GivenForm:
     reads_ciphers: tuple[ContentCipher, ...] = ()
     reads_oaep: bool = False
     signing: SigningAnswer = SigningAnswer.USABLE
+    thread: ThreadAnswer = ThreadAnswer.CLEAR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

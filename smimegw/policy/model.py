@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.mime.build import SignedForm
 from smimegw.mime.confidentiality import UNPROTECTED, HeaderProtection
+
+if TYPE_CHECKING:
+    from smimegw.policy.matrix import FailureMatrix
 
 
 class Direction(StrEnum):
@@ -74,6 +78,21 @@ class SigningAnswer(StrEnum):
     EXPIRED = "expired"
     LOCKED = "locked"  # keystore sealed (R-13)
     UNAVAILABLE = "unavailable"
+
+
+class ThreadAnswer(StrEnum):
+    """Whether a message answers one that the gateway opened."""
+
+    CLEAR = "clear"
+    ENCRYPTED = "encrypted"  # (R-23)
+    UNKNOWN = "unknown"  # the database could not answer (R-22)
+
+
+class QuoteEncrypted(StrEnum):
+    """Whether an answer to encrypted mail may leave unencrypted."""
+
+    REFUSE = "refuse"  # it may quote what came encrypted (R-23)
+    ALLOW = "allow"
 
 
 class SignatureWish(StrEnum):
@@ -189,6 +208,7 @@ class Actions:
         without_certificate: When encryption is wanted and there is no certificate.
         fallback_for: Further answers that *without_certificate* covers (expired, unsuitable).
         signature: How much a signature is wanted.
+        quote_encrypted: Whether an unencrypted copy may answer mail that came encrypted.
         treatment: How protection is made.
         require: What inbound messages must have had.
         old_ciphers: Open inbound mail under 3DES and RC2, too; it is marked.
@@ -198,6 +218,7 @@ class Actions:
     without_certificate: WithoutCertificate = WithoutCertificate.REFUSE
     fallback_for: tuple[CertificateAnswer, ...] = ()
     signature: SignatureWish = SignatureWish.REQUIRED
+    quote_encrypted: QuoteEncrypted = QuoteEncrypted.REFUSE
     treatment: Treatment = Treatment()
     require: Requirement = Requirement.NONE
     old_ciphers: bool = False
@@ -242,6 +263,7 @@ class Case:
         other_readers: What that of everybody in ``also_encrypt_for`` comes to.
         reads: What the recipients' software is known to read.
         signing: What the look-up of the signing credential comes to.
+        thread: What looking up the message it answers comes to.
         expected: Keys of `expect` with their values.
     """
 
@@ -260,6 +282,7 @@ class Case:
     other_readers: CertificateAnswer = CertificateAnswer.USABLE
     reads: Capabilities = NOTHING_KNOWN
     signing: SigningAnswer = SigningAnswer.USABLE
+    thread: ThreadAnswer = ThreadAnswer.CLEAR
     expected: tuple[tuple[str, str], ...] = ()
 
 
@@ -271,12 +294,14 @@ class Policy:
         rules: All of them.
         cases: The tests that stand beside them.
         digest: SHA-256 over the files, for records and comparison.
+        matrix: What troubles do where the rules leave it open.
         warnings: Remarks such as rules that can never apply; ``file:line: text``.
     """
 
     rules: tuple[Rule, ...]
     cases: tuple[Case, ...]
     digest: str
+    matrix: FailureMatrix
     warnings: tuple[str, ...] = ()
 
 
@@ -291,6 +316,7 @@ class Decision:
         rule_source: ``file:line`` of that rule.
         why: The rule's own words.
         refusal: Row id of the failure table (``R-01`` …), empty when the copy may go out.
+        deferred: The refusal is for now, the client may come again.
         blocked_by: Whose certificate the refusal is about when it is not the recipient's.
         blocked_detail: More about it, such as a date.
         note: A remark for the record, such as ``unsigned: no signing certificate (R-11)``.
@@ -304,6 +330,7 @@ class Decision:
     rule_source: str
     why: str
     refusal: str = ""
+    deferred: bool = False
     blocked_by: Mailbox | None = None
     blocked_detail: str = ""
     note: str = ""

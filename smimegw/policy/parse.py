@@ -25,6 +25,7 @@ from smimegw.policy.model import (
     HeaderTrigger,
     Policy,
     Protection,
+    QuoteEncrypted,
     Requirement,
     Rule,
     SignatureWish,
@@ -32,13 +33,15 @@ from smimegw.policy.model import (
     WithoutCertificate,
 )
 from smimegw.policy.parse_cases import case_of
+from smimegw.policy.parse_matrix import FILE_NAME, parse_matrix, shipped
 from smimegw.policy.triggers import normalised
+from smimegw.policy.warnings import warnings
 from smimegw.toml.document import Document
 from smimegw.toml.lines import KeyPath
 
 _INBOUND_KEYS = ("require", "old_ciphers")
 _OUTBOUND_KEYS = (
-    *("protect", "without_certificate", "signature", "fallback_for"),
+    *("protect", "without_certificate", "signature", "fallback_for", "quote_encrypted"),
     *("cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
 )
 _ENCRYPTING_KEYS = (
@@ -64,7 +67,8 @@ def parse_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
     """Read policy files, already in the order in which their rules count.
 
     Args:
-        files: Name and octets of each.
+        files: Name and octets of each; one of the name ``failure-matrix.toml`` replaces the
+            failure matrix that is shipped.
 
     Raises:
         ConfigurationError: With every problem found: syntax, unknown keys and words, a rule
@@ -74,8 +78,12 @@ def parse_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
     rules: list[tuple[Rule, _Place]] = []
     cases: list[Case] = []
     structurer = policy_structurer()
+    matrix = shipped()
     for name, octets in files:
         try:
+            if name.rpartition("/")[2] == FILE_NAME:
+                matrix = parse_matrix(name, octets)
+                continue
             document = Document.parse(name, octets)
         except ConfigurationError as error:
             problems += error.problems
@@ -97,7 +105,8 @@ def parse_policy(files: Sequence[tuple[str, bytes]]) -> Policy:
         rules=tuple(rule for rule, _ in rules),
         cases=tuple(cases),
         digest=_digest(files),
-        warnings=tuple(_warnings([rule for rule, _ in rules])),
+        matrix=matrix,
+        warnings=tuple(warnings([rule for rule, _ in rules], matrix)),
     )
 
 
@@ -164,6 +173,7 @@ def _actions(form: ThenForm) -> Actions:
         without_certificate=form.without_certificate or WithoutCertificate.REFUSE,
         fallback_for=tuple(CertificateAnswer(word.value) for word in form.fallback_for),
         signature=form.signature or SignatureWish.REQUIRED,
+        quote_encrypted=form.quote_encrypted or QuoteEncrypted.REFUSE,
         treatment=_treatment(form),
         require=form.require or Requirement.NONE,
         old_ciphers=form.old_ciphers,
@@ -246,6 +256,10 @@ def _protection_problems(then: ThenForm, place: _Place) -> Iterator[Problem]:
     if then.signature is not None and not signs:
         message = f"without effect: protect is {protect.value}, nothing is signed"
         yield place.problem(message, "then", "signature")
+    falls_back = then.without_certificate not in (None, WithoutCertificate.REFUSE)
+    if then.quote_encrypted is not None and protect.encrypts and not falls_back:
+        message = "without effect: nothing leaves unencrypted"
+        yield place.problem(message, "then", "quote_encrypted")
 
 
 def _name_problems(rules: Iterable[tuple[Rule, _Place]]) -> Iterator[Problem]:
@@ -271,28 +285,3 @@ def _hole_problems(rules: Sequence[Rule], files: Sequence[tuple[str, bytes]]) ->
             yield Problem(
                 file=files[-1][0] if files else "policies", line=None, key="rule", message=message
             )
-
-
-def _warnings(rules: Sequence[Rule]) -> Iterator[str]:
-    for number, rule in enumerate(rules):
-        directions = [d for d in Direction if rule.when.covers(d)]
-        hiding = [
-            earlier
-            for direction in directions
-            for earlier in rules[:number]
-            if _hides(earlier.when, rule.when, direction)
-        ]
-        covered = {d for d in directions if any(_hides(e.when, rule.when, d) for e in hiding)}
-        if covered == set(directions):
-            text = f'rule "{rule.name}" never applies: "{hiding[0].name}" comes first'
-            yield f"{rule.source}: {text} ({hiding[0].source})"
-
-
-def _hides(earlier: Conditions, later: Conditions, direction: Direction) -> bool:
-    """Whatever *later* matches in *direction*, *earlier* has already taken."""
-    if not earlier.covers(direction):
-        return False
-    if earlier.is_catch_all:
-        return True
-    same = Conditions.__dataclass_fields__.keys() - {"direction"}
-    return all(getattr(earlier, key) == getattr(later, key) for key in same)

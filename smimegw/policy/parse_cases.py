@@ -28,6 +28,7 @@ def case_of(form: CaseForm, source: str) -> Case:
         other_readers=given.other_readers,
         reads=_reads(given),
         signing=given.signing,
+        thread=given.thread,
         expected=_expected(form.expect),
     )
 

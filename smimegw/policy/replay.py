@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from smimegw.addresses import Mailbox
-from smimegw.policy.evaluate import Matched, applies, decide
+from smimegw.policy.decide import decide
+from smimegw.policy.evaluate import Matched, applies
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import (
     CertificateAnswer,

@@ -86,6 +86,11 @@ class MemorySightings:
             raise DatabaseError("database memory: connection refused")
         return self.seen.get((kind, digest))
 
+    async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
+        if self.broken:
+            raise DatabaseError("database memory: connection refused")
+        return any((kind, digest) in self.seen for digest in digests)
+
     async def first_seen(
         self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
     ) -> tuple[Sighting, ...]:

@@ -404,7 +404,7 @@ def test_the_register_is_asked_whether_or_not_it_opens(company: Company) -> None
     octets[-1] ^= 1  # of the last block
     arrived = receive(company, head + b"\r\n\r\n" + base64.b64encode(octets) + b"\r\n")
     assert fields(arrived, "x-smimegw-encrypted") == ["not-decrypted; reason=failed"]
-    assert len(company.world.sightings.seen) == 2  # the content, and its key as it was wrapped
+    assert len(company.world.sightings.seen) == 3  # the content, its key as wrapped, the thread
 
 
 # --- when a signature was seen first (R-44) ------------------------------------------------------

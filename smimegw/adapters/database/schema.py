@@ -85,7 +85,7 @@ sightings = sa.Table(
     sa.Column("originator", sa.String(400), nullable=False),
     sa.Column("first_seen", sa.BigInteger, nullable=False, index=True),
 )
-"""Ciphertexts and signatures by their SHA-256, with whom they came from first."""
+"""Ciphertexts, signatures and threads by their SHA-256, with whom they came from first."""
 
 ledger_accepted = sa.Table(
     "ledger_accepted",

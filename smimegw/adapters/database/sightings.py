@@ -30,6 +30,19 @@ class DatabaseSightings:
         row = await self._database.read(lambda connection: connection.execute(question).first())
         return _sighting(row) if row else None
 
+    async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
+        """Whether one of *digests* was seen.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+        question = sa.select(sightings.c.digest).where(
+            sightings.c.kind == kind.value,
+            sightings.c.digest.in_([digest.hex() for digest in digests]),
+        )
+        row = await self._database.read(lambda connection: connection.execute(question).first())
+        return row is not None
+
     async def first_seen(
         self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
     ) -> tuple[Sighting, ...]:

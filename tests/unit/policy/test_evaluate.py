@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from smimegw.addresses import Mailbox
-from smimegw.policy.evaluate import Matched, decide, match
+from smimegw.policy.decide import decide
+from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import (
     Actions,
@@ -26,6 +27,7 @@ from smimegw.policy.model import (
     Treatment,
     WithoutCertificate,
 )
+from smimegw.policy.parse_matrix import shipped
 
 ALICE = Mailbox.parse("alice@corp.example")
 BOB = Mailbox.parse("bob@partner.example")
@@ -40,6 +42,10 @@ def _rule(name: str = "rule", when: Conditions | None = None, **actions: Any) ->
         when=when or Conditions(),
         then=Actions(**actions),
     )
+
+
+def _policy(*rules: Rule) -> Policy:
+    return Policy(rules=rules, cases=(), digest="", matrix=shipped())
 
 
 def _decide(
@@ -57,7 +63,9 @@ def _decide(
 
 
 def _applies(when: Conditions, message: MessageFacts = MESSAGE, recipient: Mailbox = BOB) -> bool:
-    policy = Policy(rules=(_rule("tested", when), _rule("rest")), cases=(), digest="")
+    policy = Policy(
+        rules=(_rule("tested", when), _rule("rest")), cases=(), digest="", matrix=shipped()
+    )
     return match(policy, message, recipient).rule.name == "tested"
 
 
@@ -66,14 +74,14 @@ def _applies(when: Conditions, message: MessageFacts = MESSAGE, recipient: Mailb
 
 def test_first_rule_that_applies_wins() -> None:
     """Order is everything."""
-    policy = Policy(rules=(_rule("a"), _rule("b")), cases=(), digest="")
+    policy = _policy(_rule("a"), _rule("b"))
     assert match(policy, MESSAGE, BOB).rule.name == "a"
 
 
 def test_rules_passed_over_are_named_with_the_reason() -> None:
     """``explain`` shows them."""
     first = _rule("a", Conditions(recipient_domain=("other.example",)))
-    matched = match(Policy(rules=(first, _rule("b")), cases=(), digest=""), MESSAGE, BOB)
+    matched = match(_policy(first, _rule("b")), MESSAGE, BOB)
     assert [(tried.rule, tried.why_not) for tried in matched.tried] == [("a", "recipient_domain")]
 
 

@@ -1,0 +1,61 @@
+"""Marks messages that came encrypted, so that no answer to one leaves in clear (R-23)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterator
+
+from smimegw.errors import DatabaseError
+from smimegw.limits import Limits
+from smimegw.memory import SightingKind
+from smimegw.mime.headers import HeaderSection
+from smimegw.policy.model import ThreadAnswer
+from smimegw.ports import Ports
+from smimegw.transaction import Transaction
+
+_MESSAGE_ID = re.compile(rb"<([^<>\s]{1,998})>")  # RFC 5322, 3.6.4, without its comments
+_ANSWERED = ("in-reply-to", "references")
+
+
+def own_mark(header: HeaderSection, limits: Limits) -> tuple[bytes, ...]:
+    """What is remembered of a message so that answers to it are known again."""
+    return tuple(_digests(_named(header, "message-id", limits)))
+
+
+def answered_marks(header: HeaderSection, limits: Limits) -> tuple[bytes, ...]:
+    """The marks of the messages that this one answers, the nearest ones of a long thread."""
+    named = [
+        identifier
+        for name in _ANSWERED
+        # References has the oldest first (RFC 5322, 3.6.4).
+        for identifier in reversed(_named(header, name, limits))
+    ]
+    return tuple(_digests(named[: limits.thread_references]))
+
+
+async def thread_answer(tx: Transaction, ports: Ports, limits: Limits) -> ThreadAnswer:
+    """Whether *tx* answers a message that came encrypted; never raises for the database."""
+    marks = answered_marks(tx.content.header, limits)
+    if not marks:
+        return ThreadAnswer.CLEAR
+    try:
+        async with asyncio.timeout(limits.lookup_seconds):
+            seen = await ports.sightings.any_seen(SightingKind.THREAD, marks)
+    except (DatabaseError, TimeoutError) as exc:
+        text = str(exc) or "no answer in time"
+        ports.events.emit("memory.error", txn=tx.id, text=text, code="R-22")
+        return ThreadAnswer.UNKNOWN
+    return ThreadAnswer.ENCRYPTED if seen else ThreadAnswer.CLEAR
+
+
+def _named(header: HeaderSection, name: str, limits: Limits) -> list[bytes]:
+    """Message identifiers, in order; of nonsense the last, as of a long thread."""
+    found = [hit for entry in header.all(name) for hit in _MESSAGE_ID.findall(entry.body)]
+    return found[-limits.thread_references :]
+
+
+def _digests(identifiers: list[bytes]) -> Iterator[bytes]:
+    for identifier in dict.fromkeys(identifiers):
+        yield hashlib.sha256(identifier).digest()
