@@ -124,7 +124,8 @@ def assemble(
     workers = ThreadWorkers(configuration.gateway.worker_threads)
     closing.push_async_callback(workers.close)
     decisions = own_file(configuration, "decisions", worker)
-    records = JSONLinesRecords(decisions)
+    metrics.shadow(configuration.gateway.shadow)
+    records = _records(decisions, events)
     closing.callback(records.close)
     journal = FileJournal(own_file(configuration, "dots", worker))
     closing.push_async_callback(journal.close)
@@ -161,6 +162,15 @@ def assemble(
         journal=journal,
         _closing=closing,
     )
+
+
+def _records(path: Path, events: LoggedEvents) -> JSONLinesRecords:
+    def failed(text: str) -> None:
+        events.emit("record.error", text=text, code="R-20")
+
+    records = JSONLinesRecords(path)
+    records.on_failure = failed
+    return records
 
 
 def own_file(configuration: Configuration, name: str, worker: int) -> Path:

@@ -78,7 +78,11 @@ class Server:
         ]
         address = configuration.metrics.address
         self._status = StatusServer(
-            address.host, address.port, ready=self._reasons, metrics=self._metrics
+            address.host,
+            address.port,
+            ready=self._reasons,
+            metrics=self._metrics,
+            shadow=configuration.gateway.shadow,
         )
         self._not_ready: list[str] = ["starting"]
         self._stop = asyncio.Event()

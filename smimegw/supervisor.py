@@ -61,7 +61,11 @@ class Supervisor:
         self._reloads: set[asyncio.Task[None]] = set()  # a task that nobody holds may be lost
         address = configuration.metrics.address
         self._status = StatusServer(
-            address.host, address.port, ready=self._reasons, metrics=self._metrics
+            address.host,
+            address.port,
+            ready=self._reasons,
+            metrics=self._metrics,
+            shadow=configuration.gateway.shadow,
         )
 
     async def run(self) -> None:

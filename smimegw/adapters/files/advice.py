@@ -26,11 +26,20 @@ def advice(
         now: Aware.
     """
     return (
+        *_shadow(configuration),
         *_trust(configuration, anchors, now),
         *_keys(configuration),
         *_tls(configuration, now),
         *_state_directory(configuration.gateway.state_directory),
     )
+
+
+def _shadow(configuration: Configuration) -> Iterator[str]:
+    if configuration.gateway.shadow:
+        yield (
+            "gateway.shadow is on: mail is handed on unchanged, nothing is protected and nothing is"
+            " opened; see what would be with: smimegw trace, smimegw policy diff"
+        )
 
 
 def _trust(

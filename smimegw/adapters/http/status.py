@@ -47,6 +47,7 @@ class StatusServer:
         port: Port; 0 lets the system choose one.
         ready: Reasons why no mail is taken now; empty when all is well.
         metrics: The text of /metrics.
+        shadow: Mail is handed on unchanged; /ready says so.
         deadline_seconds: For one request, however slowly it comes.
     """
 
@@ -57,12 +58,14 @@ class StatusServer:
         *,
         ready: Callable[[], Sequence[str]],
         metrics: Callable[[], bytes],
+        shadow: bool = False,
         deadline_seconds: float = _DEADLINE_SECONDS,
     ) -> None:
         self._host = host
         self._port = port
         self._ready = ready
         self._metrics = metrics
+        self._remarks = {"shadow": True} if shadow else {}
         self._deadline_seconds = deadline_seconds
         self._server: asyncio.Server | None = None
         self._open = 0
@@ -130,7 +133,8 @@ class StatusServer:
                     return Response.of(200, live=True)
                 case b"/ready":
                     reasons = list(self._ready())
-                    return Response.of(503 if reasons else 200, ready=not reasons, reasons=reasons)
+                    status = 503 if reasons else 200
+                    return Response.of(status, ready=not reasons, reasons=reasons, **self._remarks)
                 case b"/metrics":
                     return Response(200, self._metrics(), _EXPOSITION)
                 case _:

@@ -48,6 +48,10 @@ class Metrics:
         """Say whether /ready answers 200."""
         self._ready.set(is_ready)
 
+    def shadow(self, is_shadow: bool) -> None:
+        """Say whether mail is handed on unchanged."""
+        self._shadow.set(is_shadow)
+
     def observe(self, event: str, values: Mapping[str, Value]) -> None:
         """Count one event; events without a metric are ignored."""
         count = getattr(self, "_on_" + event.replace(".", "_"), None)
@@ -84,6 +88,7 @@ class Metrics:
 
     def _process_metrics(self) -> None:
         self._ready = self._gauge("ready", "1 while mail is taken")
+        self._shadow = self._gauge("shadow", "1 while mail is handed on unchanged (shadow mode)")
         self._reload_ok = self._gauge(
             "config_last_reload_successful", "Whether the last reload of the policy succeeded"
         )

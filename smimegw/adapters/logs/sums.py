@@ -12,7 +12,7 @@ _LEAST = (
     "smimegw_config_last_reload_success_timestamp_seconds",
     "smimegw_directory_up",
 )
-_MOST = ("smimegw_event_loop_lag_seconds",)
+_MOST = ("smimegw_event_loop_lag_seconds", "smimegw_shadow")
 _COUNTED = ("counter", "histogram", "summary")
 
 

@@ -52,6 +52,12 @@ def test_nothing_is_said_when_all_is_well(tmp_path: Path) -> None:
     assert advised(tmp_path) == ""
 
 
+def test_shadow_mode(tmp_path: Path) -> None:
+    """Nobody may forget that nothing is protected."""
+    shadow = GOOD.replace("[listener.mx]", "shadow = true\n[listener.mx]")
+    assert "gateway.shadow is on" in advised(tmp_path, shadow)
+
+
 def test_no_trust_anchor(tmp_path: Path) -> None:
     """Everything would be untrusted, and nobody would see why."""
     assert "trust.anchors holds no certificate" in advised(tmp_path, anchored=False)

@@ -57,6 +57,12 @@ def test_ready() -> None:
     assert (status, json.loads(body)["ready"]) == (200, True)
 
 
+def test_shadow_mode_is_told() -> None:
+    """Who looks whether the gateway is up sees that it protects nothing."""
+    status, _, body = _answer(b"GET /ready HTTP/1.1\r\n\r\n", shadow=True)
+    assert (status, json.loads(body)["shadow"]) == (200, True)
+
+
 def test_not_ready_says_why() -> None:
     """503 with every reason."""
     status, _, body = _answer(b"GET /ready HTTP/1.1\r\n\r\n", ready=lambda: ["keystore locked"])
