@@ -58,6 +58,7 @@ __all__ = [
 
 BUSY = Reply(451, "4.3.0", "the same message is being delivered just now, try later")
 NO_LEDGER = Reply(451, "4.3.0", "ledger not reachable, try later (R-22)")
+UNDOTTED = Reply(451, "4.4.2", "outcome of another copy unknown, send again")
 ALREADY = Reply(250, "2.0.0", "already accepted")
 
 _DOTS_SHARE = 0.85  # of the time for the whole reply; the rest is for the ledger and a report
@@ -229,6 +230,8 @@ class _Attempt:
         reach("deliver.after-canary")
         if not _accepted(first):
             rest = first[0]
+            if rest.reply == IN_DOUBT:  # only the canary is: nobody else's dot went out
+                return (*first, *all_alike(others, UNDOTTED))
             return (*first, *all_alike(others, rest.reply, rest.upstream))
         if not await self.entry.try_to_accept(_accepted(first)):
             # A retry would not know whom to leave out: the copies that are held stay undotted.

@@ -100,6 +100,16 @@ def test_in_doubt_after_the_canary_asks_to_send_again(company: Company) -> None:
     assert got(company)[BOB] == 1
 
 
+def test_copies_without_a_dot_are_not_in_doubt(company: Company) -> None:
+    """The canary's answer is lost: the line names Bob alone, the others stayed undotted (D10)."""
+    company.world.relay.script["dot"] = ["break"]
+    first = send(company, *THREE)
+    assert first.reply == IN_DOUBT
+    [doubt] = company.world.events.named("delivery.in_doubt")
+    assert doubt["to"] == BOB
+    assert got(company) == {}
+
+
 def test_an_identical_retry_after_everything_is_answered_from_the_ledger(
     company: Company,
 ) -> None:
