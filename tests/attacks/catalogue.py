@@ -26,6 +26,7 @@ from tests.attacks.cast import (
     reordered,
     with_gadgets,
 )
+from tests.attacks.opened import armed, hidden
 from tests.fakes.pki import CA
 from tests.fakes.smime import assembled, signer_infos_of
 
@@ -41,6 +42,8 @@ GROUPS = {
     "marks": "result fields and marks that only the gateway may write",
     "efail": "ciphertext in a frame that leaks it, or changed so that it does",
     "replay": "what was encrypted by Bob, sent again by Eve: opened perhaps, never Bob's",
+    "hidden": "a Subject that was hidden, and Eve's ways to have it, or another, told outside",
+    "armed": "content around a ciphertext that loads something when it is opened and shown",
     "covert": "ciphertext or a signature hidden in what looks harmless",
 }
 
@@ -83,6 +86,7 @@ def attacks(cast: Cast) -> tuple[Attack, ...]:
         *(("mime", *item) for item in _mime(cast)),
         *(("efail", *item) for item in _efail(cast)),
         *(("covert", *item) for item in _covert(cast)),
+        *(("armed", *item) for item in armed(cast)),
     ]
     made = [Attack(group, name, entity, bob) for group, name, entity in plain]
     eves = cast.clear_signed(LIE, "eve")
@@ -90,6 +94,7 @@ def attacks(cast: Cast) -> tuple[Attack, ...]:
     made += [Attack("display", name, eves, fields) for name, fields in _display(cast.bob)]
     made += [Attack("replay", name, entity, EVES_OWN) for name, entity in _replay(cast)]
     made += [Attack("marks", name, entity, fields + bob) for name, entity, fields in _marks(cast)]
+    made += [Attack("hidden", name, entity, fields) for name, entity, fields in hidden(cast)]
     return tuple(made)
 
 

@@ -15,10 +15,12 @@ from email.message import Message
 
 from tests.attacks.cast import EVE, SECRET
 from tests.attacks.catalogue import CONTROL
+from tests.attacks.remote import references
 
 _NAME = re.compile(rb"<([a-z]+)\.([a-z0-9-]+)@attacks\.invalid>")
 _MAY_BE_EVES = frozenset({"display", "replay"})
 _OPENING = frozenset({"efail", "covert"})
+_CLOSED = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 MARKS = (
     r"x-smimegw-status:.*\bsigned=pass",
     r"x-djigzo-info-signer-verified[0-9-]*:\s*true",
@@ -59,6 +61,10 @@ def judge(octets: bytes, *, authserv_id: str = "", marks: Sequence[str] = ()) ->
         return Verdict(name, f"passes: {passes[0][:120]}")
     if group in _OPENING and _shows(octets, SECRET):
         return Verdict(name, "opened: the recipient's secret came out")
+    if group == "hidden" and SECRET in _header_section(octets):
+        return Verdict(name, "told outside: the hidden Subject")
+    if group == "armed" and email.message_from_bytes(octets).get_content_type() not in _CLOSED:
+        return Verdict(name, ", ".join(references(octets))[:120])
     return Verdict(name)
 
 

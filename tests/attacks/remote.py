@@ -14,7 +14,8 @@ from html.parser import HTMLParser
 ADDRESS = re.compile(
     r"(?:^|[\s'\"(=,;])(?:[a-z][a-z0-9+.-]*:/|//|\\\\)|https?:|ftp:|file:", re.IGNORECASE
 )
-_ALLOWED = re.compile(r"(?:mailto|cid):", re.IGNORECASE)
+_ALLOWED = re.compile(r"(?:mailto:[^?&,;%@\s]+@[^?&,;%@\s]+|cid:.*)\Z", re.IGNORECASE)
+_MARKUP_NAME = re.compile(r"\.(?:[xs]?html?|mht|svg|xml|eml|ics)[. ]*\Z", re.IGNORECASE)
 _LOADING = (
     "applet audio base embed form frame iframe image input link math meta object script source "
     "style svg template track video"
@@ -55,6 +56,8 @@ def _shown(message: Message) -> Iterator[Message]:
 def _in(part: Message) -> list[str]:
     found = [f"field {name}" for name in ("Content-Base", "Content-Location") if name in part]
     kind = part.get_content_type()
+    if kind != "text/html" and _MARKUP_NAME.search(part.get_filename() or ""):
+        found.append("shown under the file name of another type")
     if kind in {"text/plain", "image/png"} or kind.startswith("message/"):
         return found
     if kind != "text/html":
@@ -62,7 +65,8 @@ def _in(part: Message) -> list[str]:
     reader = _Reader()
     payload = part.get_payload(decode=True)
     assert isinstance(payload, bytes)
-    assert part.get_content_charset() == "utf-8"
+    if part.get_content_charset() != "utf-8":
+        return [*found, "HTML in another character set"]
     reader.feed(payload.decode())
     reader.close()
     return found + reader.found

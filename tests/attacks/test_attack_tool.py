@@ -25,12 +25,18 @@ from smimegw.pipeline.settings import TrustMaterial
 from smimegw.smtp.roles import ListenerRole
 from smimegw.x509.certificate import Certificate
 from tests.attacks.__main__ import main
-from tests.attacks.cast import SECRET
+from tests.attacks.cast import SECRET, Cast
 from tests.attacks.catalogue import CONTROL, GROUPS
 from tests.attacks.judge import judge
+from tests.attacks.opened import armed
 from tests.fakes.company import Company
 
 ALICE = "alice@ours.example"
+# The judge's own MIME reader is not one of those that are deceived by these.
+_SEEN_BY_SOME = frozenset(
+    {"external", "external-attached-message", "two-types", "two-types-attached-message"}
+    | {"longer-delimiter", "preamble"}
+)
 
 
 def _trust(company: Company, directory: Path) -> None:
@@ -163,6 +169,28 @@ def test_judge_sees_what_was_opened(tmp_path: Path) -> None:
     lines = ["Content-Transfer-Encoding: quoted-printable", "", text]
     assert _judged(lines, "efail.x", directory=tmp_path) == 1
     assert _judged(["", "nothing"], "efail.x", directory=tmp_path) == 0
+
+
+class _Unprotected(Cast):
+    """Who leaves the encryption out."""
+
+    def encrypted(self, entity: bytes = b"") -> bytes:
+        return entity
+
+
+@pytest.mark.parametrize("name", [name for name, _ in armed(_Unprotected())])
+def test_judge_sees_what_loads(name: str, tmp_path: Path) -> None:
+    """The measuring device works: everything armed, delivered as it is (T-04)."""
+    content = dict(armed(_Unprotected()))[name].decode("latin-1")
+    status = _judged([content], f"armed.{name}", directory=tmp_path)
+    assert status == (0 if name in _SEEN_BY_SOME else 1)
+
+
+def test_judge_sees_a_hidden_subject(tmp_path: Path) -> None:
+    """Whoever put it outside."""
+    subject = f"Subject: {SECRET.decode()}"
+    assert _judged([subject, "", ""], "hidden.x", directory=tmp_path) == 1
+    assert _judged(["Subject: [...]", "", subject], "hidden.x", directory=tmp_path) == 0
 
 
 def test_judge_sees_the_marks_it_was_told_of(tmp_path: Path) -> None:
