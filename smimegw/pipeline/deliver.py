@@ -199,6 +199,7 @@ class _Attempt:
         inbound = self.tx.session.role is ListenerRole.MX
         seconds = limits.inbound_reply_seconds if inbound else limits.outbound_reply_seconds
         spent = (self.ports.clock.now() - self.tx.received_at).total_seconds()
+        spent = max(0.0, spent)  # a clock that was set back meanwhile gives no more time
         return asyncio.get_running_loop().time() + share * seconds - spent
 
     # --- commit ----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -79,7 +80,7 @@ def send(company: Company, *people: str, **options: Any) -> Outcome:
 
 
 def test_a_retry_reaches_only_who_is_missing(company: Company) -> None:
-    """Canary 250, the second 452: 451, and the retry leaves out whom the ledger names (step 7)."""
+    """Canary 250, the second 452: 451, and the retry leaves out whom the ledger names (N-10)."""
     company.world.relay.script["dot"] = [None, LATER]
     first = send(company, *TWO)
     assert str(first.reply).startswith("451 4.3.1 delivered to 1 of 2, send again to finish")
@@ -90,7 +91,7 @@ def test_a_retry_reaches_only_who_is_missing(company: Company) -> None:
 
 
 def test_in_doubt_after_the_canary_asks_to_send_again(company: Company) -> None:
-    """Nobody knows whether Plain has it; the retry may reach him twice, Bob never (step 7)."""
+    """Nobody knows whether Plain has it; the retry may reach him twice, Bob never (N-10)."""
     company.world.relay.script["dot"] = [None, "break"]
     first = send(company, *TWO)
     assert "delivered to 1 of 2" in first.reply.text
@@ -113,7 +114,7 @@ def test_copies_without_a_dot_are_not_in_doubt(company: Company) -> None:
 def test_an_identical_retry_after_everything_is_answered_from_the_ledger(
     company: Company,
 ) -> None:
-    """250 already accepted, nothing sent again (row "identical retry")."""
+    """250 already accepted, nothing sent again (N-15)."""
     company.reaches_clients = False
     assert send(company, *THREE).reply.code == 250
     company.reaches_clients = True
@@ -134,7 +135,7 @@ def test_a_client_that_was_not_told_of_one_copy_is_known_as_well(company: Compan
 
 
 def test_one_copy_costs_the_ledger_one_question(company: Company) -> None:
-    """Nearly every message has one copy and no past (step 4)."""
+    """Nearly every message has one copy and no past."""
     assert send(company, PLAIN).reply.code == 250
     assert company.world.ledger.calls == ["accepted"]
     assert company.world.journal.calls == 1
@@ -177,7 +178,7 @@ def test_without_message_id_a_complete_message_is_forgotten(company: Company) ->
 
 
 def test_the_same_octets_at_once_go_through_one_node(company: Company) -> None:
-    """C35: one proceeds, the other gets 451 4.3.0; exactly one each."""
+    """C35, N-16: one proceeds, the other gets 451 4.3.0; exactly one each."""
     relay = company.world.relay
     relay.pause_before_dot = asyncio.Event()
 
@@ -221,7 +222,7 @@ def test_one_message_in_two_transactions_does_not_wait_for_itself(company: Compa
 
 
 def test_without_the_ledger_several_copies_wait(company: Company) -> None:
-    """R-22: 451 4.3.0 before any dot; one copy needs no ledger and goes."""
+    """R-22, N-17: 451 4.3.0 before any dot; one copy needs no ledger and goes."""
     company.world.ledger.broken_from = 1
     outcome = send(company, *TWO)
     assert str(outcome.reply) == "451 4.3.0 ledger not reachable, try later (R-22)"
@@ -262,7 +263,7 @@ def test_a_ledger_that_comes_back_learns_of_the_canary(company: Company) -> None
 def test_without_its_line_in_the_journal_no_dot_goes(
     company: Company, fail_at: int, arrived: dict[str, int]
 ) -> None:
-    """The line stands before the dot; a full disk delays, and a retry completes."""
+    """The line stands before the dot; a full disk delays, and a retry completes (N-18)."""
     company.world.journal.fail_at = fail_at
     outcome = send(company, *TWO)
     assert (outcome.reply.code, outcome.reply.enhanced) == (451, "4.3.0")
@@ -273,7 +274,7 @@ def test_without_its_line_in_the_journal_no_dot_goes(
 
 @pytest.mark.parametrize("fail_at", [1, 2])
 def test_a_failing_disk_ends_the_session(company: Company, fail_at: int) -> None:
-    """C27: 421 4.3.2, also when some have it already; another node goes on from the ledger."""
+    """C27, N-18: 421 4.3.2, also when some have it; another node goes on from the ledger."""
     journal = company.world.journal
     journal.fail_at, journal.fatal = fail_at, True
     outcome = send(company, *TWO)
@@ -296,7 +297,7 @@ def test_every_dot_has_a_line_and_an_answer(company: Company) -> None:
 
 
 def test_who_is_refused_after_others_is_reported(company: Company) -> None:
-    """D12: 250 and one report that names only him, headers only."""
+    """D12, N-11: 250 and one report that names only him, headers only."""
     company.world.relay.script["dot"] = [None, NEVER]
     outcome = send(company, *TWO)
     assert str(outcome.reply).startswith("250 2.0.0 OK ")
@@ -355,7 +356,7 @@ def test_a_retry_refused_at_rcpt_time_is_reported_too(company: Company) -> None:
 
 
 def test_a_retry_that_the_policy_refuses_is_no_refusal_for_everybody(company: Company) -> None:
-    """Plain has it; that Bob's certificate is gone since says a report, the 250 is for Plain."""
+    """Plain has it; that Bob's certificate is gone since says a report (N-13)."""
     company.world.relay.script["dot"] = [None, LATER]
     assert "delivered to 1 of 2" in send(company, PLAIN, BOB).reply.text
     entries = company.world.directory.entries
@@ -371,7 +372,7 @@ def test_a_retry_that_the_policy_refuses_is_no_refusal_for_everybody(company: Co
 
 
 def test_a_retry_that_cannot_be_judged_now_waits(company: Company) -> None:
-    """R-06 in a retry: whoever has it keeps it, the rest comes again."""
+    """R-06, N-13, in a retry: whoever has it keeps it, the rest comes again."""
     company.world.relay.script["dot"] = [None, LATER]
     send(company, PLAIN, BOB)
     company.world.directory.broken = True
@@ -450,7 +451,7 @@ def test_mail_from_outside_is_never_bounced(company: Company) -> None:
 def test_an_lmtp_next_hop_of_one_mind_is_mirrored(
     company: Company, replies: list[Reply | None], code: int
 ) -> None:
-    """All 2yz, all 4yz, all 5yz (row "LMTP next hop")."""
+    """All 2yz, all 4yz, all 5yz (N-01)."""
     company.world.relay = MemoryRelay(lmtp=True)
     node(company).world.relay.script["dot"] = list(replies)
     assert send(company, PLAIN, "p2@else.example").reply.code == code
@@ -458,7 +459,7 @@ def test_an_lmtp_next_hop_of_one_mind_is_mirrored(
 
 
 def test_an_lmtp_next_hop_of_several_minds_is_as_step_7(company: Company) -> None:
-    """D19: 250, 452 and 550: the retry reaches the second only, the third is reported once."""
+    """D19, N-14: 250, 452, 550: the retry reaches the second only, the third is reported once."""
     company.world.relay = MemoryRelay(lmtp=True)
     people = [PLAIN, "p2@else.example", "p3@else.example"]
     node(company).world.relay.script["dot"] = [None, LATER, NEVER]
@@ -470,7 +471,7 @@ def test_an_lmtp_next_hop_of_several_minds_is_as_step_7(company: Company) -> Non
 
 
 def test_an_lmtp_client_gets_exactly_each_outcome(company: Company) -> None:
-    """One reply per recipient and no report (row "LMTP client")."""
+    """One reply per recipient and no report (N-12)."""
     company.world.relay.script["dot"] = [None, NEVER, LATER]
     outcome = send(company, *THREE, protocol="LMTP")
     assert [reply.code for reply in outcome.per_recipient] == [250, 554, 451]
@@ -494,7 +495,7 @@ def test_a_copy_refused_before_its_dot_does_not_end_the_others_of_an_lmtp_client
 def test_a_refusal_while_copies_are_held_delivers_nothing(
     company: Company, reply: Reply, code: int
 ) -> None:
-    """Every copy is ended undotted, the reply is by class (step 5)."""
+    """Every copy is ended undotted, the reply is by class (N-07)."""
     company.world.relay.script["data"] = [None, None, reply]
     assert send(company, *THREE).reply.code == code
     assert got(company) == {}
@@ -503,7 +504,7 @@ def test_a_refusal_while_copies_are_held_delivers_nothing(
 
 
 def test_a_client_that_goes_before_the_canary_leaves_nothing(company: Company) -> None:
-    """Nothing delivered, nothing kept (row "client gone")."""
+    """Nothing delivered, nothing kept (N-22)."""
     relay = company.world.relay
     relay.pause_before_data = asyncio.Event()
 
@@ -547,8 +548,40 @@ def test_the_reply_comes_in_time_whatever_the_next_hop_does(company: Company) ->
     assert relay.open_sessions == 0
 
 
+class _SteppingClock:
+    """Goes wrong by *step* when a message has been received."""
+
+    def __init__(self, step: timedelta) -> None:
+        self.step = step
+        self.asked = 0
+
+    def now(self) -> datetime:
+        self.asked += 1
+        return datetime.now(UTC) + (self.step if self.asked > 2 else timedelta())
+
+
+@pytest.mark.parametrize("hours", [-1, 1], ids=["back", "forward"])
+def test_a_clock_that_is_set_meanwhile_delays_no_reply(company: Company, hours: int) -> None:
+    """The time that is left is never more than the whole; a step forward is a 451 (T-27)."""
+    relay, world = company.world.relay, company.world
+    relay.pause_before_dot = asyncio.Event()
+    before, world.clock = world.clock, _SteppingClock(timedelta(hours=hours))
+    node(company, outbound_reply_seconds=0.2)
+
+    async def in_time() -> Outcome:
+        async with asyncio.timeout(20):
+            outcome = await company.begin_and_finish("relay", [PLAIN], mail(PLAIN))
+        relay.pause_before_dot.set()
+        return outcome
+
+    try:
+        assert asyncio.run(in_time()).reply.code == 451
+    finally:
+        world.clock = before
+
+
 def test_a_next_hop_that_does_not_take_the_content_is_left_in_time(company: Company) -> None:
-    """The clock runs while copies are held, too; nothing was dotted."""
+    """The clock runs while copies are held, too; nothing was dotted (N-09)."""
     relay = company.world.relay
     relay.pause_before_data = asyncio.Event()
     node(company, outbound_reply_seconds=0.2)
