@@ -1,7 +1,7 @@
 """Runs a private HAProxy with a given configuration, and asks it what it thinks of its servers.
 
 with HAProxy(text, port) as balancer:
-    balancer.servers()      # {"node1": "UP", "node2": "DOWN"}
+    balancer.servers()      # {"relay/gw1": "UP", "relay/gw2": "DOWN"}
 """
 
 from __future__ import annotations
@@ -66,14 +66,15 @@ class HAProxy:
 
     def servers(self) -> dict[str, str]:
         """State of every server: ``UP``, ``DOWN``, ``UP 1/2`` while it is changing."""
-        return {row["svname"]: row["status"] for row in self._rows()}
+        return {row["name"]: row["status"] for row in self._rows()}
 
     def sessions(self) -> dict[str, int]:
         """How many connections every server was given so far."""
-        return {row["svname"]: int(row["stot"]) for row in self._rows()}
+        return {row["name"]: int(row["stot"]) for row in self._rows()}
 
-    def wait_for(self, state: str, *servers: str, seconds: float = 30.0) -> None:
-        """Return when all these servers are in that state."""
+    def wait_for(self, state: str, *servers: str, seconds: float = 60.0) -> None:
+        """Return when all these servers are in that state; all there are, when none is named."""
+        servers = servers or tuple(self.servers())
         wait_until(
             lambda: all(self.servers()[server] == state for server in servers),
             f"{servers} to be {state}, but {self.servers()}",
@@ -83,7 +84,8 @@ class HAProxy:
     def _rows(self) -> list[dict[str, str]]:
         text = self._ask("show stat").lstrip("# ")
         sides = {"FRONTEND", "BACKEND"}
-        return [row for row in csv.DictReader(text.splitlines()) if row["svname"] not in sides]
+        rows = [row for row in csv.DictReader(text.splitlines()) if row["svname"] not in sides]
+        return [{**row, "name": f"{row['pxname']}/{row['svname']}"} for row in rows]
 
     def _ask(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as control:

@@ -114,6 +114,18 @@ class Postgres:
         self._run("createdb", *where, name)
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{name}"
 
+    def execute(self, sql: str) -> None:
+        """Run statements as the superuser, one after the other."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", _USER, "-d", "postgres"]
+        statements = [part for text in sql.split(";") if text.strip() for part in ("-c", text)]
+        self._run("psql", *where, "-q", "-v", "ON_ERROR_STOP=1", *statements)
+
+    def allow(self, lines: str) -> None:
+        """Put *lines* before those of pg_hba.conf."""
+        path = self.directory / "data" / "pg_hba.conf"
+        path.write_text(lines + path.read_text())
+        self.execute("SELECT pg_reload_conf()")
+
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [*_prefix(), _program(program), *arguments],
