@@ -41,6 +41,7 @@ class Acceptor:
         self._sockets: list[socket.socket] = []
         self._accepting: list[asyncio.Task[None]] = []
         self._arriving: dict[asyncio.Task[None], str] = {}
+        self._beginning: dict[asyncio.Task[None] | None, socket.socket | None] = {}
         self._per_address: Counter[str] = Counter()
 
     @property
@@ -68,10 +69,19 @@ class Acceptor:
         self._accepting = [loop.create_task(self._accept(entry)) for entry in self._sockets]
 
     async def close(self) -> None:
-        """Accept nobody any more, and drop who has not come to SMTP yet."""
+        """Accept nobody any more, and drop who has not come to SMTP yet.
+
+        Who is just getting there is let through: a task that is cancelled in between leaves a
+        session behind whose socket is gone.
+        """
         tasks = [*self._accepting, *self._arriving]
         for task in tasks:
-            task.cancel()
+            if task not in self._beginning:
+                task.cancel()
+        for connection in self._beginning.values():
+            if connection is not None:  # a handshake that would take its time
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
         if tasks:
             await asyncio.wait(tasks)
         for entry in self._sockets:
@@ -112,6 +122,7 @@ class Acceptor:
 
     def _arrived(self, task: asyncio.Task[None]) -> None:
         address = self._arriving.pop(task)
+        self._beginning.pop(task, None)
         self._per_address[address] -= 1
         if not self._per_address[address]:
             del self._per_address[address]
@@ -122,6 +133,8 @@ class Acceptor:
         try:
             client = await self._client(connection, address)
             if client:
+                task = asyncio.current_task()
+                self._beginning[task] = connection if self._settings.tls_implicit else None
                 await self._begin(connection, client)
                 return
         except asyncio.CancelledError:
