@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import socket
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from smimegw.config.choices import TLSMode
 from smimegw.config.values import Secret
 from smimegw.errors import AuthenticationError, NextHopError, NextHopTLSError
 from smimegw.limits import Limits
+from smimegw.pipeline.admit import Gateway
+from tests.fakes.company import Company, message
 from tests.fakes.scripted_sink import HANG, ScriptedSink, scripted_sink
 from tests.peers.ports import free_port
 from tests.peers.tls import TLSFiles, make_tls
@@ -229,5 +232,34 @@ def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> No
             finally:
                 for each in (silent, *filling):
                     each.close()
+
+    run(test())
+
+
+# --- what the client hears ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", ["not offered", "refused", "unknown authority", "other key"])
+def test_client_hears_that_tls_is_the_trouble(
+    trouble: str, files: TLSFiles, tmp_path: Path
+) -> None:
+    """N-26: 451 4.7.0 at RCPT, the log says what, nothing was said in clear (case B07)."""
+    script: dict[str, list[Any]] = {"STARTTLS": ["454 4.7.0 no"]} if trouble == "refused" else {}
+    extensions = ("8BITMIME",) if trouble == "not offered" else ("8BITMIME", "STARTTLS")
+    settings: dict[str, Any] = {"ca": make_tls(tmp_path).ca}
+    if trouble == "other key":
+        settings = {"pins": frozenset({"00" * 32})}
+    company = Company()
+
+    async def test() -> None:
+        async with scripted_sink(script, extensions=extensions, tls=_context(files)) as sink:
+            async with relay_to(sink.port, tls_mode=TLSMode.VERIFY, **settings) as relay:
+                ports = replace(company.world.ports, relay=relay)
+                company.gateway = Gateway(company.gateway.policy, ports, company.settings)
+                content = message("alice@ours.example", "bob@clear.example")
+                outcome = await company.begin_and_finish("relay", ["bob@clear.example"], content)
+            assert str(outcome.reply).startswith("451 4.7.0 TLS with next hop")
+            assert "MAIL" not in sink.steps
+            assert company.world.events.named("relay.error")
 
     run(test())
