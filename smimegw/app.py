@@ -226,7 +226,7 @@ def _directories(
     people: list[CertificateDirectory] = []
     issuers: list[AuthorityDirectory] = []
     for entry in configuration.directories:
-        directory = _directory(entry, configuration, database)
+        directory = open_directory(entry, configuration, database)
         closing.push_async_callback(directory.close)
         times = _cache_times(entry)
         people.append(CachingDirectory(directory, times))
@@ -248,9 +248,15 @@ def _cache_times(entry: DirectoryConfiguration) -> CacheTimes:
     )
 
 
-def _directory(
+def open_directory(
     entry: DirectoryConfiguration, configuration: Configuration, database: Database
 ) -> LDAPDirectory | EmbeddedDirectory:
+    """One directory as configured, without a cache; connections are made when first needed.
+
+    Raises:
+        ConfigurationError: An embedded one cannot be opened.
+        DirectoryError: The gateway's own database cannot be opened.
+    """
     if isinstance(entry, EmbeddedConfiguration):
         location = str(entry.path or configuration.database_location)
         shared = location == configuration.database_location

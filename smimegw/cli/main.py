@@ -10,7 +10,7 @@ from smimegw import __version__
 
 # Each lives in the module of its name; only the one that is asked for is imported.
 _COMMANDS = (
-    "run", "explain", "trace", "records", "config", "policy", "key", "message",
+    "run", "doctor", "explain", "trace", "records", "config", "policy", "key", "message",
     "directory", "correspondent", "demo",
 )  # fmt: skip
 
