@@ -1,9 +1,9 @@
 """Named points at which a test may kill, break or hang the process; without the variable, nothing.
 
 ``SMIMEGW_FAILPOINTS="dots.after-answer=kill"`` names one or more points separated by spaces, with
-an action each: ``kill``, ``raise``, ``hang``, ``enospc`` or ``eio``, and ``@2`` behind it for the
-second time the point is reached.  ``SMIMEGW_FAILPOINTS_SEEN`` names a file that lists every point
-that was reached.  Production never sets them; what they cost then is one comparison.
+an action each: ``kill``, ``raise``, ``hang``, ``enospc``, ``eio`` or ``nomem``, and ``@2`` behind
+it for the second time the point is reached.  ``SMIMEGW_FAILPOINTS_SEEN`` names a file that lists
+every point that was reached.  Production never sets them; what they cost is one comparison.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ def _act(name: str, verb: str) -> None:
         time.sleep(3600)  # as a process does that waits for a disk that never answers
     elif verb in _ERRORS:
         raise OSError(_ERRORS[verb], os.strerror(_ERRORS[verb]))
+    elif verb == "nomem":
+        raise MemoryError
     raise FailpointError(name)
 
 

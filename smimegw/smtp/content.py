@@ -18,6 +18,7 @@ FINAL_DOT = b".\r\n"
 
 BARE_LINE_END = Reply(550, "5.5.2", "bare CR or LF")  # also said for NUL: one reply for all
 TOO_LARGE = Reply(552, "5.3.4", "message too large")
+NO_ROOM = Reply(452, "4.3.1", "no room for the message, try later")
 
 
 class ContentReader:
@@ -37,13 +38,16 @@ class ContentReader:
         self.size = 0
         self.leftover = b""
         self._malformed = False
+        self._exhausted = False
 
     @property
     def violation(self) -> Reply | None:
         """What to answer instead of taking the content, the same however it was cut in chunks."""
         if self.size > self._limits.message_octets:
             return TOO_LARGE
-        return BARE_LINE_END if self._malformed else None
+        if self._malformed:
+            return BARE_LINE_END
+        return NO_ROOM if self._exhausted else None
 
     @property
     def overrun(self) -> bool:
@@ -78,9 +82,13 @@ class ContentReader:
             plain = plain[2:]
             self._virtual = 0
         self.size += len(plain)
-        if self.violation is None:
+        if self.violation is not None:
+            self._content = bytearray()
+            return
+        try:
             self._content += plain
-        else:
+        except MemoryError:
+            self._exhausted = True
             self._content = bytearray()
 
     def result(self) -> bytes:
@@ -88,7 +96,7 @@ class ContentReader:
 
         Raises:
             MIMEError: Bare CR or LF, or NUL (answer `violation`).
-            LimitError: Larger than `message_octets` (answer `violation`).
+            LimitError: Larger than `message_octets`, or than memory (answer `violation`).
         """
         if not self.done:
             raise MIMEError("the content has not ended yet")
@@ -96,6 +104,8 @@ class ContentReader:
             raise LimitError("message_octets", f"{self.size} octets")
         if self._malformed:
             raise MIMEError("bare CR, bare LF or NUL in the content (RFC 5321, 2.3.8)")
+        if self._exhausted:
+            raise LimitError("memory", f"{self.size} octets")
         return bytes(self._content)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 
 import pytest
 
+from smimegw import failpoints
 from smimegw.addresses import Mailbox
 from smimegw.limits import MIB, Limits
 from smimegw.smtp.extensions import Extensions
@@ -73,6 +75,35 @@ def test_content_without_header_or_body_is_not_changed(content: bytes) -> None:
             await client.send(content + b".\r\n")
             assert (await client.reply()).startswith("250")
             assert here.reception.finished[0].content.raw == content
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reply"),
+    [
+        ("nomem", "452 4.3.1 no room for the message, try later"),
+        ("enospc", "452 4.3.1 no room for the message, try later"),
+        ("raise", "451 4.3.0 internal error T0"),
+    ],
+)
+def test_trouble_in_the_midst_of_data_ends_the_session(fault: str, reply: str) -> None:
+    """Lines of a message are never taken for commands, whatever broke (C29, T-02)."""
+
+    async def test() -> None:
+        async with place() as here:
+            client = await here.in_data()
+            failpoints.arm(f"session.receiving={fault}")
+            try:
+                await client.send(b"Subject: x\r\n\r\n")
+                told = await client.reply()
+            finally:
+                failpoints.arm("")
+            assert told.startswith(reply)
+            with contextlib.suppress(OSError):
+                await client.send(b"MAIL FROM:<evil@partner.example>\r\n")
+            assert await client.rest() == b""
+            assert len(here.reception.begun) == len(here.reception.abandoned) == 1
 
     run(test())
 
@@ -147,7 +178,7 @@ def test_mail_before_hello_is_refused() -> None:
 
 
 def test_data_after_refused_recipients_names_the_reason() -> None:
-    """All RCPT refused: DATA → 554 5.5.1 no valid recipients."""
+    """All RCPT refused: DATA → 554 5.5.1 no valid recipients (N-03)."""
 
     async def test() -> None:
         reception = FakeReception(rcpt=lambda recipient: Reply(550, "5.1.1", "unknown"))
@@ -177,7 +208,7 @@ def test_declared_size_over_the_limit_is_refused_at_mail() -> None:
 
 
 def test_true_size_over_the_limit_is_refused_at_the_end() -> None:
-    """A small SIZE= does not help (case A20): 552 5.3.4 after the data, the session goes on."""
+    """A small SIZE= does not help (A20, R-55): 552 5.3.4 after the data, the session goes on."""
 
     async def test() -> None:
         async with place(limits=Limits(message_octets=10_000, drain_seconds=5)) as here:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 
-from smimegw.adapters.smtp.connection import ClientGoneError
+from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError
 from smimegw.adapters.smtp.dialogue import EndOfSession, OpenMail, Parts, no_argument
 from smimegw.adapters.smtp.identification import Identification
 from smimegw.errors import CommandError, LimitError
@@ -18,7 +18,7 @@ from smimegw.limits import Limits
 from smimegw.mime.entity import Entity
 from smimegw.ports import IncomingTransaction
 from smimegw.smtp.commands import PathArgument, parse_mail, parse_rcpt
-from smimegw.smtp.content import TOO_LARGE, ContentReader
+from smimegw.smtp.content import NO_ROOM, TOO_LARGE, ContentReader
 from smimegw.smtp.extensions import size_to_offer
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Outcome, Recipient, ReversePath
@@ -130,7 +130,7 @@ class Session(Identification):
             return
         reach("session.before-354")
         await self.reply(Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
-        content = _content(await self._read_content(), self._limits)
+        content = _content(await self._whole_content(self._mail), self._limits)
         self._finishing_lmtp = self._settings.lmtp
         reach("session.received")
         outcome = await self._outcome(content, self._mail)
@@ -144,6 +144,21 @@ class Session(Identification):
             reached = True
         finally:
             await mail.incoming.told(reached=reached)
+
+    async def _whole_content(self, mail: OpenMail) -> ContentReader:
+        """Read up to the true end; trouble of ours ends the session, because what the client
+        still sends must not be taken for commands.
+        """
+        try:
+            return await self._read_content()
+        except (ClientGoneError, ClientSlowError, EndOfSession):
+            raise
+        except Exception as error:
+            self._events.emit("internal.error", txn=mail.incoming.id, error=error)
+            if isinstance(error, (MemoryError, OSError)):
+                raise EndOfSession(NO_ROOM) from error
+            text = f"internal error {mail.incoming.id}"
+            raise EndOfSession(Reply(451, "4.3.0", text)) from error
 
     async def _read_content(self) -> ContentReader:
         reader = ContentReader(self._limits)

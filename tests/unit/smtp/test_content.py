@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import pytest
 
 from smimegw.errors import LimitError, MIMEError
@@ -32,6 +34,27 @@ def test_content_ends_at_a_lone_dot(stream: bytes, content: bytes) -> None:
     assert reader.done
     assert reader.violation is None
     assert reader.result() == content
+
+
+class _NoRoom(bytearray):
+    """Cannot grow."""
+
+    def __iadd__(self, other: object) -> Self:
+        raise MemoryError
+
+
+def test_no_memory_for_the_content_is_452_after_the_true_end() -> None:
+    """What cannot be kept is read over, so that none of it is taken for commands (C29)."""
+    reader = ContentReader()
+    reader.feed(b"beginning\r\n")
+    reader._content = _NoRoom()
+    reader.feed(b"MAIL FROM:<evil@partner.example>\r\n")
+    reader.feed(b"\r\n.\r\nQUIT\r\n")
+    assert reader.done
+    assert reader.leftover == b"QUIT\r\n"
+    assert str(reader.violation) == "452 4.3.1 no room for the message, try later"
+    with pytest.raises(LimitError):
+        reader.result()
 
 
 def test_octets_after_the_end_are_kept() -> None:
