@@ -32,7 +32,8 @@ def answered_marks(header: HeaderSection, limits: Limits) -> tuple[bytes, ...]:
         # References has the oldest first (RFC 5322, 3.6.4).
         for identifier in reversed(_named(header, name, limits))
     ]
-    return tuple(_digests(named[: limits.thread_references]))
+    nearest = list(dict.fromkeys(named))[: limits.thread_references]
+    return tuple(_digests(nearest))
 
 
 async def thread_answer(tx: Transaction, ports: Ports, limits: Limits) -> ThreadAnswer:
@@ -57,5 +58,4 @@ def _named(header: HeaderSection, name: str, limits: Limits) -> list[bytes]:
 
 
 def _digests(identifiers: list[bytes]) -> Iterator[bytes]:
-    for identifier in dict.fromkeys(identifiers):
-        yield hashlib.sha256(identifier).digest()
+    return (hashlib.sha256(identifier).digest() for identifier in identifiers)

@@ -134,12 +134,9 @@ def _answering(matched: Matched, outcome: _Outcome, thread: ThreadAnswer) -> _Ou
     trouble = thread_trouble(thread)
     if outcome.trouble or trouble is None or outcome.protection.encrypts:
         return outcome
-    if not _may_quote(matched, outcome.protection):
-        return replace(outcome, trouble=trouble)
-    if thread is ThreadAnswer.UNKNOWN:
+    if _may_quote(matched, outcome.protection):
         return outcome
-    notes = (outcome.note, "answers encrypted mail (R-23)")
-    return replace(outcome, note="; ".join(filter(None, notes)))
+    return replace(outcome, trouble=trouble)
 
 
 def _may_quote(matched: Matched, protection: Protection) -> bool:

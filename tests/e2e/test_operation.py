@@ -136,7 +136,7 @@ def messages_counted(exposition: bytes) -> float:
 
 @pytest.mark.usefixtures("restarted")
 def test_a_terminated_gateway_finishes_what_is_under_way(a: Company, b: Company) -> None:
-    """After SIGTERM nobody new is let in, the message in progress is delivered, exit code 0."""
+    """After SIGTERM nobody new is let in, what is in progress is delivered, exit code 0 (N-25)."""
     octets = mail.plain(a.user, b.user, "drained")
     client = HalfWay(a, octets)
     a.gateway.signal(signal.SIGTERM)
@@ -160,7 +160,7 @@ def refuses_connections(a: Company) -> bool:
 
 @pytest.mark.usefixtures("restarted")
 def test_a_killed_gateway_leaves_nothing_behind(a: Company, b: Company) -> None:
-    """SIGKILL in the middle of DATA: no reply, nothing at the next hop; the second try arrives."""
+    """SIGKILL in the middle of DATA: nothing at the next hop; the second try arrives (N-24)."""
     octets = mail.plain(a.user, b.user, "killed")
     client = HalfWay(a, octets)
     a.gateway.kill()

@@ -116,7 +116,7 @@ def against(
     ],
 )
 def test_one_group(company: Company, tmp_path: Path, said: str, told: str) -> None:
-    """Row "one group, next hop 250 / 4yz / 5yz at the dot" (D17)."""
+    """N-01: the reply is mirrored by class (D17)."""
 
     async def test(_: ScriptedSink, client: Client) -> None:
         assert await send(client, PLAIN) == [told]
@@ -125,7 +125,7 @@ def test_one_group(company: Company, tmp_path: Path, said: str, told: str) -> No
 
 
 def test_one_of_several_recipients_refused(company: Company, tmp_path: Path) -> None:
-    """Row "next hop refuses one of several RCPT": that one at once, the others go on (D01, D03)."""
+    """N-02: that one at once, the others go on (D01, D03)."""
     script = {"RCPT": ["250 ok", "550 5.1.1 who", "452 4.2.2 full", "250 ok"]}
 
     async def test(sink: ScriptedSink, client: Client) -> None:
@@ -143,7 +143,7 @@ def test_one_of_several_recipients_refused(company: Company, tmp_path: Path) -> 
 
 
 def test_all_recipients_refused(company: Company, tmp_path: Path) -> None:
-    """Row "all RCPT refused"."""
+    """N-03: told at DATA."""
 
     async def test(_: ScriptedSink, client: Client) -> None:
         await client.say(f"MAIL FROM:<{ALICE}>")
@@ -154,7 +154,7 @@ def test_all_recipients_refused(company: Company, tmp_path: Path) -> None:
 
 
 def test_next_hop_not_there(company: Company, tmp_path: Path) -> None:
-    """Row "next hop unreachable at first RCPT"."""
+    """N-04: told at the first RCPT."""
 
     async def test(sink: ScriptedSink, client: Client) -> None:
         await sink.stop()
@@ -166,7 +166,7 @@ def test_next_hop_not_there(company: Company, tmp_path: Path) -> None:
 
 
 def test_next_hop_dies_before_any_dot(company: Company, tmp_path: Path) -> None:
-    """Row "next hop dies before any dot" (D05): 354, then closed; nothing delivered."""
+    """N-06: 354, then closed; nothing delivered (D05)."""
 
     async def test(sink: ScriptedSink, client: Client) -> None:
         assert await send(client, PLAIN) == ["451 4.4.2 next hop broke off, try later"]
@@ -176,7 +176,7 @@ def test_next_hop_dies_before_any_dot(company: Company, tmp_path: Path) -> None:
 
 
 def test_dot_without_reply(company: Company, tmp_path: Path) -> None:
-    """Row "dot sent, no reply": in doubt, logged with recipient and Message-ID."""
+    """N-08: in doubt, logged with recipient and Message-ID."""
     company.world.events.emitted.clear()
 
     async def test(_: ScriptedSink, client: Client) -> None:
@@ -188,7 +188,7 @@ def test_dot_without_reply(company: Company, tmp_path: Path) -> None:
 
 
 def test_a_silent_next_hop_is_in_doubt_in_time(company: Company, tmp_path: Path) -> None:
-    """Row "dot sent, no reply": one clock for the whole reply (D08)."""
+    """N-08: one clock for the whole reply (D08)."""
 
     async def test(_: ScriptedSink, client: Client) -> None:
         assert await send(client, PLAIN) == ["451 4.4.2 outcome unknown, send again"]
@@ -198,7 +198,7 @@ def test_a_silent_next_hop_is_in_doubt_in_time(company: Company, tmp_path: Path)
 
 
 def test_the_canary_is_refused(company: Company, tmp_path: Path) -> None:
-    """Row "refused while copies are held, or the first of them": 0 at the next hop (D10)."""
+    """N-07: nobody else gets his copy, either (D10)."""
 
     async def test(sink: ScriptedSink, client: Client) -> None:
         assert (await send(client, BOB, PLAIN))[0].startswith("451 4.3.1")
@@ -208,7 +208,7 @@ def test_the_canary_is_refused(company: Company, tmp_path: Path) -> None:
 
 
 def test_a_retry_on_another_node_completes(company: Company, tmp_path: Path) -> None:
-    """Row "one 4yz after the canary": two nodes, one database, everybody exactly once."""
+    """N-10, N-15: two nodes, one database, everybody exactly once."""
 
     async def main() -> None:
         async with scripted_sink({"DOT": ["250 2.0.0 ok", "452 4.3.1 full"]}) as sink:
@@ -228,7 +228,7 @@ def test_a_retry_on_another_node_completes(company: Company, tmp_path: Path) -> 
 
 
 def test_somebody_is_refused_after_the_canary(company: Company, tmp_path: Path) -> None:
-    """Row "one 5yz after the canary": 250, and the report is in the sender's mail (D12)."""
+    """N-11: 250, and the report is in the sender's mail (D12)."""
 
     async def test(sink: ScriptedSink, client: Client) -> None:
         assert await send(client, BOB, PLAIN) == ["250 2.0.0 OK <t>"]
@@ -241,7 +241,7 @@ def test_somebody_is_refused_after_the_canary(company: Company, tmp_path: Path) 
 
 
 def test_lmtp_on_both_sides(company: Company, tmp_path: Path) -> None:
-    """Row "LMTP client": each recipient exactly its own outcome (D19)."""
+    """N-12: each recipient exactly its own outcome (D19)."""
     people = [PLAIN, "p2@else.example", "p3@else.example"]
 
     async def main() -> None:
@@ -257,7 +257,7 @@ def test_lmtp_on_both_sides(company: Company, tmp_path: Path) -> None:
 
 
 def test_client_gone_after_the_canary(company: Company, tmp_path: Path) -> None:
-    """Row "client gone": the commit runs to its end, and the retry is answered from the ledger."""
+    """N-23: the commit runs to its end, and the retry is answered from the ledger."""
 
     async def main() -> None:
         async with scripted_sink() as sink:

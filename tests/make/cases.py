@@ -28,11 +28,12 @@ GROUPS = {
     "M": "keys and CA",
     "O": "load and resource limits",
     "P": "loops and reports",
+    "N": "rows of the next hop in [failures.md](failures.md#the-next-hop)",
     "R": "rows of [failures.md](failures.md)",
     "T": "threats, listed in [architecture.md](architecture.md#threats)",
 }
 
-_ID = r"(?:[A-MOP]\d\d|[RT]-\d\d)"
+_ID = r"(?:[A-MOP]\d\d|[NRT]-\d\d)"
 _IDS = re.compile(rf"\b({_ID})(?:(?:-|–|…| to )({_ID}))?\b")
 _CITATION = re.compile(rf"\s*\([^()]*\b{_ID}\b[^()]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z“\"<])")

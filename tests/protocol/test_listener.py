@@ -499,7 +499,6 @@ def test_commands_without_mail_end_the_session() -> None:
         ("HELP", "214 2.0.0"),
         ("NOOP anything", "250 2.0.0"),
         ("QUIT now", "501 5.5.4"),
-        ("BDAT 10 LAST", "500 5.5.1"),
         ("", "500 5.5.1"),
         ("EHLO", "501 5.5.4"),
         ("EHLO two words", "501 5.5.4"),
@@ -774,5 +773,25 @@ def test_draining_has_an_end() -> None:
             assert await busy.rest() == b""
             assert here.reception.cancelled == 1
             assert here.listener.sessions == 0
+
+    run(test())
+
+
+def test_content_sent_with_bdat_is_never_read_as_commands() -> None:
+    """CHUNKING is not offered; who uses it all the same is cut off (RFC 3030, 2)."""
+
+    async def test() -> None:
+        async with place() as here:
+            client = await here.greeted()
+            assert "CHUNKING" not in await client.say("EHLO client.example")
+            await client.send(
+                b"MAIL FROM:<a@corp.example>\r\nRCPT TO:<b@partner.example>\r\nBDAT 48 LAST\r\n"
+                b"RSET\r\nMAIL FROM:<evil@x.example>\r\nRCPT TO:<c@d.e>\r\n"
+            )
+            codes = [reply[:9] for reply in await client.replies(3)]
+            assert codes == ["250 2.1.0", "250 2.1.5", "502 5.5.1"]
+            assert await client.rest() == b""
+            assert len(here.reception.begun) == 1
+            assert here.reception.begun[0].abandoned == 1
 
     run(test())
