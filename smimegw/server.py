@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 import signal
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,8 @@ from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
 from smimegw.adapters.smtp.listener import Listener, Occupancy
+from smimegw.adapters.smtp.load import LoopLag
+from smimegw.adapters.smtp.tls import forget_contexts
 from smimegw.app import Assembled, assemble, listener_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
@@ -66,6 +69,7 @@ class Server:
             limits=configuration.limits,
         )
         occupancy = Occupancy(configuration.limits)  # sessions are counted over all listeners
+        lag = LoopLag(configuration.limits, self._events)
         self._listeners = [
             Listener(
                 replace(listener_settings(name, listener, configuration), reuse_port=worker > 0),
@@ -73,6 +77,7 @@ class Server:
                 _limits_of(listener.role, configuration.limits),
                 self._events,
                 occupancy,
+                lag,
             )
             for name, listener in configuration.listener.items()
         ]
@@ -224,7 +229,7 @@ class Server:
             self._overseer.reloaded(self._condition())
 
     async def _take_anew(self) -> None:
-        policy, settings, problems = await asyncio.to_thread(self._read_again)
+        policy, settings, contexts, problems = await asyncio.to_thread(self._read_again)
         if problems:
             self._events.emit(
                 "policy.reload_failed",
@@ -234,6 +239,9 @@ class Server:
             )
             return
         self._gateway.policy, self._gateway.settings = policy, settings
+        for listener in self._listeners:
+            listener.use_tls(contexts[listener.settings.name])
+        forget_contexts()
         self._events.emit(
             "policy.reloaded",
             digest=policy.digest[:12],
@@ -241,15 +249,23 @@ class Server:
             cases=len(policy.cases),
         )
 
-    def _read_again(self) -> tuple[Policy, Settings, tuple[Problem, ...]]:
+    def _read_again(
+        self,
+    ) -> tuple[Policy, Settings, dict[str, ssl.SSLContext | None], tuple[Problem, ...]]:
         problems: tuple[Problem, ...] = ()
         settings = self._gateway.settings
+        contexts: dict[str, ssl.SSLContext | None] = {}
         try:
             settings = read_settings(self._configuration)
         except ConfigurationError as exc:
             problems = exc.problems
+        for name, listener in self._configuration.listener.items():
+            try:
+                contexts[name] = listener_settings(name, listener, self._configuration).tls
+            except ConfigurationError as exc:
+                problems += exc.problems
         policy, policy_problems = self._policies.reload()
-        return policy, settings, problems + policy_problems
+        return policy, settings, contexts, problems + policy_problems
 
     async def _keystore_reasons(self) -> list[str]:
         try:

@@ -254,3 +254,31 @@ def test_listener_without_auth_does_not_offer_it() -> None:
             assert (await client.say(f"AUTH PLAIN {GOOD}")).startswith("502")
 
     run(test())
+
+
+def test_another_certificate_counts_for_sessions_that_begin_later(
+    contexts: Contexts, tmp_path: Path
+) -> None:
+    """Who is inside goes on; who comes gets the new one, with STARTTLS and in the handshake."""
+    files = make_tls(tmp_path)
+    renewed = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    renewed.load_cert_chain(files.certificate, files.key)
+    trusting = ssl.create_default_context(cafile=str(files.ca))
+
+    async def test() -> None:
+        for implicit in (True, False):
+            async with place(tls=contexts[0], tls_implicit=implicit) as here:
+                if implicit:
+                    before = await here.connect(tls=contexts[1])
+                    assert (await before.reply()).startswith("220")
+                here.listener.use_tls(renewed)
+                if implicit:
+                    assert (await before.say("NOOP")).startswith("250")
+                    after = await here.connect(tls=trusting)
+                    assert (await after.reply()).startswith("220")
+                else:
+                    after = await here.greeted()
+                    await _secured(after, trusting)
+                    assert (await after.say("EHLO client.example")).startswith("250")
+
+    run(test())

@@ -68,6 +68,10 @@ class Acceptor:
             raise
         self._accepting = [loop.create_task(self._accept(entry)) for entry in self._sockets]
 
+    def use(self, settings: ListenerSettings) -> None:
+        """Take *settings* for connections that come from now on; the address stays."""
+        self._settings = settings
+
     async def close(self) -> None:
         """Accept nobody any more, and drop who has not come to SMTP yet.
 

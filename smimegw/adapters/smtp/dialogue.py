@@ -189,6 +189,8 @@ class Dialogue(Connection):
             raise EndOfSession(_TOO_MANY_COMMANDS)
         if verb in _HOPELESS:
             raise EndOfSession(Reply(421, "4.7.0", "this is a mail server"))
+        if verb == b"BDAT":  # RFC 3030: its content follows at once and is no commands
+            raise EndOfSession(Reply(502, "5.5.1", "CHUNKING is not offered"))
         command = self.commands.get(verb)
         if command is None:
             raise CommandError(500, "5.5.1", "command not recognized")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections import Counter
+from dataclasses import replace
 
 from smimegw.adapters.smtp.acceptor import Acceptor
 from smimegw.adapters.smtp.dialogue import SHUTTING_DOWN, Dialogue, Parts
@@ -105,6 +107,12 @@ class Listener:
         await self._acceptor.start()
         self.lag.start()
         self._watching = True
+
+    def use_tls(self, context: ssl.SSLContext | None) -> None:
+        """Take another certificate for sessions that begin from now on."""
+        self.settings = replace(self.settings, tls=context)
+        self._parts = replace(self._parts, settings=self.settings)
+        self._acceptor.use(self.settings)
 
     async def drain(self) -> None:
         """Accept nobody, dismiss who is idle, and wait for the others for `drain_seconds`."""

@@ -35,6 +35,11 @@ class PeerCertificate:
     fingerprint: str
 
 
+def forget_contexts() -> None:
+    """Read authorities and certificates again, for the next connection to each next hop."""
+    next_hop_context.cache_clear()
+
+
 def peer_certificate(wrapped: Any) -> PeerCertificate | None:
     """What the other side of *wrapped*, an `ssl.SSLObject`, showed; None without a certificate."""
     der = wrapped.getpeercert(binary_form=True) if wrapped is not None else None
