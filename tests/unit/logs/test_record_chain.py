@@ -62,7 +62,7 @@ def test_chain_goes_on_after_a_restart(records: Path) -> None:
 
 
 def test_changed_record_breaks_the_chain_behind_it(records: Path) -> None:
-    """Another word in line 2 shows in line 3."""
+    """Another word in line 2 shows in line 3 (T-32)."""
     lines = _lines(records)
     lines[1] = lines[1].replace(b'"n": 2', b'"n": 8')
     records.write_bytes(b"".join(lines))
@@ -71,7 +71,7 @@ def test_changed_record_breaks_the_chain_behind_it(records: Path) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_removed_record_breaks_the_chain(records: Path, number: int) -> None:
-    """What stood behind it follows something else now."""
+    """What stood behind it follows something else now (T-32)."""
     lines = _lines(records)
     del lines[number]
     records.write_bytes(b"".join(lines))
