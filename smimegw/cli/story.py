@@ -61,6 +61,9 @@ def _lines(story: Story) -> Iterator[str]:
         text = "no answer is recorded: the process ended before, or still works on it"
         yield f"{'':<12}  {'unknown':<10} {text}"
         yield f"{'':<12}  {'':<10} what is in doubt is in the log: grep {story.txn}"
+    for record in story.records:
+        if record.get("kind") == "late":
+            yield from _late(record)
 
 
 def _title(txn: str, decision: Record, first: Record) -> str:
@@ -122,6 +125,21 @@ def _made(decision: Record) -> Iterator[str]:
         cipher = f", {group['cipher']}" if group.get("cipher") else ""
         text = f"{group.get('protect', '')}{cipher}, {group.get('size', 0):,} octets for {who}"
         yield _line(decision.get("at", ""), "protected", text)
+
+
+_NEWS = {
+    "answer": "late answer of the next hop",
+    "crash": "IN DOUBT: the process ended before the next hop answered",
+    "untold": "accepted, and the client was not told; its retry leaves this recipient out",
+    "ledger": "IN DOUBT: accepted, but the ledger could not be told",
+}
+
+
+def _late(record: Record) -> Iterator[str]:
+    news = _NEWS.get(str(record.get("news")), "")
+    for entry in record.get("recipients", ()):
+        who = f"<{entry.get('rcpt', '')}> → {entry.get('relay', '')}  {entry.get('reply', '')}"
+        yield _line(record.get("at", ""), "later", f"{who.rstrip()}  ({news})")
 
 
 def _delivered(record: Record) -> Iterator[str]:

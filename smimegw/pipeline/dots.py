@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from smimegw.custody import Dot, message_id_of
 from smimegw.errors import JournalError, NextHopError
 from smimegw.failpoints import reach
+from smimegw.pipeline.late_news import News, note_late
 from smimegw.pipeline.ledger_entry import LedgerEntry
 from smimegw.pipeline.replies import mirrored
 from smimegw.ports import Ports, RelaySession
@@ -178,6 +179,8 @@ class Dots:
                 relay=dot.relay,
                 text=str(fate.upstream),
             )
+        said = [(fate.recipient.mailbox.address, str(fate.upstream)) for fate in fates]
+        note_late(self._tx.id, dot.relay, said, News.ANSWER, self._ports)
         await self._entry.accept_late(fate.recipient for fate in fates if fate.reply.is_positive)
         await held.session.close()
 

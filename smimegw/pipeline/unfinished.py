@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from smimegw.custody import Dot, Unfinished
 from smimegw.errors import LedgerError
 from smimegw.failpoints import reach
+from smimegw.pipeline.late_news import News, note_late
 from smimegw.ports import Ports
 
 _Accepted = tuple[Dot, tuple[str, ...]]
@@ -35,7 +36,7 @@ async def explain(unfinished: Unfinished, ports: Ports) -> tuple[_Accepted, ...]
         )
     reach("recover.read")
     for dot in unfinished.in_doubt:
-        _in_doubt(dot, "crash", ports)
+        _in_doubt(dot, News.CRASH, ports)
     left = await remember(unfinished.untold, ports)
     for dot in (*unfinished.in_doubt, *(dot for dot, _ in unfinished.untold)):
         # The claim of the dead is given back at once, so that a retry need not wait for its end.
@@ -52,17 +53,23 @@ async def remember(accepted: Iterable[_Accepted], ports: Ports) -> tuple[_Accept
         for address in dot.recipients:
             values = {"to": address, "relay": dot.relay, "message-id": dot.message_id}
             ports.events.emit("delivery.untold", txn=dot.txn, **values)
+        note_late(dot.txn, dot.relay, _unanswered(dot), News.UNTOLD, ports)
         try:
             await ports.ledger.accept(dot.fingerprint, tokens)
         except Exception as exc:  # noqa: BLE001 – whatever it was, it is told and tried again
             left.append((dot, tokens))
             text = str(exc) if isinstance(exc, LedgerError) else type(exc).__name__
             ports.events.emit("ledger.error", txn=dot.txn, text=text, code="R-22")
-            _in_doubt(dot, "ledger", ports)
+            _in_doubt(dot, News.LEDGER, ports)
     return tuple(left)
 
 
-def _in_doubt(dot: Dot, reason: str, ports: Ports) -> None:
+def _in_doubt(dot: Dot, reason: News, ports: Ports) -> None:
     for address in dot.recipients:
         values = {"to": address, "relay": dot.relay, "message-id": dot.message_id}
-        ports.events.emit("delivery.in_doubt", txn=dot.txn, **values, reason=reason)
+        ports.events.emit("delivery.in_doubt", txn=dot.txn, **values, reason=reason.value)
+    note_late(dot.txn, dot.relay, _unanswered(dot), reason, ports)
+
+
+def _unanswered(dot: Dot) -> list[tuple[str, str]]:
+    return [(address, "") for address in dot.recipients]

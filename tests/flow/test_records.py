@@ -16,8 +16,10 @@ from smimegw.adapters.logs.record_chain import verify
 from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.cli.main import main
 from smimegw.config.choices import LogAddresses
+from smimegw.custody import Dot, Unfinished
 from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.known_facts import known_facts
+from smimegw.pipeline.unfinished import explain
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
 from smimegw.policy.replay import ask_again
@@ -123,6 +125,24 @@ def test_doubt_is_recorded(company: Company) -> None:
     company.send("relay", ["x@else.example"], message(ALICE, "x@else.example"))
     (entry,) = kinds(company)["delivery"]["recipients"]
     assert entry["in_doubt"] is True
+
+
+def test_what_a_crash_left_in_doubt_is_recorded(company: Company) -> None:
+    """The next start says it of the transaction that nobody could finish (C27)."""
+    dot = Dot(
+        id="T/1", txn="T", message_id="<1@test>", relay="hop", recipients=(BOB,), fingerprint="f"
+    )
+    asyncio.run(explain(Unfinished(in_doubt=(dot,)), company.world.ports))
+    late = kinds(company)["late"]
+    assert (late["txn"], late["news"]) == ("T", "crash")
+    assert late["recipients"] == [{"rcpt": BOB, "relay": "hop", "in_doubt": True}]
+
+
+def test_what_the_client_was_not_told_is_recorded(company: Company) -> None:
+    """Accepted by the next hop, and the client is gone when the reply is written."""
+    company.reaches_clients = False
+    company.send("relay", ["x@else.example"], message(ALICE, "x@else.example"))
+    assert kinds(company)["late"]["news"] == "untold"
 
 
 def test_trigger_words_are_recorded_and_the_subject_is_not(company: Company) -> None:
@@ -325,12 +345,18 @@ def test_trace_tells_of_a_refusal(written: Path) -> None:
     assert "answered   550 5.7.5" in result.stdout
 
 
-def test_trace_of_a_process_that_ended_says_so(written: Path) -> None:
-    """A decision without an answer is an open question, not a delivery."""
+def test_trace_of_a_process_that_ended_says_so(written: Path, company: Company) -> None:
+    """A decision without an answer is an open question; the next start answers it."""
     path = written / "decisions.jsonl"
     path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
-    result = call(written, "trace", BOB)
-    assert "no answer is recorded" in result.stdout
+    (txn,) = _txns(written)
+    assert "no answer is recorded" in call(written, "trace", BOB).stdout
+    dot = Dot(
+        id=f"{txn}/1", txn=txn, message_id="", relay="hop", recipients=(BOB,), fingerprint="f"
+    )
+    company.world.records = JSONLinesRecords(path)  # type: ignore[assignment]
+    asyncio.run(explain(Unfinished(in_doubt=(dot,)), company.world.ports))
+    assert "IN DOUBT: the process ended" in call(written, "trace", txn).stdout
 
 
 def test_trace_reads_the_files_of_several_nodes(written: Path) -> None:
