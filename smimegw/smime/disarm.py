@@ -17,7 +17,7 @@ from smimegw.mime import base64
 from smimegw.mime.build import SignedForm
 from smimegw.mime.charsets import decode_octets
 from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_disposition, write_parameters
-from smimegw.mime.entity import IDENTITY, Entity, read_multipart
+from smimegw.mime.entity import IDENTITY, Entity, Multipart, read_multipart
 from smimegw.mime.headers import HeaderField, HeaderSection
 from smimegw.mime.headers import field as header_field
 from smimegw.mime.inert_html import cost, inert_html, plain_text
@@ -49,6 +49,9 @@ _ENCODED_FILE = re.compile(
     rb"^(?:begin(?:-base64)? [0-7]{3}|=ybegin |\(This file must)", re.MULTILINE
 )
 _TYPE_ONLY = re.compile(rb"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+[ \t]*(?:;|\Z)")
+# Markup, header fields, delimiters of parts that some reader may see outside of all parts.
+_PART_LIKE = re.compile(rb"[<:]|^-", re.MULTILINE)
+_FIELD = re.compile(rb"^[!-9;-~]{1,998}+[ \t]{0,998}+:", re.MULTILINE)
 _BLANK_LINE = re.compile(rb"\n[ \t]+(?:\r?\n|\Z)")
 
 
@@ -84,6 +87,8 @@ def _disarmed(entity: Entity, work: _Work, depth: int, default: ContentType = TE
         if depth > _DEPTH or work.parts < 0:
             raise LimitError("mime_parts", "more parts or levels than are looked at")
         clean = entity.with_header(_without_bases(entity.header))
+        if _looks_like_fields(entity) and (default is TEXT_PLAIN or not entity.separator):
+            clean = _described(clean, header_field("Content-Type", "text/plain"))
         named = clean.header.sole("content-type")
         content_type = default if named is None else clean.content_type
         if named is not None and not _TYPE_ONLY.match(named.body):
@@ -98,6 +103,11 @@ def _disarmed(entity: Entity, work: _Work, depth: int, default: ContentType = TE
     except MessageError:
         result = _attached(entity)
     return entity if result.raw == entity.raw else result
+
+
+def _looks_like_fields(entity: Entity) -> bool:
+    """It has no header section, but a reader who skips the first lines may see one."""
+    return not entity.header.fields and _FIELD.search(entity.body) is not None
 
 
 def _without_bases(header: HeaderSection) -> HeaderSection:
@@ -119,10 +129,9 @@ def _multipart(entity: Entity, content_type: ContentType, work: _Work, depth: in
     default = ContentType("message", "rfc822") if content_type.subtype == "digest" else TEXT_PLAIN
     before = [Entity.parse(part, work.limits) for part in multipart.parts]
     after = [_disarmed(part, work, depth + 1, default) for part in before]
-    start, end = multipart.spans[0][0], multipart.spans[-1][1]
-    around = multipart.body[:start] + multipart.body[end:]
+    mark = b"--" + content_type.boundary
     if all(new is old for new, old in zip(after, before, strict=True)):
-        if multipart.closed and b"<" not in around:
+        if multipart.closed and not _PART_LIKE.search(_around(multipart, mark)):
             return entity
     elif content_type.subtype == "signed":
         # No longer what was signed; the signature stays beside it as an attachment.
@@ -130,9 +139,15 @@ def _multipart(entity: Entity, content_type: ContentType, work: _Work, depth: in
         entity = entity.with_header(
             entity.header.replace(header_field("Content-Type", mixed.write()))
         )
-    mark = b"--" + content_type.boundary
     pieces = [mark + b"\r\n" + part.raw + b"\r\n" for part in after]
     return Entity(entity.header, b"".join((*pieces, mark, b"--\r\n")))
+
+
+def _around(multipart: Multipart, mark: bytes) -> bytes:
+    """The lines before the first delimiter and behind the last, which readers do not show."""
+    body, start, end = multipart.body, multipart.spans[0][0], multipart.spans[-1][1]
+    before, behind = body.rindex(mark, 0, start), body.index(mark, end) + len(mark) + len(b"--")
+    return body[:before] + b"\n" + body[behind:]
 
 
 def _ascii_boundary(content_type: ContentType) -> str:
@@ -153,12 +168,14 @@ def _leaf(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
     media_type = content_type.media_type
     if media_type == "text/html":
         return _html(entity, content_type, work)
+    is_opened_by_name = any(_OPENED_BY_NAME.search(name) for name in _file_names(entity))
+    if media_type in _SHOWN and is_opened_by_name:
+        return _attached(entity)
     if not entity.header.all("content-type") and _ENCODED_FILE.search(entity.body):
         # Programs look for files in a body whose type nobody named, and show them.
         return _described(entity, header_field("Content-Type", "text/plain"))
-    is_opened_by_name = any(_OPENED_BY_NAME.search(name) for name in _file_names(entity))
     if media_type in _SHOWN:
-        return _attached(entity) if is_opened_by_name else entity
+        return entity
     layer = layer_of(entity, work.limits)
     if isinstance(layer, CompressedLayer) or (
         isinstance(layer, SignedLayer) and layer.form is SignedForm.OPAQUE and layer.content

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from smimegw.mime.entity import Entity
 from smimegw.mime.inert_html import inert_html
 from smimegw.smime.disarm import disarm
+from tests.attacks.remote import references
 
 ARMED = b"\r\n\r\n<img src=http://evil.example/s>\r\n"
 
@@ -97,3 +100,85 @@ def test_image_comes_from_the_message_only() -> None:
     assert "mailto" not in written
     assert "cid:2" not in written
     assert '<img src="cid:1@x">' in written
+
+
+BEHIND = (
+    b"Content-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    + base64.b64encode(b"<img src=http://evil.example/s>")
+    + b"\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"--b\r\n--b--\r\n--b\r\n" + BEHIND,
+        b"--b\r\n\r\ntext\r\n--b--\r\n--b\r\n" + BEHIND,
+        b"--b\r\n--b--\r\n" + BEHIND,
+        b"--b\r\n\r\ntext\r\n--b--\r\n" + BEHIND,
+        b"-- b\r\n" + BEHIND + b"--b\r\n\r\ntext\r\n--b--\r\n",
+        b"--B\r\n" + BEHIND + b"--b\r\n\r\ntext\r\n--b--\r\n",
+    ],
+)
+@pytest.mark.parametrize("subtype", [b"mixed", b"digest", b"signed"])
+def test_parts_that_only_some_readers_see_are_dropped(subtype: bytes, body: bytes) -> None:
+    """Behind the last delimiter, or before the first; Python's own reader sees some (J03, I26)."""
+    fields = b"MIME-Version: 1.0\r\nContent-Type: multipart/%b; boundary=b\r\n\r\n" % subtype
+    result = disarm(Entity.parse(fields + body)).raw
+    assert BEHIND.splitlines()[-1] not in result
+    assert references(result) == []
+
+
+def test_words_before_and_behind_the_parts_stay() -> None:
+    """Nearly every multipart has some; nothing is written anew without need."""
+    words = b"This is a multi-part message in MIME format.\r\n"
+    entity = Entity.parse(
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+        + words
+        + b"--b\r\n\r\ntext\r\n--b--\r\n\r\n"
+    )
+    assert disarm(entity) is entity
+
+
+def test_text_of_no_type_with_the_file_name_of_markup_is_an_attachment() -> None:
+    """Also where files are looked for in it (cases J03, L09)."""
+    fields = b"Content-Disposition: inline; filename=a.html\r\n\r\n"
+    result = disarm(Entity.parse(fields + b"begin 644 a.html\r\n" + ARMED))
+    assert result.content_type.media_type == "application/octet-stream"
+
+
+MARKUP = b"Content-Type: text/html\r\n\r\n<img src=http://evil.example/s>\r\n"
+
+
+@pytest.mark.parametrize("before", [b" \r\n\r\n", b"junk\r\n\r\n", b"\t\r\n\r\n"])
+def test_part_of_a_digest_that_begins_with_no_field_is_text(before: bytes) -> None:
+    """For Python's reader what stands behind the empty line is the message (J03, I26)."""
+    body = b"--b\r\n" + before + MARKUP + b"--b--\r\n"
+    fields = b"MIME-Version: 1.0\r\nContent-Type: multipart/digest; boundary=b\r\n\r\n"
+    result = disarm(Entity.parse(fields + body)).raw
+    assert references(result) == []
+    assert result.index(b"Content-Type: text/plain\r\n\r\n") < result.index(b"text/html")
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"junk\r\n\r\n"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        b"Content-Type: message/rfc822\r\n\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n",
+    ],
+)
+def test_fields_behind_an_empty_line_are_said_to_be_text(around: bytes, before: bytes) -> None:
+    """A reader that skips empty lines at the beginning would take them for its own (I26)."""
+    end = b"--b--\r\n" if b"--b" in around else b""
+    result = disarm(Entity.parse(around + before + MARKUP + end)).raw
+    assert result.index(b"Content-Type: text/plain\r\n\r\n") < result.index(b"text/html")
+
+
+def test_usual_digest_stays_as_it_is() -> None:
+    """Its parts begin with an empty line and are messages (RFC 2046, 5.1.5)."""
+    message = b"\r\nFrom: bob@partner.example\r\nSubject: a\r\n\r\ntext\r\n"
+    entity = Entity.parse(
+        b"Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n" + message + b"--b--\r\n"
+    )
+    assert disarm(entity) is entity
