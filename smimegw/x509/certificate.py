@@ -294,6 +294,8 @@ def _smtp_utf8_mailbox(der: bytes) -> list[Mailbox]:
     header = 2 if der[1] < 0x80 else 3
     if der[1] > 0x81 or len(der) - header != der[header - 1]:
         raise CertificateError("void", "SmtpUTF8Mailbox is too long or has a wrong length")
+    if b" " in der:  # a quoted local part may hold one, but no honest address does
+        raise CertificateError("void", "SmtpUTF8Mailbox is not a clean address")
     try:
         mailbox = Mailbox.parse(der[header:])
     except AddressError as exc:

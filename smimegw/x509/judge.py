@@ -66,6 +66,8 @@ def judge(path: tuple[Certificate, ...], now: datetime, *, limits: Limits = DEFA
     check_constraints(path, limits=limits)
     try:
         _run(_validation(path, now))
+    except CertificateError:
+        raise
     except ExpiredError as exc:
         raise CertificateError("expired", str(exc)) from exc
     except NotYetValidError as exc:
@@ -81,8 +83,7 @@ def _validation(
     path: tuple[Certificate, ...], now: datetime
 ) -> Coroutine[Any, Any, asn1_x509.Certificate]:
     leaf, *intermediates, anchor = [
-        _with_a_labels(asn1_x509.Certificate.load(certificate.der, strict=True))
-        for certificate in path
+        _with_a_labels(_with_named_curve(certificate)) for certificate in path
     ]
     trust_anchor = CertTrustAnchor(anchor, _anchor_qualifiers(anchor, len(path)))
     context = ValidationContext(
@@ -115,6 +116,15 @@ def _anchor_qualifiers(anchor: asn1_x509.Certificate, path_length: int) -> Trust
         max_path_length=anchor.max_path_length,
         max_aa_path_length=path_length,
     )
+
+
+def _with_named_curve(certificate: Certificate) -> asn1_x509.Certificate:
+    """Read it again; a curve is named and never described (RFC 5480, 2.1.1; cases H14)."""
+    loaded = asn1_x509.Certificate.load(certificate.der, strict=True)
+    algorithm = loaded.public_key["algorithm"]
+    if algorithm["algorithm"].native == "ec" and algorithm["parameters"].name != "named":
+        raise CertificateError("weak-key", certificate.subject_text)
+    return loaded
 
 
 def _with_a_labels(certificate: asn1_x509.Certificate) -> asn1_x509.Certificate:

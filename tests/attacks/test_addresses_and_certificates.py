@@ -285,3 +285,40 @@ def test_certificates_do_not_show_their_octets_in_texts() -> None:
     assert spki.hex() not in repr(certificate)
     assert repr(spki) not in repr(certificate)
     assert len(repr(certificate)) < 300
+
+
+@pytest.mark.parametrize("curve", ["prime256v1", "prime192v1"])
+@pytest.mark.parametrize("purpose", list(Purpose))
+def test_key_with_explicit_parameters_is_refused(
+    curve: str, purpose: Purpose, tmp_path: Path
+) -> None:
+    """A curve is named, never described: who describes it chooses the base point (cases H14)."""
+    authority = make_ca("Explicit", key="p256")
+    (tmp_path / "ca.key").write_bytes(authority.key_pem)
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    (tmp_path / "ext").write_text(
+        "subjectAltName=email:admin@legit.example\nextendedKeyUsage=emailProtection\n"
+        "keyUsage=digitalSignature,keyAgreement\n"
+    )
+    evidence = Evidence(trust_anchors=(authority.certificate,), crls=(authority.crl(),))
+    for form in ("named_curve", "explicit"):
+        certificate = _with_curve(curve, form, tmp_path)
+        now = certificate.not_before
+        if (curve, form) == ("prime256v1", "named_curve"):
+            validate(certificate, evidence, purpose=purpose, mailbox=ADMIN, now=now)
+            continue
+        with pytest.raises(CertificateError) as caught:
+            validate(certificate, evidence, purpose=purpose, mailbox=ADMIN, now=now)
+        assert caught.value.reason == "weak-key"
+
+
+def _with_curve(curve: str, form: str, folder: Path) -> Certificate:
+    """A certificate that openssl makes; *form* is that of the parameters."""
+    for run in (
+        ["openssl", "ecparam", "-name", curve, "-param_enc", form, "-genkey", "-out", "user.key"],
+        ["openssl", "req", "-new", "-key", "user.key", "-subj", "/CN=admin", "-out", "csr"],
+        ["openssl", "x509", "-req", "-in", "csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-extfile",
+         "ext", "-outform", "DER", "-out", "user.der", "-sha256", "-days", "9"],
+    ):  # fmt: skip
+        subprocess.run(run, cwd=folder, check=True, capture_output=True, timeout=60)
+    return Certificate.parse((folder / "user.der").read_bytes())

@@ -50,6 +50,7 @@ _CURVES: dict[str, ec.EllipticCurve] = {
     "p256": ec.SECP256R1(),
     "p384": ec.SECP384R1(),
     "p521": ec.SECP521R1(),
+    "p192": ec.SECP192R1(),
     "p224": ec.SECP224R1(),
     "secp256k1": ec.SECP256K1(),
     "brainpool256": ec.BrainpoolP256R1(),

@@ -216,7 +216,7 @@ def test_oaep_is_chosen_for_those_who_read_it() -> None:
     assert key_encryption_for(person().certificate, True) is KeyEncryption.RSA_OAEP_SHA256
 
 
-@pytest.mark.parametrize("key", ["rsa1024", "p224", "secp256k1"])
+@pytest.mark.parametrize("key", ["rsa1024", "p192", "p224", "secp256k1"])
 def test_other_keys_are_refused(key: str) -> None:
     """RSA of 2048 bits and more, and curves that have a profile (cases H14)."""
     with pytest.raises(UnsupportedAlgorithmError):

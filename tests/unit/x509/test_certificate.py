@@ -104,6 +104,55 @@ def test_broken_smtp_utf8_mailbox_voids_the_certificate(value: bytes) -> None:
     assert caught.value.reason == "void"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "jürgen @ours.example",
+        " jürgen@ours.example",
+        "jürgen@ours.example ",
+        '"jür gen"@ours.example',
+        "jür\tgen@ours.example",
+        "jürgen@ours.example\r\n",
+        "jür\x85gen@ours.example",
+        "jürgen@ours.example\0.evil.example",
+        "jür\u3000gen@ours.example",
+        "jür\u200bgen@ours.example",
+        "jür\u202egen@ours.example",
+        "\u212aarl@ours.example",
+    ],
+    ids=ascii,
+)
+def test_white_space_and_controls_void_an_international_address_too(address: str) -> None:
+    """As in an rfc822Name; what is not seen or looks like ASCII deceives (cases F28)."""
+    with pytest.raises(CertificateError) as caught:
+        issue(smtp_utf8(address), raw_rfc822("alice@ours.example"))
+    assert caught.value.reason == "void"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "alice@ours.example,eve@evil.example",
+        "<alice@ours.example>",
+        "mailto:alice@ours.example",
+        "Alice <alice@ours.example>",
+        "alice@ours.example@evil.example",
+        "@evil.example:alice@ours.example",
+        "alice@ours_example",
+        "alice@",
+        "",
+    ],
+)
+def test_name_with_more_than_an_address_is_nobodys(name: str) -> None:
+    """Nothing is cut out of it; the other names of the certificate keep their meaning."""
+    if " " in name:
+        with pytest.raises(CertificateError, match="void"):
+            issue(raw_rfc822(name), raw_rfc822("bob@ours.example"))
+        return
+    certificate = issue(raw_rfc822(name), raw_rfc822("bob@ours.example")).certificate
+    assert [mailbox.address for mailbox in certificate.mailboxes] == ["bob@ours.example"]
+
+
 def test_number_of_names_is_limited() -> None:
     """256 alternative names, and not one more (cases I24)."""
     names = [raw_rfc822(f"a{number}@ours.example") for number in range(256)]
