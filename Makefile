@@ -5,9 +5,12 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 JOBS   ?= auto
+MESSAGES ?= 2000
+KILLS  ?= 20
+SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test failpoints check lint types contracts format peers docs lock wheel docker-test clean
+.PHONY: help demo test failpoints soak check lint types contracts format peers docs lock wheel docker-test clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -20,6 +23,9 @@ test: $(VENV)/dev peers ## the whole suite against real peers
 
 failpoints: $(VENV)/dev  ## kill, break and hang a gateway at every named point; half an hour, prints a table
 	@$(BIN)/python -m tests.failpoints
+
+soak: $(VENV)/dev        ## mixed mail through two nodes with random kills; MESSAGES=2000 KILLS=20 SEED=1
+	@$(BIN)/python -m tests.soak --messages $(MESSAGES) --kills $(KILLS) --seed $(SEED)
 
 check: lint types contracts docs  ## lint, types, import contracts, generated documents
 

@@ -75,7 +75,7 @@ class Load:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._stopped.set()
+        self.stop()
         self._thread.join(timeout=10 if error else 120)
         assert error or not self._thread.is_alive(), "somebody is not told 250"
         if self._errors and not error:
@@ -89,6 +89,10 @@ class Load:
             f"{more} more recipients; the last attempts: {self.sent.attempts[-5:]}",
             seconds=seconds,
         )
+
+    def stop(self) -> None:
+        """Begin no message any more."""
+        self._stopped.set()
 
     def join(self) -> None:
         """Wait for the end of the mails."""
