@@ -10,6 +10,7 @@ import pytest
 from smimegw.limits import Limits
 from tests.fakes.reception import FakeReception
 from tests.protocol.raw_client import Client, place, run
+from tests.protocol.test_listener import LOOPBACK
 
 SMUGGLED = b"MAIL FROM:<evil@x.example>\r\nRCPT TO:<victim@corp.example>\r\nDATA\r\nSubject: y\r\n"
 FAKE_ENDS = {
@@ -72,6 +73,8 @@ WORDS = [
     b" BODY=8BITMIME",
     b"99999999999999999999", b"\xff\xfe", "ü@ü.example".encode(), b"A" * 3000, b"=", b"+0A", b" ",
     b" NOTIFY=NEVER", b" ORCPT=rfc822;", b"(", b"@", b"[IPv6:::1]", b"IDENT=x",
+    b"XCLIENT ", b"ADDR=", b"127.0.0.1", b"BDAT 5 LAST", b"PROXY TCP4 ",
+    b"\r\n\r\n\0\r\nQUIT\n!\x11",
 ]  # fmt: skip
 
 
@@ -106,7 +109,8 @@ def test_random_input_gets_replies_or_a_close(state: str) -> None:
 
     async def test() -> None:
         limits = Limits(auth_delay_seconds=0, drain_seconds=5)
-        async with place(FakeReception(users={"a": "b"}), limits, auth=state == "auth") as here:
+        options = {"auth": state == "auth", "xclient_from": LOOPBACK, "xforward_from": LOOPBACK}
+        async with place(FakeReception(users={"a": "b"}), limits, **options) as here:
             for _ in range(120):
                 client = await here.connect()
                 try:

@@ -170,6 +170,9 @@ class Metrics:
     def _on_session_closed(self, values: dict[str, Value]) -> None:
         self._sessions.labels(str(values.get("listener", ""))).dec()
 
+    def _on_session_rejected(self, values: dict[str, Value]) -> None:
+        self._sessions_total.labels(str(values.get("listener", "")), "rejected").inc()
+
     def _on_session_refused(self, values: dict[str, Value]) -> None:
         self._sessions_total.labels(str(values.get("listener", "")), "refused").inc()
 

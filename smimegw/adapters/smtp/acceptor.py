@@ -116,8 +116,11 @@ class Acceptor:
     def _has_room(self, address: str) -> bool:
         """Whether one more may stand before the door; the sessions behind it count for themselves.
 
-        A balancer brings everybody's connections, so only the total binds it.
+        A balancer brings everybody's connections, so only the total binds it.  Who has nothing to
+        bring before SMTP is at the door at once, and hears there what is to be said.
         """
+        if not (self._settings.proxy_from or self._settings.tls_implicit):
+            return True
         if len(self._arriving) >= self._limits.sessions:
             return False
         if contains(self._settings.proxy_from, address):
