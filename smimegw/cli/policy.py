@@ -16,7 +16,9 @@ from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError
 from smimegw.policy.cases import CaseResult, run_cases
 from smimegw.policy.explain import explain_rule
+from smimegw.policy.matrix import FailureMatrix
 from smimegw.policy.model import Policy, Rule
+from smimegw.policy.parse_matrix import changes
 from smimegw.toml.structure import did_you_mean
 
 _policy_option = click.option(
@@ -50,6 +52,8 @@ def _folder(folder: Path | None, config: Path) -> PolicyFolder:
 def check(folder: Path | None, config: Path, as_json: bool) -> Exit:
     """Report every mistake in the policy files; cases that fail are mistakes.
 
+    Also says which failure matrix is used, and where it is not the shipped one.
+
     \b
     Examples:
       smimegw policy check
@@ -71,8 +75,19 @@ def check(folder: Path | None, config: Path, as_json: bool) -> Exit:
     else:
         text = f"{len(found.rules)} rules, {len(found.cases)} cases passed"
         click.echo(f"OK    {text}, digest {found.digest[:12]}")
+        _print_matrix(found.matrix)
         click.echo("Next: systemctl reload smimegw", err=True)
     return Exit.YES
+
+
+def _print_matrix(matrix: FailureMatrix) -> None:
+    changed = changes(matrix)
+    difference = (
+        f"{len(changed)} of its cells differ from the shipped one" if changed else "as shipped"
+    )
+    click.echo(f"OK    failure matrix {matrix.source or 'of the program'}: {difference}")
+    for line in changed:
+        click.echo(f"      {line}")
 
 
 def _summary(found: Policy) -> dict[str, object]:
@@ -82,6 +97,15 @@ def _summary(found: Policy) -> dict[str, object]:
         "rules": len(found.rules),
         "cases": len(found.cases),
         "digest": found.digest,
+        "failure_matrix": {
+            "file": found.matrix.source,
+            "cells": {
+                trouble.value: {
+                    protection.value: verdict.value for protection, verdict in row.items()
+                }
+                for trouble, row in found.matrix.cells.items()
+            },
+        },
         "warnings": list(found.warnings),
     }
 

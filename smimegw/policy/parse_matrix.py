@@ -27,6 +27,17 @@ def shipped() -> FailureMatrix:
     return FailureMatrix(source="", cells=parse_matrix(FILE_NAME, octets).cells)
 
 
+def changes(matrix: FailureMatrix) -> tuple[str, ...]:
+    """Where *matrix* says something else than the one that is shipped, for people."""
+    usual = shipped()
+    return tuple(
+        f"{trouble}.{protection} = {verdict}  (shipped: {usual.verdict(trouble, protection)})"
+        for trouble, row in matrix.cells.items()
+        for protection, verdict in row.items()
+        if verdict is not usual.verdict(trouble, protection)
+    )
+
+
 def parse_matrix(name: str, octets: bytes) -> FailureMatrix:
     """Read the file *name*.
 
@@ -65,6 +76,7 @@ def _row(document: Document, trouble: Trouble, row: object, cells: _Cells) -> It
     group, _, word = trouble.partition(".")
     touched = [protection.value for protection in Protection if trouble.touches(protection)]
     if not isinstance(row, Mapping):
+        cells[trouble] = {Protection(key): Verdict.REFUSE for key in touched}
         example = ", ".join(f'{protection} = "refuse"' for protection in touched)
         yield document.problem((group, word), f"{show(row)} is not a table.  Write {{ {example} }}")
         return

@@ -29,6 +29,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 POOR = Capabilities((Capability("2.16.840.1.101.3.4.1.2"),))  # AES-128-CBC
 CIPHERTEXT, SIGNATURE = SightingKind.CIPHERTEXT, SightingKind.SIGNATURE
+THREAD = SightingKind.THREAD
 DIGEST, OTHER = b"\x01" * 32, b"\x02" * 32
 
 
@@ -322,3 +323,25 @@ def test_of_many_at_once_one_is_the_first(memory: Memory) -> None:
         return {answer.originator for (answer,) in answers}
 
     assert len(asyncio.run(work())) == 1
+
+
+def test_one_of_several_that_was_seen_is_enough(memory: Memory) -> None:
+    """Of that kind: an answer names some messages, one of which came encrypted (R-23)."""
+
+    async def work() -> list[bool]:
+        await memory.sightings.first_seen(THREAD, [DIGEST], BOB.key, NOW)
+        await memory.sightings.first_seen(SIGNATURE, [OTHER], BOB.key, NOW)
+        asked: list[list[bytes]] = [[OTHER, DIGEST], [DIGEST], [OTHER], []]
+        return [await memory.sightings.any_seen(THREAD, each) for each in asked]
+
+    assert asyncio.run(work()) == [True, True, False, False]
+
+
+def test_asking_whether_it_was_seen_keeps_nothing(memory: Memory) -> None:
+    """R-23 is asked for mail of ours, which is no encrypted mail of others."""
+
+    async def work() -> bool:
+        await memory.sightings.any_seen(THREAD, [DIGEST])
+        return await memory.sightings.any_seen(THREAD, [DIGEST])
+
+    assert asyncio.run(work()) is False

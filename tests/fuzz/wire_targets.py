@@ -25,7 +25,10 @@ from smimegw.errors import (
     RevocationError,
 )
 from smimegw.limits import Limits
+from smimegw.policy.matrix import Trouble, Verdict
+from smimegw.policy.model import Protection
 from smimegw.policy.parse import parse_policy
+from smimegw.policy.parse_matrix import FILE_NAME, parse_matrix
 from smimegw.policy.triggers import contains_word, normalised, without_words
 from smimegw.smtp.commands import parse_mail, parse_rcpt
 from smimegw.smtp.content import ContentReader, stuffed
@@ -167,6 +170,15 @@ def read_policy(octets: bytes) -> None:
     parse_policy([("policy.toml", octets)])
 
 
+def read_matrix(octets: bytes) -> None:
+    """Every cell, and none that could send less than a rule asked for; or every mistake."""
+    matrix = parse_matrix(FILE_NAME, octets)
+    for trouble in Trouble:
+        for protection in filter(trouble.touches, Protection):
+            verdict = matrix.verdict(trouble, protection)
+            assert verdict is not Verdict.POLICY or trouble.named_by
+
+
 def read_toml(octets: bytes) -> None:
     """Lines are found in whatever is TOML."""
     document = Document.parse("a.toml", octets)
@@ -228,10 +240,21 @@ TARGETS = (
         (b"(", b")", b"*", b"\\", b"\\2a", b"%{address}", b"\0", b":dn:="),
     ),
     Target(
+        "failure-matrix",
+        read_matrix,
+        (ConfigurationError,),
+        lambda: [(_POLICIES / FILE_NAME).read_bytes()],
+        (*_TOML_WORDS, b'"policy"', b'"send-clear"', b"[thread]", b"[[signing]]", b"encrypt"),
+    ),
+    Target(
         "policy",
         read_policy,
         (ConfigurationError,),
-        lambda: [path.read_bytes() for path in sorted(_POLICIES.rglob("*.toml"))],
+        lambda: [
+            path.read_bytes()
+            for path in sorted(_POLICIES.rglob("*.toml"))
+            if path.name != FILE_NAME
+        ],
         _TOML_WORDS,
     ),
     Target(

@@ -46,6 +46,24 @@ POLICIES: dict[str, Make] = {
 }
 
 
+MATRICES: dict[str, Make] = {
+    "unknown groups": lambda n: b"".join(b"[g%d]\n" % m for m in range(n)),
+    "unknown troubles": lambda n: b"[certificate]\n" + b"".join(b"t%d = 1\n" % m for m in range(n)),
+    "unknown cells": lambda n: (
+        b"[certificate.none]\n" + b"".join(b'p%d = "refuse"\n' % m for m in range(n))
+    ),
+    "a long word": lambda n: b'[certificate.none]\nencrypt = "' + b"a" * n + b'"\n',
+}
+
+
+@pytest.mark.parametrize("shape", MATRICES)
+def test_failure_matrix_is_read_in_one_pass(shape: str) -> None:
+    """Whatever somebody took for one."""
+    assert is_linear(
+        lambda octets: PARSE.parse_policy([("failure-matrix.toml", octets)]), MATRICES[shape], 20
+    )
+
+
 @pytest.mark.parametrize("shape", POLICIES)
 def test_policies_are_read_in_one_pass(shape: str) -> None:
     """All mistakes at once, without comparing each with each."""
