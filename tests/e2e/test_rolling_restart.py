@@ -48,7 +48,7 @@ def sink() -> Iterator[ScriptedSink]:
 
 @pytest.fixture
 def nodes(tmp_path: Path, sink: ScriptedSink) -> Iterator[list[Node]]:
-    """Three nodes with one database; the last one has two workers."""
+    """Three nodes with one database."""
     ca = make_ca("CA of the nodes")
     alice = ca.issue(ALICE, key="p256")
     (tmp_path / "ca.pem").write_bytes(ca.certificate.parsed.public_bytes(Encoding.PEM))
@@ -58,8 +58,8 @@ def nodes(tmp_path: Path, sink: ScriptedSink) -> Iterator[list[Node]]:
     engine.dispose()
     with contextlib.ExitStack() as stack:
         found = []
-        for name, workers in (("a", 1), ("b", 1), ("c", 2)):
-            node = Node(tmp_path / name, sink.port, workers=workers, more=_MORE)
+        for name in ("a", "b", "c"):
+            node = Node(tmp_path / name, sink.port, workers=1, more=_MORE)
             node.policy.write_text(_SIGNED_RULE + POLICY)
             kek = KeyEncryptionKey.load((node.directory / "kek").read_bytes())
             keystore = FilesKeystore(node.state / "keys", kek)

@@ -290,8 +290,10 @@ def unproved_rows() -> Iterator[str]:
 def metric_problems() -> Iterator[str]:
     """Metrics that docs/operation.md leaves out, or only it knows."""
     from smimegw.adapters.logs.metrics import Metrics
+    from smimegw.adapters.logs.supervision import SupervisionMetrics
 
     exposition = Metrics().exposition().decode()
+    exposition += SupervisionMetrics(2).exposition(ready=True, running=2)
     there = set(re.findall(r"^# TYPE (smimegw_\w+) ", exposition, re.MULTILINE))
     there = {name for name in there if not name.endswith("_created")}
     named = set(re.findall(r"`(smimegw_\w+)`", (ROOT / "docs/operation.md").read_text("utf-8")))
