@@ -16,7 +16,14 @@ from smimegw.pipeline.plan import Plan
 from smimegw.pipeline.select import recipient_facts
 from smimegw.policy.evaluate import applies
 from smimegw.policy.facts import MessageFacts
-from smimegw.policy.model import CertificateAnswer, Conditions, Direction, Policy, SigningAnswer
+from smimegw.policy.model import (
+    CertificateAnswer,
+    Conditions,
+    Direction,
+    Policy,
+    SigningAnswer,
+    ThreadAnswer,
+)
 from smimegw.policy.replay import Known, field_key
 from smimegw.policy.triggers import contains_word
 
@@ -62,6 +69,8 @@ def outbound_values(decided: Plan, policy: Policy) -> dict[str, Any]:
         values["signing"] = decided.evidence.signing.answer.value
     if decided.own.is_some:
         values["own"] = "encryption" if own is not None else "signature"
+    if decided.thread is not None:
+        values["thread"] = decided.thread.value
     return values
 
 
@@ -112,6 +121,7 @@ def _known(facts: Mapping[str, Any], message: MessageFacts, entry: Mapping[str, 
         },
         signing=SigningAnswer(facts["signing"]) if "signing" in facts else None,
         own=facts.get("own", ""),
+        thread=ThreadAnswer(facts["thread"]) if "thread" in facts else None,
         signed=entry.get("signed", "none"),
         encrypted=entry.get("encrypted", "no"),
     )

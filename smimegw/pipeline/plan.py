@@ -17,7 +17,7 @@ from smimegw.pipeline.gather import OutboundEvidence
 from smimegw.pipeline.group import Group
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
-from smimegw.pipeline.thread import thread_answer
+from smimegw.pipeline.thread import answered_marks, thread_answer
 from smimegw.pipeline.verification import verified
 from smimegw.policy.decide import asks_for_thread, decide
 from smimegw.policy.evaluate import Matched, match
@@ -61,7 +61,7 @@ class Plan:
         facts: What that came to, per recipient, in RCPT order.
         decisions: Per recipient, in RCPT order.
         own: What the client protected itself.
-        thread: Whether it answers what came encrypted; None when nobody had to ask.
+        thread: Whether it answers what came encrypted; None when it does not matter.
         groups: The copies to make, of those who are not refused.
         decided_at: When.
     """
@@ -130,10 +130,14 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         _decided(entry, message, known, author, own, evidence)
         for entry, known in zip(matched, facts, strict=True)
     )
-    thread = None
-    if own.encryption is None and any(
-        asks_for_thread(entry, message, decision)
-        for entry, decision in zip(matched, decisions, strict=True)
+    thread = None if answered_marks(tx.content.header, settings.limits) else ThreadAnswer.CLEAR
+    if (
+        thread is None
+        and own.encryption is None
+        and any(
+            asks_for_thread(entry, message, decision)
+            for entry, decision in zip(matched, decisions, strict=True)
+        )
     ):
         thread = await thread_answer(tx, ports, settings.limits)
         decisions = tuple(

@@ -26,11 +26,13 @@ from smimegw.policy.model import (
     Requirement,
     Rule,
     SigningAnswer,
+    ThreadAnswer,
     Treatment,
 )
 
 _PERHAPS_CERTIFICATE = (CertificateAnswer.USABLE, CertificateAnswer.NONE)
 _PERHAPS_SIGNING = (SigningAnswer.USABLE, SigningAnswer.NONE)
+_PERHAPS_THREAD = (ThreadAnswer.CLEAR, ThreadAnswer.ENCRYPTED)
 _PLAIN = Treatment()
 
 
@@ -48,6 +50,7 @@ class Known:
         opens_own: Who could open what the client had encrypted, by `Mailbox.key`.
         signing: None when the keystore was not asked.
         own: What the client had made itself: ``signature``, ``encryption`` or nothing.
+        thread: Whether it answers what came encrypted; None when nobody asked.
         signed: What was said of the signature of an inbound message.
         encrypted: What was said of its encryption.
     """
@@ -61,6 +64,7 @@ class Known:
     opens_own: Mapping[str, bool] = field(default_factory=dict)
     signing: SigningAnswer | None = None
     own: str = ""
+    thread: ThreadAnswer | None = None
     signed: str = "none"
     encrypted: str = "no"
 
@@ -70,7 +74,7 @@ class Fate:
     """What one recipient's copy gets.
 
     Attributes:
-        label: ``clear``, ``sign`` …, or ``refuse`` with the row of the failure table.
+        label: ``clear``, ``sign`` …, or ``refuse`` or ``defer`` with the row of the failure table.
         treatment: How it is made.
     """
 
@@ -104,7 +108,7 @@ def field_key(trigger: HeaderTrigger) -> str:
 def ask_again(policy: Policy, known: Known) -> Answer:
     """What *policy* does with a message of which *known* is left."""
     rules = tuple(_may_apply(policy, known))
-    fates = frozenset(fate for rule in rules for fate in _fates(rule, known))
+    fates = frozenset(fate for rule in rules for fate in _fates(policy, rule, known))
     return Answer(fates, tuple(rule.name for rule in rules))
 
 
@@ -180,20 +184,21 @@ def _has_field(trigger: HeaderTrigger, known: Known) -> bool | None:
 # --- what it does --------------------------------------------------------------------------------
 
 
-def _fates(rule: Rule, known: Known) -> Iterator[Fate]:
+def _fates(policy: Policy, rule: Rule, known: Known) -> Iterator[Fate]:
     if known.message.direction is Direction.INBOUND:
         yield Fate(label=_inbound(rule.then.require, known))
         return
     others = rule.then.treatment.other_readers(known.message.originator)
     readers = others if rule.then.protect.encrypts else ()
-    for certificate, signing, unknown_reader, opens in itertools.product(
+    for certificate, signing, thread, unknown_reader, opens in itertools.product(
         _certificate(rule, known),
         _signing(rule, known),
+        _thread(known),
         _PERHAPS_CERTIFICATE if any(r.key not in known.certificates for r in readers) else (None,),
         (True, False) if known.own == "encryption" else (True,),
     ):
         decision = decide(
-            Matched(rule=rule, recipient=known.recipient),
+            Matched(rule=rule, recipient=known.recipient, matrix=policy.matrix),
             known.message,
             RecipientFacts(mailbox=known.recipient, certificate=certificate),
             SigningFacts(answer=signing),
@@ -206,6 +211,7 @@ def _fates(rule: Rule, known: Known) -> Iterator[Fate]:
                 )
                 for reader in readers
             ],
+            thread,
         )
         yield _fate(decision, all(known.opens_own.get(reader.key, opens) for reader in readers))
 
@@ -231,9 +237,16 @@ def _signing(rule: Rule, known: Known) -> tuple[SigningAnswer, ...]:
     return _PERHAPS_SIGNING if known.signing is None else (known.signing,)
 
 
+def _thread(known: Known) -> tuple[ThreadAnswer, ...]:
+    if known.own == "encryption":
+        return (ThreadAnswer.CLEAR,)  # nothing is quoted in clear
+    return _PERHAPS_THREAD if known.thread is None else (known.thread,)
+
+
 def _fate(decision: Decision, readers_open_own: bool) -> Fate:
     if decision.refusal:
-        return Fate(label=f"refuse {decision.refusal}")
+        verb = "defer" if decision.deferred else "refuse"
+        return Fate(label=f"{verb} {decision.refusal}")
     if decision.protection.encrypts and not readers_open_own:
         return Fate(label="refuse R-26")
     if decision.protection is Protection.NONE:
