@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from smimegw.config.model import Configuration, LDAPDirectory
@@ -12,6 +13,7 @@ from smimegw.toml.document import dotted
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault, show
 
+_OBJECT_IDENTIFIER = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]{0,20})){1,32}")
 _LDAP_FIELDS = ("%{address}", "%{local_part}", "%{domain}")
 
 
@@ -38,6 +40,14 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
     yield from _directory_faults(configuration)
     yield from _database_faults(configuration)
     yield from _limit_faults(configuration)
+    yield from _policy_faults(configuration)
+
+
+def _policy_faults(configuration: Configuration) -> Iterator[Fault]:
+    for policy in configuration.trust.policies:
+        if not _OBJECT_IDENTIFIER.fullmatch(policy):
+            message = f'{show(policy)} is not an object identifier.  Write "2.23.140.1.5.2.2"'
+            yield Fault(("trust", "policies"), message)
 
 
 def _mark_faults(configuration: Configuration) -> Iterator[Fault]:

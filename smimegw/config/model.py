@@ -152,6 +152,9 @@ class Trust:
         encryption_anchors: The same, trusted only for certificates that mail is encrypted to.
         intermediates: Files or directories of certificates that help to build paths.
         crls: Files or directories of revocation lists.
+        policies: Object identifiers of certificate policies: a path from an anchor must be valid
+            under one of them; "2.5.29.32.0" is any. Empty asks for none.
+            Example: ["2.23.140.1.5.2.2", "2.23.140.1.5.3.2"]
     """
 
     anchors: tuple[Path, ...] = ()
@@ -159,6 +162,7 @@ class Trust:
     encryption_anchors: tuple[Path, ...] = ()
     intermediates: tuple[Path, ...] = ()
     crls: tuple[Path, ...] = ()
+    policies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

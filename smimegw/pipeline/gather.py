@@ -209,6 +209,7 @@ def _evidence(
         crls=tuple(dict.fromkeys(crls)),
         require_revocation=material.require_revocation,
         crl_grace_seconds=material.crl_grace_seconds,
+        policies=material.policies,
     )
 
 

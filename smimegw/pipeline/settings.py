@@ -24,6 +24,7 @@ class TrustMaterial:
         crls: DER CertificateLists from files, untrusted until verified.
         require_revocation: Unknown revocation status makes a certificate unusable.
         crl_grace_seconds: How long after nextUpdate a CRL still counts (R-05).
+        policies: A path must be valid under one of these certificate policies; none: under any.
     """
 
     anchors: tuple[Certificate, ...] = ()
@@ -33,6 +34,7 @@ class TrustMaterial:
     crls: tuple[bytes, ...] = ()
     require_revocation: bool = True
     crl_grace_seconds: int = 72 * 3600
+    policies: tuple[str, ...] = ()
 
     def anchors_for(self, purpose: Purpose) -> tuple[Certificate, ...]:
         """Who is trusted when a certificate is judged for *purpose*."""

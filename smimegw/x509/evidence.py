@@ -18,6 +18,9 @@ class Evidence:
         ocsp_responses: DER OCSPResponses, untrusted in the same way.
         require_revocation: Unknown status makes a path unusable (``revocation.mode = "require"``).
         crl_grace_seconds: How long after nextUpdate a CRL still counts (R-05).
+        policies: Object identifiers of certificate policies; a path must be valid under one of
+            them (user-initial-policy-set with initial-explicit-policy, RFC 5280, 6.1.1).  With
+            none, policies are only what CAs make of them.
     """
 
     trust_anchors: tuple[Certificate, ...]
@@ -26,3 +29,4 @@ class Evidence:
     ocsp_responses: tuple[bytes, ...] = ()
     require_revocation: bool = True
     crl_grace_seconds: int = 72 * 3600
+    policies: tuple[str, ...] = ()

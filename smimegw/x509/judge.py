@@ -7,7 +7,7 @@ a trust anchor puts on itself – is checked here before.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -40,9 +40,19 @@ from smimegw.x509.constraints import check_constraints
 
 T = TypeVar("T")
 
+_ANY, _ANY_POLICY = "any_policy", "2.5.29.32.0"  # the library's word for it, and its identifier
 
-def judge(path: tuple[Certificate, ...], now: datetime, *, limits: Limits = DEFAULT_LIMITS) -> None:
+
+def judge(
+    path: tuple[Certificate, ...],
+    now: datetime,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    policies: Sequence[str] = (),
+) -> None:
     """Accept *path*, end-entity … trust anchor, at the time *now*; revocation is not looked at.
+
+    With *policies* it must be valid under one of them.
 
     Raises:
         CertificateError: ``expired``, ``not-yet-valid``, ``weak-key``, ``weak-signature``,
@@ -65,7 +75,7 @@ def judge(path: tuple[Certificate, ...], now: datetime, *, limits: Limits = DEFA
         raise CertificateError("path", f"trust anchor is no CA: {anchor.subject_text}")
     check_constraints(path, limits=limits)
     try:
-        _run(_validation(path, now))
+        _run(_validation(path, now, policies))
     except CertificateError:
         raise
     except ExpiredError as exc:
@@ -80,12 +90,12 @@ def judge(path: tuple[Certificate, ...], now: datetime, *, limits: Limits = DEFA
 
 
 def _validation(
-    path: tuple[Certificate, ...], now: datetime
+    path: tuple[Certificate, ...], now: datetime, policies: Sequence[str]
 ) -> Coroutine[Any, Any, asn1_x509.Certificate]:
     leaf, *intermediates, anchor = [
         _with_a_labels(_with_named_curve(certificate)) for certificate in path
     ]
-    trust_anchor = CertTrustAnchor(anchor, _anchor_qualifiers(anchor, len(path)))
+    trust_anchor = CertTrustAnchor(anchor, _anchor_qualifiers(anchor, len(path), policies))
     context = ValidationContext(
         trust_roots=[anchor],
         moment=now,
@@ -97,7 +107,9 @@ def _validation(
     return async_validate_path(context, chain)
 
 
-def _anchor_qualifiers(anchor: asn1_x509.Certificate, path_length: int) -> TrustQualifiers:
+def _anchor_qualifiers(
+    anchor: asn1_x509.Certificate, path_length: int, policies: Sequence[str]
+) -> TrustQualifiers:
     """Make the anchor's own limits count (RFC 5937); the library ignores them by default.
 
     Its own derivation from the certificate fails when only some kinds of names are constrained.
@@ -111,7 +123,13 @@ def _anchor_qualifiers(anchor: asn1_x509.Certificate, path_length: int) -> Trust
             excluded.update(process_general_subtrees(constraints["excluded_subtrees"]))
     return TrustQualifiers(
         standard_parameters=PKIXValidationParams(
-            initial_permitted_subtrees=permitted, initial_excluded_subtrees=excluded
+            # anyPolicy: there must be one, whichever it is (RFC 5280, 6.1.1 (c) and (f))
+            user_initial_policy_set=frozenset(
+                [_ANY] if not policies or _ANY_POLICY in policies else policies
+            ),
+            initial_explicit_policy=bool(policies),
+            initial_permitted_subtrees=permitted,
+            initial_excluded_subtrees=excluded,
         ),
         max_path_length=anchor.max_path_length,
         max_aa_path_length=path_length,

@@ -125,7 +125,7 @@ def _best_path(
         for path in search.paths(certificate):
             search.spend(len(path) - 1)
             try:
-                judge(path, valid_at, limits=limits)
+                judge(path, valid_at, limits=limits, policies=evidence.policies)
                 return path, _revocation(path, evidence, now, limits)
             except _EndEntityRevokedError:
                 raise

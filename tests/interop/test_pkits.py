@@ -20,7 +20,16 @@ from smimegw.x509.judge import judge
 from smimegw.x509.path import Purpose, ValidatedCertificate, validate
 from smimegw.x509.search import PathSearch
 from smimegw.x509.status import RevocationStatus
-from tests.interop.pkits import CASES, DATA, NOT_APPLICABLE, NOW, STRICTER, Case
+from tests.interop.pkits import (
+    CASES,
+    DATA,
+    NOT_APPLICABLE,
+    NOW,
+    POLICY_RUNS,
+    STRICTER,
+    Case,
+    PolicyRun,
+)
 
 # Serial numbers below zero (4.4.14) are among what the suite is about.
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
@@ -78,7 +87,7 @@ def walk(certificate: Certificate, evidence: Evidence) -> None:
     paths = PathSearch(evidence, now=NOW, limits=DEFAULT_LIMITS).paths(certificate)
     path = next(paths)
     assert next(paths, None) is None
-    judge(path, NOW)
+    judge(path, NOW, policies=evidence.policies)
     for question in questions_about(path):
         status = answer(question, evidence, NOW).status
         if status is not RevocationStatus.GOOD:
@@ -149,4 +158,23 @@ def test_runs_that_need_other_inputs_are_counted() -> None:
     numbers = {case.number for case in CASES}
     assert {run.rpartition(".")[0] for run in NOT_APPLICABLE} <= numbers
     assert all(NOT_APPLICABLE.values())
-    assert len(NOT_APPLICABLE) == 32
+    assert len(NOT_APPLICABLE) == 3
+    assert len({run.number for run in POLICY_RUNS}) == len(POLICY_RUNS) == 29
+    assert not {run.number for run in POLICY_RUNS} & set(NOT_APPLICABLE)
+
+
+@pytest.mark.parametrize("run", POLICY_RUNS, ids=str)
+def test_path_is_valid_under_a_wanted_policy_or_not_at_all(run: PolicyRun) -> None:
+    """user-initial-policy-set and initial-explicit-policy (RFC 5280, 6.1.1; cases F30)."""
+    evidence = replace(directory(), policies=run.policies)
+    expected = "valid" if run.is_valid else "path"
+    assert refusal_of(run.case, evidence) == expected
+
+
+def test_policy_of_nobody_is_met_by_any_policy_alone() -> None:
+    """anyPolicy from the end-entity to the anchor is every policy (RFC 5280, 6.1.3 (d))."""
+    evidence = replace(directory(), policies=("1.3.6.1.4.1.55555.1",))
+    verdicts = {run.case.name: refusal_of(run.case, evidence) for run in POLICY_RUNS}
+    valid = {name for name, verdict in verdicts.items() if verdict == "valid"}
+    assert valid == {"AllCertificatesanyPolicyTest11"}
+    assert set(verdicts.values()) == {"valid", "path"}

@@ -54,4 +54,5 @@ def read_trust(configuration: Configuration) -> TrustMaterial:
         crls=read_crls(trust.crls, "trust.crls"),
         require_revocation=revocation.mode is RevocationMode.REQUIRE,
         crl_grace_seconds=int(revocation.crl_grace.total_seconds()),
+        policies=trust.policies,
     )

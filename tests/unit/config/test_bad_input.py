@@ -281,3 +281,15 @@ def test_mark_that_is_no_word_in_brackets_is_refused(write: Callable[..., Path],
         load(write(text))
     good = text.replace(f'["{mark}"]', '["[signed]", "(ok)"]')
     assert load(write(good)).gateway.subject_marks == ("[signed]", "(ok)")
+
+
+@pytest.mark.parametrize("policy", ["gold", "1", "1.02", "3.1.2", "1..2", "1.2 ", ""])
+def test_policy_that_is_no_object_identifier_is_refused(
+    write: Callable[..., Path], policy: str
+) -> None:
+    """No certificate could have it, and all mail would stand still (RFC 5280, 4.2.1.4)."""
+    text = write().read_text() + f'[trust]\npolicies = ["{policy}"]\n'
+    with pytest.raises(ConfigurationError, match=r"trust\.policies.* is not an object identifier"):
+        load(write(text))
+    good = text.replace(f'["{policy}"]', '["2.5.29.32.0"]')
+    assert load(write(good)).trust.policies == ("2.5.29.32.0",)
