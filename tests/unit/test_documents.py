@@ -226,3 +226,43 @@ def test_failure_without_explanation_is_named(copied: Path) -> None:
     (copied / "docs/failures.md").write_text(real.replace("| R-06 |", "| R-96 |"))
     found = list(documents.failure_problems())
     assert found == ["docs/failures.md: R-06 without its reply 451 4.4.3"]
+
+
+@pytest.mark.parametrize(
+    ("row", "docstring", "problem"),
+    [
+        ("| R-01 | a | b | yes |", "Good (R-01).", ""),
+        ("| N-01 | a | b | partly: no c |", "Good (N-01).", ""),
+        ("| R-01 | a | b | yes |", "Not at all.", "R-01 is promised, and no test cites it"),
+        ("| N-01 | a | b | yes |", "Another (R-01).", "N-01 is promised, and no test cites it"),
+        ("| R-01 | a | b | not yet |", "Not at all.", ""),
+        (
+            "| R-01 | a | b | not yet |",
+            "Good (R-01).",
+            "R-01 is not yet there, and a test cites it",
+        ),
+        ("| R-01 | a | b |", "Good (R-01).", "R-01 has no state (yes, partly, not yet)"),
+        ("| R-01 | a | b | yes |\n| R-01 | a | b | yes |", "(R-01).", "R-01 is there twice"),
+        ("| R-01 | a | b | yes |", "R-01, R-02.", "R-02 is cited by a test and does not exist"),
+    ],
+)
+def test_row_without_a_test_is_named(copied: Path, row: str, docstring: str, problem: str) -> None:
+    """What docs/failures.md promises stands in the docstring of a test, or the check fails."""
+    (copied / "docs/failures.md").write_text(f"| Row | When | Reply | State |\n|---|---|\n{row}\n")
+    test = f'def test_rule() -> None:\n    """{docstring}"""\n'
+    (copied / "tests/test_rule.py").write_text(test)
+    found = list(documents.unproved_rows())
+    if problem:
+        assert f"docs/failures.md: {problem}" in found
+    else:
+        assert found == []
+
+
+def test_page_of_the_failure_matrix_shows_every_cell() -> None:
+    """One line per trouble; what a trouble does not touch is a dash."""
+    lines = documents.generated()["docs/failure-matrix.md"].splitlines()
+    [none] = [line for line in lines if line.startswith("| certificate.none |")]
+    cells = [cell.strip() for cell in none.strip("|").split("|")]
+    assert cells[1:] == ["R-01", "–", "–", *["policy"] * 3, "`without_certificate`"]
+    [down] = [line for line in lines if line.startswith("| certificate.unavailable ? |")]
+    assert down.count("defer") == 3

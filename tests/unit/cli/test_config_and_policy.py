@@ -218,3 +218,36 @@ def test_help_of_groups_has_an_example() -> None:
     """Where to begin."""
     for group in ("config", "policy"):
         assert f"smimegw {group} " in _run(group, "--help").stdout
+
+
+def test_policy_check_says_which_failure_matrix_is_used(main: Path) -> None:
+    """Without one of your own it is the shipped one."""
+    result = _run("policy", "check", "-c", str(main))
+    assert result.exit_code == 0
+    assert "failure matrix of the program: as shipped" in result.stdout
+
+
+def test_policy_check_names_the_cells_that_differ(main: Path) -> None:
+    """Whoever reads the rules must know what overrules them; the rules are warned of."""
+    own = main.parent / "policies/failure-matrix.toml"
+    shipped = (_ROOT / "policies/failure-matrix.toml").read_text()
+    own.write_text(
+        shipped.replace('sign-then-encrypt = "policy"', 'sign-then-encrypt = "defer"', 1)
+    )
+    result = _run("policy", "check", "-c", str(main))
+    assert result.exit_code == 0
+    assert f"failure matrix {own}: 1 of its cells" in result.stdout
+    assert "certificate.none.sign-then-encrypt = defer  (shipped: policy)" in result.stdout
+    assert 'without_certificate of rule "encrypt when possible" is without effect' in result.stderr
+    summary = json.loads(_run("policy", "check", "-c", str(main), "--json").stdout)
+    assert summary["failure_matrix"]["cells"]["certificate.none"]["sign-then-encrypt"] == "defer"
+
+
+def test_policy_with_a_hole_in_its_matrix_is_not_loaded(main: Path) -> None:
+    """Nothing is decided by silence (R-15)."""
+    own = main.parent / "policies/failure-matrix.toml"
+    own.write_text("[certificate]\n")
+    result = _run("policy", "check", "-c", str(main))
+    assert result.exit_code == 2
+    assert f"{own}" in result.stderr
+    assert "missing: the matrix may have no hole" in result.stderr
