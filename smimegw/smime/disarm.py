@@ -21,6 +21,7 @@ from smimegw.mime.entity import IDENTITY, Entity, Multipart, read_multipart
 from smimegw.mime.headers import HeaderField, HeaderSection
 from smimegw.mime.headers import field as header_field
 from smimegw.mime.inert_html import cost, inert_html, plain_text
+from smimegw.mime.one_reading import require_one_reading
 from smimegw.smime.media_types import CompressedLayer, SignedLayer, layer_of
 
 _DEPTH = 8  # of multiparts and messages; deeper ones become attachments
@@ -124,6 +125,7 @@ def _without_bases(header: HeaderSection) -> HeaderSection:
 def _multipart(entity: Entity, content_type: ContentType, work: _Work, depth: int) -> Entity:
     if entity.transfer_encoding not in IDENTITY:
         raise MIMEError("a multipart with a transfer encoding (RFC 2045, 6.4)")
+    require_one_reading(entity)
     multipart = read_multipart(entity, work.limits)
     # RFC 2046, 5.1.5: in a digest a part without a type is a message
     default = ContentType("message", "rfc822") if content_type.subtype == "digest" else TEXT_PLAIN

@@ -23,6 +23,7 @@ from smimegw.mime.build import SignedForm
 from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.entity import IDENTITY, Entity, read_multipart
 from smimegw.mime.headers import HeaderSection
+from smimegw.mime.one_reading import require_one_reading
 from smimegw.x509.certificate import Certificate
 
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
@@ -146,6 +147,7 @@ def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> 
         return None
     if len(parts) != 2 or not multipart.closed:
         raise MIMEError("multipart/signed has not exactly two parts (RFC 1847, 2.1)")
+    require_one_reading(entity)
     if not is_signature:
         # Readers that go by the part's own type would show something else (RFC 1847, 2.1).
         raise MIMEError("the second part of multipart/signed is not the signature it announces")

@@ -232,6 +232,15 @@ def _mime(cast: Cast) -> Iterator[tuple[str, bytes]]:
     parameter = multipart_signed(TRUTH, true)
     yield "boundary-in-pieces", parameter.replace(b'boundary="outer"', b'boundary*0="outer"')
     yield "two-boundaries", parameter.replace(b'boundary="outer"', b'boundary=x; boundary="outer"')
+    for name, written, other in (
+        ("boundary-quoted-pair", rb'boundary="oute\r"', rb"oute\r"),
+        ("boundary-behind-comment", b"boundary=(x)outer", b"(x)outer"),
+        ("boundary-in-comment", b'x=(; boundary=y) z; boundary="outer"', b"y)"),
+        ("boundary-in-value", b'x="; boundary=y"; boundary="outer"', b"y"),
+    ):
+        lie = b"--%b\r\n%b--%b--\r\n--outer\r\n" % (other, LIE, other)
+        spelled = parameter.replace(b"--outer\r\n", lie, 1)
+        yield name, spelled.replace(b'boundary="outer"', written)
     yield "blank-line-with-space", b"X-A: b\r\n \r\n" + signed
     yield "line-that-is-no-field", b"this ends the fields\r\n" + signed
 
