@@ -228,19 +228,28 @@ def test_policy_check_says_which_failure_matrix_is_used(main: Path) -> None:
 
 
 def test_policy_check_names_the_cells_that_differ(main: Path) -> None:
-    """Whoever reads the rules must know what overrules them; the rules are warned of."""
+    """Whoever reads the rules must know what overrules them."""
     own = main.parent / "policies/failure-matrix.toml"
     shipped = (_ROOT / "policies/failure-matrix.toml").read_text()
-    own.write_text(
-        shipped.replace('sign-then-encrypt = "policy"', 'sign-then-encrypt = "defer"', 1)
-    )
+    cell = "sign-encrypt-sign"
+    own.write_text(shipped.replace(f'{cell} = "policy"', f'{cell} = "defer"', 1))
     result = _run("policy", "check", "-c", str(main))
     assert result.exit_code == 0
     assert f"failure matrix {own}: 1 of its cells" in result.stdout
-    assert "certificate.none.sign-then-encrypt = defer  (shipped: policy)" in result.stdout
-    assert 'without_certificate of rule "encrypt when possible" is without effect' in result.stderr
+    assert f"certificate.none.{cell} = defer  (shipped: policy)" in result.stdout
     summary = json.loads(_run("policy", "check", "-c", str(main), "--json").stdout)
-    assert summary["failure_matrix"]["cells"]["certificate.none"]["sign-then-encrypt"] == "defer"
+    assert summary["failure_matrix"]["cells"]["certificate.none"][cell] == "defer"
+
+
+def test_matrix_that_breaks_a_promise_of_the_rules_is_not_loaded(main: Path) -> None:
+    """The cases beside the rules are tried with it."""
+    own = main.parent / "policies/failure-matrix.toml"
+    shipped = (_ROOT / "policies/failure-matrix.toml").read_text()
+    cell = "sign-then-encrypt"
+    own.write_text(shipped.replace(f'{cell} = "policy"', f'{cell} = "defer"', 1))
+    result = _run("policy", "check", "-c", str(main))
+    assert result.exit_code == 2
+    assert 'case "a stranger without a certificate gets signed mail"' in result.stderr
 
 
 def test_policy_with_a_hole_in_its_matrix_is_not_loaded(main: Path) -> None:
