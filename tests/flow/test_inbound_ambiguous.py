@@ -169,6 +169,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Attribute's length:UserWarning")
 @pytest.mark.parametrize("who", ["signer", "issuer"])
 @pytest.mark.parametrize("what", HOSTILE)
 def test_hostile_name_makes_no_field_and_no_result(company: Company, what: str, who: str) -> None:
