@@ -315,6 +315,7 @@ def _keystore(configuration: Configuration, events: LoggedEvents) -> FilesKeysto
         configuration.keystore_path,
         key,
         strict_local_part=[str(domain) for domain in configuration.gateway.strict_local_part],
+        deadline_seconds=configuration.limits.lookup_seconds,
     )
     keystore.prepare()
     return keystore

@@ -45,11 +45,12 @@ state_directory = "state"
 [listener.relay]
 address = "127.0.0.1:{relay}"
 peers = ["127.0.0.1"]
-next_hop = "out"
 [listener.mx]
 address = "127.0.0.1:{mx}"
-next_hop = "out"
 [next_hop.out]
+address = "localhost:{next_hop}"
+tls = {{ mode = "none" }}
+[next_hop.in]
 address = "127.0.0.1:{next_hop}"
 tls = {{ mode = "none" }}
 [[directory]]
@@ -148,19 +149,27 @@ class Site:
 
     def again(self, *recipients: str) -> str:
         """The reply to the same mail once more."""
+        return self.run(self.sending(*recipients))
+
+    async def sending(self, *recipients: str) -> str:
+        """The same within the loop."""
         token = self.secret[:8].decode()
         content = message(ALICE, ", ".join(recipients), body=f"{self.secret.decode()}\r\n").replace(
             b"<1@test>", f"<{token}@test>".encode()
         )
-        return self.run(send(self.ports["relay"], ALICE, recipients, content))
+        return await send(self.ports["relay"], ALICE, recipients, content)
 
     def inbound(self, *, clear: bool = False) -> str:
         """The reply to a mail from Bob for Alice, signed and encrypted or *clear*."""
         self.secret = secrets.token_hex(16).encode()
+        return self.run(self.coming(clear=clear))
+
+    async def coming(self, *, clear: bool = False) -> str:
+        """The same within the loop."""
         content = message(BOB, ALICE, body=f"{self.secret.decode()}\r\n")
         if not clear:
             content = encrypted(signed(content, self.people[BOB]), self.ca, self.people[ALICE])
-        return self.run(send(self.ports["mx"], BOB, [ALICE], content))
+        return await send(self.ports["mx"], BOB, [ALICE], content)
 
     def copies(self) -> list[str]:
         """Who got the last mail, once for each time."""

@@ -19,8 +19,9 @@ from cryptography import x509
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from smimegw.adapters.http.client import HTTPClient
-from smimegw.adapters.http.destination import Gatekeeper, resolve
+from smimegw.adapters.http.destination import Gatekeeper
 from smimegw.adapters.http.revocation import HTTPRevocation
+from smimegw.adapters.names import addresses_of
 from smimegw.config.hosts import host_rule
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.ports import Clock, Events
@@ -127,7 +128,7 @@ def source_for(
     events: Events | None = None,
     clock: Clock | None = None,
     limits: Limits = DEFAULT_LIMITS,
-    resolving: Any = resolve,
+    resolving: Any = addresses_of,
     proxy: Any = None,
 ) -> HTTPRevocation:
     """The real adapter; *private* and *allowed* are host rules."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import socket
 import ssl
@@ -15,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from smimegw.adapters import names
 from smimegw.adapters.smtp.reach import open_connection
 from smimegw.adapters.smtp.settings import ClientCredentials, Server
 from smimegw.config.choices import TLSMode
@@ -212,18 +212,14 @@ def test_every_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) -> No
             for each in filling:
                 each.setblocking(False)
                 each.connect_ex(("127.0.0.3", sink.port))
-            loop = asyncio.get_running_loop()
-            usual = loop.getaddrinfo
 
-            async def several(host: str, port: int, **options: Any) -> Any:
-                if host != "mail.corp.example":
-                    return await usual(host, port, **options)
+            def several(*_: object, **__: object) -> Any:
                 return [
-                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))
+                    (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, sink.port))
                     for address in ("127.0.0.2", "127.0.0.3", "127.0.0.1")
                 ]
 
-            monkeypatch.setattr(loop, "getaddrinfo", several)
+            monkeypatch.setattr(names.socket, "getaddrinfo", several)
             try:
                 _, writer = await open_connection("mail.corp.example", sink.port, 3.0, 65536)
                 assert writer.get_extra_info("peername")[0] == "127.0.0.1"

@@ -7,13 +7,12 @@ to the very address that was looked at, whatever the name resolves to a moment l
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
+from smimegw.adapters.names import addresses_of
 from smimegw.config.hosts import HostRule
 from smimegw.errors import RevocationError
 
@@ -76,16 +75,6 @@ class Destination:
         return f"{self.scheme}://{self.authority}{self.target}"
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """Addresses of *host* as the operating system knows them.
-
-    Raises:
-        OSError: It has none.
-    """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 class Gatekeeper:
     """Knows which hosts may be asked, and at which addresses.
 
@@ -100,7 +89,7 @@ class Gatekeeper:
         allowed: Sequence[HostRule],
         private: Sequence[HostRule] = (),
         *,
-        resolve: Resolve = resolve,
+        resolve: Resolve = addresses_of,
     ) -> None:
         self._allowed = tuple(allowed)
         self._private = tuple(private)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
@@ -27,6 +29,11 @@ from smimegw.cms.keys import (
     SoftwareSigningKey,
 )
 from smimegw.errors import KeystoreError, UsageError
+from smimegw.limits import DEFAULT_LIMITS
+
+T = TypeVar("T")
+
+_THREADS = 4
 
 
 class FilesKeystore:
@@ -37,6 +44,7 @@ class FilesKeystore:
         key_encryption_key: None while the keystore is locked: what needs a key fails with
             ``KeystoreError(locked=True)``, everything else goes on (R-13, R-49).
         strict_local_part: Domains whose local parts are compared exactly.
+        deadline_seconds: For one question.
     """
 
     def __init__(
@@ -45,10 +53,14 @@ class FilesKeystore:
         key_encryption_key: KeyEncryptionKey | None,
         *,
         strict_local_part: Iterable[str] = (),
+        deadline_seconds: float = DEFAULT_LIMITS.lookup_seconds,
     ) -> None:
         self._directory = KeyDirectory(directory)
         self._key_encryption_key = key_encryption_key
         self._strict_domains = frozenset(strict_local_part)
+        self._deadline_seconds = deadline_seconds
+        # Of its own: a disk that hangs must not take the threads in which others work.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="keys")
         self._lock = threading.Lock()
         # By the whole object: a file whose mailboxes were edited is another object, and its seal
         # is judged again.
@@ -62,7 +74,7 @@ class FilesKeystore:
         Raises:
             KeystoreError: Locked, a file is broken, or the directory cannot be read.
         """
-        return await asyncio.to_thread(self._signing_credentials, mailbox)
+        return await self._ask(self._signing_credentials, mailbox)
 
     async def decryption_credentials(
         self, identifiers: Sequence[CertificateIdentifier], owners: Sequence[Mailbox]
@@ -72,7 +84,7 @@ class FilesKeystore:
         Raises:
             KeystoreError: Locked, a file is broken, or the directory cannot be read.
         """
-        return await asyncio.to_thread(self._decryption_credentials, identifiers, owners)
+        return await self._ask(self._decryption_credentials, identifiers, owners)
 
     async def check(self) -> None:
         """Open every key once, for start-up and readiness.
@@ -80,7 +92,7 @@ class FilesKeystore:
         Raises:
             KeystoreError: Locked, or a file that cannot be used; the text names it.
         """
-        await asyncio.to_thread(self._check)
+        await self._ask(self._check)
 
     # --- administration ------------------------------------------------------------------------
 
@@ -149,6 +161,16 @@ class FilesKeystore:
             KeystoreError: It cannot be deleted.
         """
         self._directory.remove(key)
+
+    async def _ask(self, function: Callable[..., T], *args: object) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                return await loop.run_in_executor(self._threads, function, *args)
+        except TimeoutError:
+            text = f"keystore {self.path} did not answer within {self._deadline_seconds:.0f} s"
+            text += "; is its disk hanging or overloaded?"
+            raise KeystoreError(text, retryable=False) from None
 
     # --- below ---------------------------------------------------------------------------------
 

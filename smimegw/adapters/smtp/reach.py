@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Sequence
 
+from smimegw.adapters.names import addresses_of
 from smimegw.adapters.smtp.settings import Server
 
 _ADDRESSES = 8  # of one name; more would only make each share of the time shorter
@@ -46,8 +46,7 @@ async def open_connection(
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     async with asyncio.timeout_at(end):
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    places = list(dict.fromkeys(str(entry[4][0]) for entry in found))[:_ADDRESSES]
+        places = (await addresses_of(host, port))[:_ADDRESSES]
     error: OSError = TimeoutError()
     for position, address in enumerate(places):
         share = (end - loop.time()) / (len(places) - position)
