@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import CertificateError, DatabaseError, DirectoryError, KeystoreError
 from smimegw.pipeline.inquire import inquire
+from smimegw.pipeline.once_more import once_more
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import SigningAnswer
 from smimegw.ports import FoundCertificate, Ports
@@ -260,7 +262,7 @@ async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tupl
 async def signing_evidence(mailbox: Mailbox, ports: Ports, settings: Settings) -> SigningEvidence:
     """Find the newest usable signing credential of *mailbox*; never raises for a dependency."""
     try:
-        credentials = await ports.keystore.signing_credentials(mailbox)
+        credentials = await once_more(partial(ports.keystore.signing_credentials, mailbox))
     except KeystoreError as exc:
         answer = SigningAnswer.LOCKED if exc.locked else SigningAnswer.UNAVAILABLE
         event, row = ("keystore.locked", "R-13") if exc.locked else ("keystore.error", "R-14")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, VerificationError
@@ -15,6 +16,7 @@ from smimegw.mime.sendable import sendable
 from smimegw.pipeline.adoption import Adoption, adoption_of, with_author_compared
 from smimegw.pipeline.assurance import integrity
 from smimegw.pipeline.facts import originator
+from smimegw.pipeline.once_more import once_more
 from smimegw.pipeline.register import Register
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.verification import verified
@@ -187,7 +189,8 @@ class Peeler:
     async def _decrypt(
         self, layer: EncryptedLayer, depth: int, owners: Sequence[Mailbox], old_ciphers: bool
     ) -> tuple[LayerReport, Entity | None]:
-        credentials = await self._ports.keystore.decryption_credentials(layer.recipient_ids, owners)
+        ask = self._ports.keystore.decryption_credentials
+        credentials = await once_more(partial(ask, layer.recipient_ids, owners))
         replayed = bool(credentials) and await self._register.is_replayed(layer, credentials)
         if credentials:
             await self._register.mark_thread(self._settings.limits)

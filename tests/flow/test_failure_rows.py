@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from smimegw.errors import AuthenticationError, KeystoreError
+from smimegw.errors import AuthenticationError, KeystoreError, NextHopError, NextHopTLSError
 from smimegw.pipeline.admit import Gateway
 from smimegw.smtp.extensions import Extensions
 from smimegw.transaction import Outcome
@@ -202,6 +202,51 @@ def test_opening_waits_for_a_locked_keystore(company: Company) -> None:
     assert company.send("mx", [ALICE], message(BOB, ALICE)).reply.code == 250
 
 
+@pytest.mark.parametrize("direction", ["outbound", "inbound"])
+def test_keystore_that_fails_once_is_asked_again(company: Company, direction: str) -> None:
+    """R-14: once, and what needs a key goes on."""
+    company.partner(BOB, key="p256")
+    keystore = company.world.keystore
+    content = encrypted(message(BOB, ALICE), company.ca, keystore.held[0])
+    name = "signing_credentials" if direction == "outbound" else "decryption_credentials"
+    answers, asked = getattr(keystore, name), []
+
+    async def flaps(*arguments: object) -> object:
+        asked.append(arguments)
+        if len(asked) == 1:
+            raise KeystoreError("token lost")
+        return await answers(*arguments)
+
+    setattr(keystore, name, flaps)
+    if direction == "outbound":
+        outcome = company.send("relay", [BOB], message(ALICE, BOB))
+    else:
+        outcome = company.send("mx", [ALICE], content, reverse_path=BOB)
+    assert outcome.reply.code == 250
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeystoreError("sealed", locked=True), KeystoreError("no answer", retryable=False)],
+    ids=["locked", "slow"],
+)
+def test_keystore_that_cannot_know_better_is_asked_once(
+    company: Company, error: KeystoreError
+) -> None:
+    """R-13, R-14: asking again would only take time."""
+    company.partner(BOB, key="p256")
+    asked = []
+
+    async def fails(_: object) -> None:
+        asked.append(1)
+        raise error
+
+    company.world.keystore.signing_credentials = fails  # type: ignore[method-assign,assignment]
+    assert company.send("relay", [BOB], message(ALICE, BOB)).reply.code == 451
+    assert len(asked) == 1
+
+
 def test_opening_waits_for_the_database(company: Company) -> None:
     """R-22: what must be remembered; other mail flows."""
     content = encrypted(message(BOB, ALICE), company.ca, company.world.keystore.held[0])
@@ -230,15 +275,31 @@ def test_requirement_is_not_met(required: str, reply: str) -> None:
 # --- the next hop and one message of several copies -----------------------------------------------
 
 
-def test_refused_login_of_the_client_is_for_now(company: Company) -> None:
-    """N-05: it was good when the client gave it."""
+@pytest.mark.parametrize(
+    ("error", "reply"),
+    [
+        (
+            AuthenticationError("next hop refused the login: 535"),
+            "451 4.7.0 next hop refused the login, try later",
+        ),
+        (
+            NextHopTLSError("certificate verify failed"),
+            "451 4.7.0 TLS with next hop not as required, try later",
+        ),
+        (NextHopError("connection refused"), "451 4.4.1 next hop not reachable, try later"),
+    ],
+    ids=["N-05", "N-26", "N-04"],
+)
+def test_next_hop_lets_nobody_in(company: Company, error: Exception, reply: str) -> None:
+    """N-04, N-05, N-26: for now, and without the next hop's words."""
 
     async def refuses(*_: object, **__: object) -> None:
-        raise AuthenticationError("next hop refused the login: 535")
+        raise error
 
     company.world.relay.open = refuses  # type: ignore[method-assign,assignment]
     outcome = company.send("relay", [PLAIN], message(ALICE, PLAIN))
-    assert str(outcome.reply) == "451 4.7.0 next hop refused the login, try later"
+    assert str(outcome.reply) == reply
+    assert f"`{reply}`" in PAGE
 
 
 @pytest.mark.parametrize(

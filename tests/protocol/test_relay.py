@@ -424,7 +424,7 @@ def test_parameters_are_passed_when_offered() -> None:
 
 
 def test_smtputf8_needs_a_next_hop_that_has_it() -> None:
-    """553 5.6.7 without a word to the next hop (case L03)."""
+    """553 5.6.7 without a word to the next hop (case L03, N-27)."""
     path = ReversePath(mailbox=Mailbox("jürgen", "corp.example"), parameters=(("SMTPUTF8", ""),))
 
     async def old(relay: SMTPRelay, sink: ScriptedSink) -> None:
