@@ -64,8 +64,11 @@ def disturb(
         cause = chance.choice(_CAUSES)
         faults[cause] += 1
         _fault(cause, cluster, chance)
+        so_far = reckon(cluster, load.sent, places=False)
+        flaws = "; ".join(so_far.flaws) or "nothing broken"
         print(
-            f"{time.monotonic() - began:7.0f} s  {load.sent.begun:6} messages, {cause}",
+            f"{time.monotonic() - began:7.0f} s  {so_far.messages:6} messages, {cause}:"
+            f" {so_far.duplicates} duplicates, {flaws}",
             file=sys.stderr,
             flush=True,
         )
