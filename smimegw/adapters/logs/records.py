@@ -116,6 +116,9 @@ class JSONLinesRecords:
                 self._take_back(before)
                 text = f"decision record {self._path} cannot be written: {error.strerror}"
                 raise RecordError(f"{text}.  Free space or repair the disk") from error
+            except BaseException:
+                self._take_back(before)  # a line that nobody knows of would break the chain
+                raise
 
     def _write(self, bodies: Sequence[bytes], *, sync: bool) -> None:
         octets, tip = chained(self._tail.tip, bodies, self._tail.torn)
