@@ -6,7 +6,6 @@ import asyncio
 import errno
 import logging
 import signal
-import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,12 +13,10 @@ from dataclasses import replace
 from smimegw import __version__
 from smimegw.adapters.database.care import DatabaseCare
 from smimegw.adapters.files.advice import advice
-from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
 from smimegw.adapters.smtp.listener import Listener, Occupancy
 from smimegw.adapters.smtp.load import LoopLag
-from smimegw.adapters.smtp.tls import forget_contexts
 from smimegw.app import Assembled, assemble, listener_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
@@ -27,9 +24,8 @@ from smimegw.errors import ConfigurationError, JournalError, KeystoreError, Prob
 from smimegw.limits import Limits
 from smimegw.oversight import Condition, Nobody, Overseer
 from smimegw.pipeline.admit import Gateway
-from smimegw.pipeline.settings import Settings
-from smimegw.policy.model import Policy
 from smimegw.recovery import recover, take_over
+from smimegw.reloading import Reloading
 from smimegw.smtp.roles import ListenerRole
 
 
@@ -56,8 +52,8 @@ class Server:
         self._worker = worker
         self._kind = "worker" if worker else "gateway"
         self._overseer = overseer or Nobody()
-        self._policies = PolicyFolder(configuration.policies.path)
-        policy = self._policies.load()
+        policies = PolicyFolder(configuration.policies.path)
+        policy = policies.load()
         self._assembled: Assembled = assemble(configuration, worker=worker)
         self._events = self._assembled.events
         self._gateway = Gateway(policy, self._assembled.ports, self._assembled.settings)
@@ -81,6 +77,9 @@ class Server:
             )
             for name, listener in configuration.listener.items()
         ]
+        self._reloading = Reloading(
+            configuration, policies, self._gateway, self._listeners, self._events
+        )
         address = configuration.metrics.address
         self._status = StatusServer(
             address.host,
@@ -219,53 +218,14 @@ class Server:
         task.add_done_callback(self._reloads.discard)
 
     async def _reload(self) -> None:
-        """Take what was read into use as a whole; a broken edit keeps the old (R-15)."""
+        """One reload, told before and after."""
         async with self._reload_turn:  # so that of two signals the later one has the last word
             self._overseer.reloading()
             try:
-                await self._take_anew()
+                await self._reloading.take_anew()
             except Exception as exc:  # noqa: BLE001 – mail goes on with what it has (R-17)
                 self._events.emit("internal.error", error=exc)
             self._overseer.reloaded(self._condition())
-
-    async def _take_anew(self) -> None:
-        policy, settings, contexts, problems = await asyncio.to_thread(self._read_again)
-        if problems:
-            self._events.emit(
-                "policy.reload_failed",
-                problems=len(problems),
-                text="; ".join(str(problem) for problem in problems),
-                code="R-15",
-            )
-            return
-        self._gateway.policy, self._gateway.settings = policy, settings
-        for listener in self._listeners:
-            listener.use_tls(contexts[listener.settings.name])
-        forget_contexts()
-        self._events.emit(
-            "policy.reloaded",
-            digest=policy.digest[:12],
-            rules=len(policy.rules),
-            cases=len(policy.cases),
-        )
-
-    def _read_again(
-        self,
-    ) -> tuple[Policy, Settings, dict[str, ssl.SSLContext | None], tuple[Problem, ...]]:
-        problems: tuple[Problem, ...] = ()
-        settings = self._gateway.settings
-        contexts: dict[str, ssl.SSLContext | None] = {}
-        try:
-            settings = read_settings(self._configuration)
-        except ConfigurationError as exc:
-            problems = exc.problems
-        for name, listener in self._configuration.listener.items():
-            try:
-                contexts[name] = listener_settings(name, listener, self._configuration).tls
-            except ConfigurationError as exc:
-                problems += exc.problems
-        policy, policy_problems = self._policies.reload()
-        return policy, settings, contexts, problems + policy_problems
 
     async def _keystore_reasons(self) -> list[str]:
         try:
