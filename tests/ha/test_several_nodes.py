@@ -105,7 +105,7 @@ def test_the_same_octets_at_once_to_two_nodes(cluster: Cluster) -> None:
 
 
 def test_a_retry_at_another_node_leaves_out_who_has_it(cluster: Cluster) -> None:
-    """After "delivered to 1 of 2" the other node sends the missing copy only (C02)."""
+    """After "delivered to 1 of 2" the other node sends the missing copy only (T-25)."""
     mail = letter(cluster, "retry", TWO_COPIES)
     first, second, third = cluster.nodes
     cluster.next_hop.script["DOT"] = ["250 2.0.0 OK", "451 4.3.2 not now"]
@@ -135,7 +135,7 @@ def test_a_node_killed_under_load(cluster: Cluster) -> None:
 
 
 def test_a_node_killed_at_its_final_dots(cluster: Cluster) -> None:
-    """A duplicate comes with a line that says so, as soon as the node is back (C07)."""
+    """A duplicate comes with a line that says so, as soon as the node is back (C08)."""
     mail = letter(cluster, "doubt", ONE_COPY)
     first, second, _ = cluster.nodes
     cluster.next_hop.hold()
