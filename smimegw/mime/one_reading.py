@@ -13,6 +13,7 @@ import re
 from smimegw.errors import MIMEError
 from smimegw.mime.entity import Entity
 
+_TYPE = re.compile(rb'[^\s;"/]+/[^\s;"/]+[ \t]*;')
 _QUOTED = re.compile(rb'"[^"]*"')
 _BOUNDARY = re.compile(rb"(?<![0-9a-z])boundary\s*=", re.IGNORECASE)
 _WRITTEN = re.compile(rb';[ \t]*boundary=(?:"[^"]+"|[^\s";]+)(?:[ \t]*;|\Z)', re.IGNORECASE)
@@ -30,6 +31,8 @@ def require_one_reading(entity: Entity) -> None:
     text = found.body
     if b"\\" in text or b"(" in _QUOTED.sub(b"", text):
         raise MIMEError("a comment or a quoted pair in the Content-Type of a multipart")
+    if not _TYPE.match(text):
+        raise MIMEError("no semicolon behind the media type of a multipart")
     if len(_BOUNDARY.findall(text)) != 1 or not _WRITTEN.search(text):
         raise MIMEError("a boundary that some readers do not find, or find twice")
     if entity.content_type.boundary not in found.raw:

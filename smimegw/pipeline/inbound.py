@@ -22,6 +22,7 @@ from smimegw.pipeline.known_facts import message_values
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.strip import Stripped, strip_results
+from smimegw.pipeline.thread import with_identifier
 from smimegw.pipeline.unwrap import Opened, Peeler
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.facts import MessageFacts
@@ -168,6 +169,8 @@ def _delivery(
     inside = carried(copy.opened, offers, settings.limits)
     header = adopted_header(stripped.header, copy.opened.adoption)
     header = without_marks(header, settings.subject_marks)  # also of a Subject from inside
+    if any(entry.result == "decrypted" for entry in copy.opened.reports):
+        header = with_identifier(header, tx)
     entity = rewritten(tx.content, header, inside, keep_original=keep)
     top = HeaderSection((*results, trace))
     reverse_path = tx.envelope.reverse_path

@@ -32,12 +32,12 @@ class Register:
         self._ciphertexts: dict[bytes, bool] = {}
         self._is_marked = False
 
-    async def mark_thread(self, limits: Limits) -> None:
+    async def mark_thread(self, limits: Limits) -> None:  # noqa: ARG002
         """Remember that this message came encrypted for a key of ours (R-23).
 
         That is done before the key is used, too: no reply and no time tells what the key said.
         """
-        marks = () if self._is_marked else own_mark(self._tx.content.header, limits)
+        marks = () if self._is_marked else own_mark(self._tx)
         self._is_marked = True
         if marks:
             now = self._ports.clock.now()

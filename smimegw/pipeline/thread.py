@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from smimegw.errors import DatabaseError
 from smimegw.limits import Limits
 from smimegw.memory import SightingKind
-from smimegw.mime.headers import HeaderSection
+from smimegw.mime.headers import HeaderSection, field
 from smimegw.policy.model import ThreadAnswer
 from smimegw.ports import Ports
 from smimegw.transaction import Transaction
@@ -19,9 +19,32 @@ _MESSAGE_ID = re.compile(rb"<([^<>\s]{1,998})>")  # RFC 5322, 3.6.4, without its
 _ANSWERED = ("in-reply-to", "references")
 
 
-def own_mark(header: HeaderSection, limits: Limits) -> tuple[bytes, ...]:
+def own_mark(tx: Transaction) -> tuple[bytes, ...]:
     """What is remembered of a message so that answers to it are known again."""
-    return tuple(_digests(_named(header, "message-id", limits)))
+    return tuple(_digests([_identifier(tx.content.header) or _substitute(tx)]))
+
+
+def with_identifier(header: HeaderSection, tx: Transaction) -> HeaderSection:
+    """*header* with a Message-ID by which answers name *tx*, for mail that was decrypted.
+
+    Without one the next server would give it one that we never learn of, of several a mail
+    program takes any.  So who sends stolen ciphertext on (T-05) would have his answer in clear.
+    """
+    if _identifier(header):
+        return header
+    others = header.without(lambda entry: entry.lower_name == "message-id")
+    return others.append((field("Message-ID", b"<" + _substitute(tx) + b">"),))
+
+
+def _identifier(header: HeaderSection) -> bytes:
+    """The one in the one Message-ID field; empty when there is none, several or nonsense."""
+    fields = header.all("message-id")
+    found = _MESSAGE_ID.fullmatch(fields[0].body) if len(fields) == 1 else None
+    return found[1] if found and not fields[0].flaw else b""
+
+
+def _substitute(tx: Transaction) -> bytes:
+    return f"{tx.id}@opened.invalid".encode("ascii")  # of no host: nobody else writes it
 
 
 def answered_marks(header: HeaderSection, limits: Limits) -> tuple[bytes, ...]:

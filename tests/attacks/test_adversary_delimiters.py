@@ -30,17 +30,18 @@ SPELLINGS = {
     "spaces around": ('; boundary = "B"', "zzz"),
     "space before": ("; boundary =B", "zzz"),
     "folded": ('; boundary="B\r\n B"', "B"),
-    "nothing before": (' boundary="B"', "zzz"),
+    "no semicolon behind the type": (' boundary="B"', "zzz"),
+    "something behind the type": (' x; boundary="B"', "zzz"),
 }
 
 
 def _spelled(signed: Entity, name: str) -> bytes:
-    (kind,) = signed.header.all("content-type")
     boundary = signed.content_type.boundary.decode()
     written, other = (text.replace("B", boundary) for text in SPELLINGS[name])
-    field = re.sub(r';\s*boundary="[^"]*"', lambda _: written, kind.raw.decode())
+    field = f'Content-Type: multipart/signed{written}; protocol="application/pkcs7-signature"'
     lie = b"--%b\r\n%b--%b--\r\n" % (other.encode(), LIE, other.encode())
-    return field.encode() + b"\r\n" + (b"" if other == boundary else lie) + signed.body
+    behind = (b"" if other == boundary else lie) + signed.body
+    return f"{field}; micalg=sha-256\r\n\r\n".encode() + behind
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
