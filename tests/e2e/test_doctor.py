@@ -22,6 +22,7 @@ from tests.e2e.node import BOB, Node, SinkThread
 from tests.fakes.pki import CA, NOW, make_ca
 from tests.fakes.scripted_sink import ScriptedSink
 from tests.peers.ports import free_port
+from tests.peers.slapd import Slapd
 
 _MORE = '[trust]\nanchors = ["ca.pem"]\n'
 
@@ -182,6 +183,39 @@ def test_directory_that_is_not_there(stopped: Node) -> None:
     _change(stopped, "[trust]", f'{text}base = "dc=corp"\n[trust]')
     ((area, health, _),) = bad(stopped, "directory")
     assert (area, health) == ("directory", "FAIL")
+
+
+def test_ldap_directory_with_a_sample(stopped: Node, ca: CA) -> None:
+    """A real slapd: bound, searched, and the certificate of the sample judged usable."""
+    with Slapd() as server:
+        _use(stopped, server, server.gateway_password)
+        server.add_person(BOB, certificates=[ca.issue(BOB).certificate.der])
+        publish = ("directory", "--sample", BOB)
+        found = [(e["what"], e["health"], e["detail"]) for e in findings(stopped, *publish)]
+        assert found[0][:2] == ("ldap:staff", "OK")
+        assert f"1 certificates of <{BOB}>" in found[0][2]
+        assert found[-1][:2] == (f"<{BOB}>", "OK")
+        (stopped.directory / "ldap.txt").write_text("wrong")
+        ((_, health, detail),) = bad(stopped, "directory")
+        assert health == "FAIL"
+        assert "bind" in detail or "credentials" in detail
+
+
+def _use(node: Node, server: Slapd, password: str) -> None:
+    """The server first, then the embedded directory, which has the CA's list."""
+    (node.directory / "ldap.txt").write_text(password)
+    (node.directory / "ldap.txt").chmod(0o600)
+    text = f"""[[directory]]
+kind = "ldap"
+name = "staff"
+url = "{server.ldaps_url}"
+base = "{server.suffix}"
+ca = "{server.ca}"
+bind = {{ dn = "{server.gateway_dn}", password = {{ file = "ldap.txt" }} }}
+[[directory]]
+kind = "embedded"
+"""
+    _change(node, "[trust]", f"{text}[trust]")
 
 
 def test_locked_keystore(stopped: Node) -> None:

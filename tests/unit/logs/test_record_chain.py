@@ -117,6 +117,28 @@ def test_records_from_before_the_chain_are_counted(tmp_path: Path) -> None:
     assert report.begins == link_of(b'{"n": 2}')
 
 
+def test_fault_of_ours_between_writing_and_syncing_breaks_no_chain(
+    records: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits gets the error, and the line is taken back."""
+
+    def bug(descriptor: int) -> None:
+        raise RuntimeError(f"bug at {descriptor}")
+
+    async def write_all() -> None:
+        store = JSONLinesRecords(records)
+        await store.write({"n": 6})
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", bug)
+            with pytest.raises(RuntimeError):
+                await store.write({"n": 7})
+        await store.write({"n": 8})
+
+    asyncio.run(write_all())
+    assert [json.loads(line)["n"] for line in _lines(records)] == [1, 2, 3, 4, 5, 6, 8]
+    assert _verify(records).broken_line == 0
+
+
 @pytest.mark.parametrize("torn", [b"{", b'{"prev": "00', b"\x00\x00\x00", b"ab\ncd", b"zeros\n"])
 def test_torn_last_line_is_told_by_the_next_record(records: Path, torn: bytes) -> None:
     """A crash leaves half a line; it stays, and the chain goes on around it."""
