@@ -153,8 +153,8 @@ class Trust:
         intermediates: Files or directories of certificates that help to build paths.
         crls: Files or directories of revocation lists.
         policies: Object identifiers of certificate policies: a path from an anchor must be valid
-            under one of them; "2.5.29.32.0" is any. Empty asks for none.
-            Example: ["2.23.140.1.5.2.2", "2.23.140.1.5.3.2"]
+            under one of them, such as "2.23.140.1.5.2.2"; "2.5.29.32.0" is any. Empty asks for
+            none.
     """
 
     anchors: tuple[Path, ...] = ()
