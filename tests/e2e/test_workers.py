@@ -7,14 +7,22 @@ import json
 import os
 import signal
 import smtplib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import POLICY, Node, SinkThread, arrived, is_running, refuses
+from smimegw.adapters.journal.lines import sent_line
+from smimegw.custody import Dot
+from tests.e2e.node import BOB, POLICY, Node, SinkThread, arrived, is_running, refuses
 from tests.fakes.scripted_sink import HANG, ScriptedSink
 from tests.peers.ports import wait_until
+
+_SECONDS = 90.0  # for a new process on a machine that has other work
+LOST = Dot(
+    id="lost/1", txn="lost", message_id="<lost@ours.example>", relay="out", recipients=(BOB,)
+)
 
 
 @pytest.fixture(scope="module")
@@ -24,16 +32,37 @@ def sink() -> Iterator[ScriptedSink]:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, sink: ScriptedSink) -> Iterator[Node]:
-    """A node with two workers that survives what these tests do to it."""
-    with Node(tmp_path_factory.mktemp("node") / "a", sink.port, workers=2) as node:
+def systemd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[socket.socket]:
+    """The socket on which systemd would listen."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path_factory.mktemp("systemd") / "notify"))
+        listening.settimeout(30)
+        yield listening
+
+
+@pytest.fixture(scope="module")
+def shared(
+    tmp_path_factory: pytest.TempPathFactory, sink: ScriptedSink, systemd: socket.socket
+) -> Iterator[Node]:
+    """A node with two workers that survives what these tests do to it.
+
+    A third one died at a dot before there were only two.
+    """
+    node = Node(tmp_path_factory.mktemp("node") / "a", sink.port, workers=2)
+    (node.state / "dots-3.jsonl").write_bytes(sent_line(LOST))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NOTIFY_SOCKET", systemd.getsockname())
+        node.start()
+    with contextlib.closing(node):
         yield node
 
 
 @pytest.fixture
 def node(shared: Node) -> Node:
     """The same, complete."""
-    wait_until(lambda: shared.metric("smimegw_workers_ready") == 2, "both workers", seconds=60)
+    wait_until(
+        lambda: shared.metric("smimegw_workers_ready") == 2, "both workers", seconds=_SECONDS
+    )
     return shared
 
 
@@ -46,6 +75,31 @@ def test_one_status_port_speaks_for_all(node: Node, sink: ScriptedSink) -> None:
     assert node.metric("smimegw_ready") == 1
     assert node.metric("smimegw_build_info") == 1
     assert all(arrived(sink, f"count-{number}") == 1 for number in range(6))
+
+
+def test_the_journal_of_a_worker_that_is_gone_is_explained(node: Node) -> None:
+    """Fewer workers than before: what the missing ones left is told and their files go (T-24)."""
+    [event] = [e for e in node.events("delivery.in_doubt") if e["message_id"] == LOST.message_id]
+    assert (event["reason"], event["to"]) == ("crash", "bob@partner.example")
+    assert {path.name for path in node.state.glob("dots*.jsonl")} == {"dots.jsonl", "dots-2.jsonl"}
+
+
+def test_systemd_is_told_by_the_supervisor_alone(node: Node, systemd: socket.socket) -> None:
+    """READY=1 when the whole node is ready, RELOADING=1 and READY=1 around a reload."""
+    told: list[str] = []
+
+    def hears(word: str) -> bool:
+        while word not in told:
+            told.extend(systemd.recv(4096).decode().splitlines())
+        return True
+
+    assert hears("READY=1")
+    assert told.count("READY=1") == 1
+    told.clear()
+    node.signal(signal.SIGHUP)
+    assert hears("RELOADING=1")
+    assert hears("READY=1")
+    assert told.count("RELOADING=1") == 1
 
 
 def test_connections_go_to_every_worker(node: Node) -> None:
@@ -73,7 +127,7 @@ def test_a_killed_worker_is_replaced(node: Node, sink: ScriptedSink) -> None:
     assert node.send("meanwhile") == 250
     assert arrived(sink, "killed-in-data") == 0
     assert sink.broken_off == broken
-    wait_until(lambda: len(node.workers) == 2, "another worker")
+    wait_until(lambda: len(node.workers) == 2, "another worker", seconds=_SECONDS)
     assert os_pid not in node.workers
     assert node.send("killed-in-data") == 250
     assert arrived(sink, "killed-in-data") == 1
@@ -89,8 +143,9 @@ def test_a_worker_killed_at_the_dot_is_explained(node: Node, sink: ScriptedSink)
         victim.smtp.send(b"the end\r\n.\r\n")
         wait_until(lambda: not sink.script["DOT"], "the dot at the next hop")
         os.kill(victim.worker, signal.SIGKILL)
-    event = node.wait_for_event("delivery.in_doubt")
-    assert (event["reason"], event["message_id"]) == ("crash", "<killed-at-dot@ours.example>")
+    name = "<killed-at-dot@ours.example>"
+    event = node.wait_for_event("delivery.in_doubt", message_id=name, seconds=_SECONDS)
+    assert event["reason"] == "crash"
     wait_until(lambda: node.send("killed-at-dot") == 250, "the retry")
     assert arrived(sink, "killed-at-dot") == 1
 
@@ -111,9 +166,11 @@ def test_a_stopped_worker_is_killed_and_replaced(impatient: Node) -> None:
     """A process that shows no sign of life is ended and another one takes its place."""
     victim = min(impatient.workers)
     os.kill(victim, signal.SIGSTOP)
-    event = impatient.wait_for_event("worker.ended", process=victim)
+    event = impatient.wait_for_event("worker.ended", process=victim, seconds=_SECONDS)
     assert (event["reason"], event["text"]) == ("hung", "no sign of life for 3 s")
-    wait_until(lambda: impatient.metric("smimegw_workers_ready") == 2, "both workers", seconds=60)
+    wait_until(
+        lambda: impatient.metric("smimegw_workers_ready") == 2, "both workers", seconds=_SECONDS
+    )
     assert not is_running(victim)
     assert impatient.metric('smimegw_worker_ends_total{reason="hung"}') >= 1
 
@@ -124,7 +181,8 @@ def test_a_blocked_event_loop_is_named(impatient: Node) -> None:
         client.begin("blocked")
         with pytest.raises((OSError, smtplib.SMTPServerDisconnected)):
             client.finish()
-        assert impatient.wait_for_event("worker.ended", process=client.worker)["reason"] == "hung"
+        event = impatient.wait_for_event("worker.ended", process=client.worker, seconds=_SECONDS)
+        assert event["reason"] == "hung"
     assert "outbound.py" in impatient.log
     assert "blocked" not in impatient.log.replace("<blocked@ours.example>", "")
 
@@ -132,22 +190,27 @@ def test_a_blocked_event_loop_is_named(impatient: Node) -> None:
 # --- reload --------------------------------------------------------------------------------------
 
 
+def reload(node: Node, policy: str, event: str) -> None:
+    """Put *policy* there, send SIGHUP and wait until every worker tells *event*."""
+    before = len(node.events(event))
+    node.policy.write_text(policy)
+    node.signal(signal.SIGHUP)
+
+    def all_told() -> bool:
+        return {told["pid"] for told in node.events(event)[before:]} == node.workers
+
+    wait_until(all_told, f"{event} of every worker", seconds=_SECONDS)
+
+
 def test_a_broken_policy_stays_out_of_every_worker(node: Node) -> None:
     """SIGHUP: all keep the old rules, say why, and the metric of the node shows it (R-15)."""
-    node.policy.write_text(POLICY.replace('"none" }', '"nothing" }', 1))
+    name = "smimegw_config_last_reload_successful"
+    reload(node, POLICY.replace('"none" }', '"nothing" }', 1), "policy.reload_failed")
     try:
-        node.signal(signal.SIGHUP)
-        both = lambda: {e["pid"] for e in node.events("policy.reload_failed")}  # noqa: E731
-        wait_until(lambda: both() == node.workers, "the refusal of both")
-        assert node.send("with old rules") == 250
-        name = "smimegw_config_last_reload_successful"
+        assert node.send("with-old-rules") == 250
         wait_until(lambda: node.metric(name) == 0, "the metric")
     finally:
-        node.policy.write_text(POLICY)
-        node.signal(signal.SIGHUP)
-    wait_until(
-        lambda: {e["pid"] for e in node.events("policy.reloaded")} == node.workers, "both again"
-    )
+        reload(node, POLICY, "policy.reloaded")
     wait_until(lambda: node.metric(name) == 1, "the metric again")
 
 
@@ -155,7 +218,7 @@ def test_a_broken_policy_stays_out_of_every_worker(node: Node) -> None:
 
 
 def test_sigterm_drains_every_worker(tmp_path: Path, sink: ScriptedSink) -> None:
-    """Nobody new is let in, who is idle gets 421 4.3.2, who is in the middle of it finishes."""
+    """Nobody new is let in, who is idle gets 421 4.3.2, who is in the midst finishes (N-25)."""
     with Node(tmp_path / "a", sink.port, workers=2) as node:
         busy, idle = node.connect(), node.connect()
         busy.begin("drained")
@@ -197,6 +260,20 @@ def test_workers_do_not_outlive_the_supervisor(tmp_path: Path, sink: ScriptedSin
         client.close()
         wait_until(lambda: not any(map(is_running, workers)), "the end of the workers")
         assert arrived(sink, "orphan") == 1
+
+
+def test_a_failing_disk_ends_every_worker(
+    tmp_path: Path, sink: ScriptedSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EIO from the journal of one worker is everybody's: 421, exit code 4, the reason (C27)."""
+    monkeypatch.setenv("SMIMEGW_FAILPOINTS", "journal.before-sync=eio")
+    with Node(tmp_path / "a", sink.port, workers=2) as node:
+        workers = node.workers
+        assert node.send("on-a-failing-disk") == 421
+        assert node.wait() == 4
+        assert "the disk is failing" in node.log.splitlines()[-1]
+        assert not any(map(is_running, workers))
+        assert arrived(sink, "on-a-failing-disk") == 0
 
 
 # --- the start -----------------------------------------------------------------------------------
