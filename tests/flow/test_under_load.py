@@ -26,6 +26,9 @@ ALICE = "alice@ours.example"
 CLIENTS = 20
 MESSAGES = 15
 
+# The collector below holds up the event loop on purpose, so that it would take no new mail (O11).
+LIMITS = replace(DEFAULT_LIMITS, loop_lag_seconds=60.0)
+
 
 def _client(port: int, number: int) -> None:
     with smtplib.SMTP("127.0.0.1", port, timeout=120) as client:
@@ -49,7 +52,7 @@ async def _run(company: Company) -> list[str]:
     listener = Listener(
         ListenerSettings(name="relay", role=ListenerRole.RELAY, next_hop="out"),
         Gateway(company.gateway.policy, ports, company.settings),
-        DEFAULT_LIMITS,
+        LIMITS,
         company.world.events,
     )
     await listener.start()
