@@ -210,6 +210,21 @@ def test_the_first_directory_server_stops_under_load(cluster: Cluster) -> None:
     assert flaws(cluster, clients) == []
 
 
+def test_the_first_directory_server_hangs_under_load(cluster: Cluster) -> None:
+    """It accepts connections and says nothing: the other one is asked in time, on every node."""
+    with load(cluster) as clients:
+        clients.wait_for(10)
+        cluster.primary.freeze()
+        try:
+            for number, node in enumerate(cluster.nodes):
+                mail = letter(cluster, f"hanging-{number}", ONE_COPY)
+                assert give(node, mail).startswith("250 2.0.0 OK")
+            clients.wait_for(20)
+        finally:
+            cluster.primary.thaw()
+    assert flaws(cluster, clients) == []
+
+
 def test_postgresql_restarts_under_load(cluster: Cluster) -> None:
     """What needs it waits, nothing is lost, nothing comes twice without a line."""
     with load(cluster) as clients:

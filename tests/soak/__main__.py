@@ -17,7 +17,11 @@ from tests.ha.load import Load
 from tests.ha.mails import PROTECTED, mixed
 from tests.ha.reckoning import Reckoning, reckon
 
-_CAUSES = ("node killed", "node killed", "node killed", "node drained", "PostgreSQL", "slapd")
+_CAUSES = (
+    *("node killed",) * 3,
+    *("node drained", "PostgreSQL restarted", "PostgreSQL hangs", "slapd stopped", "slapd hangs"),
+)
+_WITHOUT_SECONDS = 4.0  # at most, while mail goes on
 
 
 def main() -> int:
@@ -76,20 +80,28 @@ def disturb(
 
 def _fault(cause: str, cluster: Cluster, chance: random.Random) -> None:
     node = chance.choice(cluster.nodes)
+    directory = chance.choice((cluster.primary, cluster.replica))
     match cause:
         case "node killed":
             node.kill()
         case "node drained":
             node.signal(signal.SIGTERM)
             node.wait(seconds=90)
-        case "PostgreSQL":
+        case "PostgreSQL restarted":
             cluster.postgres.stop()
             cluster.postgres.start()
+        case "PostgreSQL hangs":
+            cluster.postgres.freeze()
+            time.sleep(chance.random() * _WITHOUT_SECONDS)
+            cluster.postgres.thaw()
+        case "slapd stopped":
+            directory.stop()
+            time.sleep(chance.random() * _WITHOUT_SECONDS)
+            directory.start()
         case _:
-            server = chance.choice((cluster.primary, cluster.replica))
-            server.stop()
-            time.sleep(chance.random() * 3)  # mail meanwhile
-            server.start()
+            directory.freeze()
+            time.sleep(chance.random() * _WITHOUT_SECONDS)
+            directory.thaw()
     cluster.settle()
 
 
