@@ -214,6 +214,9 @@ class Supervisor:
             child.say("stop")
         try:
             end = await child.watch(self._reported)
+        except Exception as exc:  # noqa: BLE001 – a worker more or less, but never none unseen
+            self._events.emit("internal.error", error=exc)
+            end = End(reason="exit", text="lost by the supervisor", code=1, pid=child.pid)
         finally:
             child.kill()
             del self._children[number]
