@@ -41,8 +41,8 @@ class Gateway:
             Example: ["corp.example"]
         strict: A key opens only mail that is addressed to its own mailbox.
         state_directory: Where the database, the keystore and the decision records live.
-        shadow: Decide and record everything, but hand on what comes, unchanged: nothing is protected,
-            nothing is opened, and only the next hop refuses.
+        shadow: Decide and record everything, but hand on what comes, unchanged: nothing is
+            protected, nothing is opened, and only the next hop refuses.
         keep_original: Attach the original of an opaque-signed message when it is unwrapped.
         subject_marks: Words in brackets by which your mail programs or users tell a result, such as
             "[signed]"; they are taken out of the Subject of mail from outside, also disguised ones.
@@ -228,8 +228,8 @@ class Memory:
         harvest: Certificates that come with signed mail: off (not kept), candidates (kept, used
             when "smimegw correspondent accept" says so) or same-ca (also used when they follow a
             known certificate of the same address and the same CA, and are newer).
-        keep: How long ciphertexts and signatures are remembered after they were first seen, and
-            correspondents after their last mail.
+        keep: How long ciphertexts, signatures and threads are remembered after they were first
+            seen, and correspondents after their last mail.
     """
 
     harvest: Harvest = Harvest.CANDIDATES

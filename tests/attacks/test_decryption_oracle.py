@@ -15,6 +15,7 @@ from smimegw.smime.media_types import EncryptedLayer, layer_of
 from smimegw.smtp.extensions import Extensions
 from smimegw.transaction import Recipient, ReversePath
 from tests.fakes.company import Company, message
+from tests.fakes.pki import make_ca
 from tests.fakes.ports import ALL_EXTENSIONS, MemoryRelay, MemoryRelaySession, World
 from tests.flow.protected import encrypted, signed
 
@@ -96,6 +97,17 @@ def _variants(company: Company, cipher: ContentCipher) -> dict[str, bytes]:
     made["key"] = _changed(honest, key, _flip(key, 40))
     made["empty"] = encrypted(b"X: y\r\n\r\n", company.ca, alice, cipher=cipher)
     inner = signed(plain, company.ca.issue(BOB))
+    made["html"] = encrypted(
+        message(BOB, ALICE, extra="Content-Type: text/html\r\n", body="<img src=http://a.example>"),
+        company.ca,
+        alice,
+        cipher=cipher,
+    )
+    made["twice"] = encrypted(honest, company.ca, alice, cipher=cipher)
+    stranger = make_ca("Oracle CA").issue(BOB)
+    made["signed by a stranger"] = encrypted(
+        signed(plain, stranger), company.ca, alice, cipher=cipher
+    )
     made["signed"] = encrypted(inner, company.ca, alice, cipher=cipher)
     made["signed and changed"] = encrypted(
         inner.replace(b"100", b"900"), company.ca, alice, cipher=cipher
@@ -135,6 +147,22 @@ def test_success_and_failure_look_the_same_outside(
     }
     assert len(company.arrived) == len(seen) * len(to)
     assert b"100 EUR" in company.arrived[0]
+    assert {str(view) for view in seen.values()} == {str(seen["honest"])}
+    assert seen["honest"][0] == 250
+
+
+@pytest.mark.parametrize("trouble", ["directory", "no lists"])
+def test_trouble_around_us_tells_nothing_either(trouble: str) -> None:
+    """What is looked up for an inner signature is looked up of what opened only (cases J11)."""
+    company = Company(world=World(relay=WatchedRelay()))
+    contents = _variants(company, CBC)
+    if trouble == "directory":
+        company.world.directory.broken = True
+    else:
+        company.world.directory.lists.clear()
+    path = ReversePath(mailbox=Mailbox("eve", "partner.example"))
+    recipients = [Recipient(mailbox=Mailbox.parse(ALICE))]
+    seen = {name: _seen(content, company, recipients, path) for name, content in contents.items()}
     assert {str(view) for view in seen.values()} == {str(seen["honest"])}
     assert seen["honest"][0] == 250
 

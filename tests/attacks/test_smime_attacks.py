@@ -285,6 +285,13 @@ def test_display_name_is_not_who_signed(field: bytes) -> None:
     assert verified_as(message(clear_signed(TEXT, EVE), field)) == address(EVE)
 
 
+def test_families_are_not_smaller_than_those_published() -> None:
+    """8 of CMS, 4 of MIME and 15 of identity (I11), and 22 ways to write From (I07)."""
+    assert len(JOHNNY_CMS) >= 8
+    assert len(JOHNNY_MIME) >= 4
+    assert len(SPOOFED_FROM) >= 22
+
+
 def _eve(**options: object) -> Issued:
     return ISSUING.issue(slot="eve", **options)  # type: ignore[arg-type]
 
