@@ -17,6 +17,7 @@ from smimegw.mime import base64
 from smimegw.mime.build import SignedForm
 from smimegw.mime.charsets import decode_octets
 from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_disposition, write_parameters
+from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.entity import IDENTITY, Entity, Multipart, read_multipart
 from smimegw.mime.headers import HeaderField, HeaderSection
 from smimegw.mime.headers import field as header_field
@@ -254,4 +255,6 @@ def _file_names(entity: Entity) -> list[str]:
     """What the part may be called: mail programs disagree on which of two names counts."""
     found = entity.header.sole("content-disposition")
     named = dict(parse_disposition(found.body)[1]).get("filename") if found else None
-    return [name for name in (named, entity.content_type.parameter("name")) if name]
+    names = [name for name in (named, entity.content_type.parameter("name")) if name]
+    # Encoded words are not allowed in parameters (RFC 2047, 5), written by many, read by most.
+    return [decode_words(name.encode("utf-8", "surrogateescape")) for name in names]
