@@ -77,6 +77,7 @@ format = "json"
 [metrics]
 address = "127.0.0.1:{status}"
 [limits]
+loop_lag_seconds = 60.0
 lookup_seconds = 2
 revocation_seconds = 1
 database_seconds = 0.5

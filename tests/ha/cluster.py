@@ -51,6 +51,7 @@ path = "{shared}/policies"
 [log]
 format = "json"
 [limits]
+loop_lag_seconds = 60.0
 claim_seconds = 3
 database_probe_seconds = 0.5
 """
