@@ -12,6 +12,7 @@ from datetime import datetime
 
 from smimegw.cms.capabilities import certificate_capabilities
 from smimegw.errors import CertificateError, DependencyError
+from smimegw.failpoints import reach
 from smimegw.memory import Candidate, CandidateState, Lesson
 from smimegw.pipeline.gather import evidence_for
 from smimegw.pipeline.settings import Settings
@@ -54,7 +55,9 @@ async def learn(
     try:
         async with asyncio.timeout(min(limits.harvest_seconds, left)):
             for layer, content in outside:
+                reach("harvest.before-learn")
                 await _learn_capabilities(content, ports)
+                reach("harvest.capabilities")
                 if settings.harvest:
                     await _learn_certificate(tx.id, layer, content, ports, settings)
     except (DependencyError, TimeoutError) as exc:
@@ -97,6 +100,7 @@ async def _learn_certificate(
         entry.certificate for entry in found if matches(entry.certificate, content.mailbox)
     ]
     candidate = proposed(content.mailbox.key, certificate, published, learned, now)
+    reach("harvest.before-propose")
     if await ports.correspondents.propose(candidate):
         ports.events.emit(
             "certificate.changed" if candidate.was else "certificate.learned",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from smimegw.errors import DatabaseError, KeystoreError
+from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.mime.marked_subject import without_marks
@@ -65,7 +66,9 @@ async def handle_inbound(
         Refusal: The keystore is locked (R-49), the database does not answer (R-22) or a partner
             rule is not met (R-52).
     """
-    stripped = strip_results(tx.content.header, settings.hostname, settings.subject_marks)
+    stripped = await ports.workers.run(
+        strip_results, tx.content.header, settings.hostname, settings.subject_marks
+    )
     if stripped.removed:
         ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))
     message = message_facts(tx, settings)
@@ -75,7 +78,9 @@ async def handle_inbound(
     }
     rules = {key: entry.rule.then for key, entry in matched.items()}
     peeler = Peeler(tx, ports, settings)
+    reach("inbound.before-open")
     copies = await _open(tx, peeler, rules, ports, settings)
+    reach("inbound.opened")
     about = _Why(message=message, matched=matched, policy=policy, removed=len(stripped.removed))
     try:
         _meets_requirements(copies, rules)
@@ -89,11 +94,14 @@ async def handle_inbound(
         for copy in copies
     ]
     _log(tx, copies, ports)
+    reach("inbound.built")
     await ports.records.write(_record(tx, copies, about, ports, settings))
+    reach("inbound.recorded")
     sealed_at = ports.clock.now()
     report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)
     delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
     outcome = deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
+    reach("inbound.delivered")
     if outcome.reply.is_positive and any(_passed(copy.opened) for copy in copies):
         await learn(tx, peeler.verified, ports, settings)
     return outcome

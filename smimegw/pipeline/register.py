@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import islice
 
 from smimegw.cms.keys import DecryptionCredential
+from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.memory import Sighting, SightingKind
 from smimegw.pipeline.facts import originator
@@ -56,9 +57,11 @@ class Register:
         digests = await self._ports.workers.run(_ciphertexts, layer, credentials)
         new = [digest for digest in digests if digest not in self._ciphertexts]
         if new:
+            reach("register.before-ciphertext")
             found = await self._ports.sightings.first_seen(
                 SightingKind.CIPHERTEXT, new, self._originator, self._ports.clock.now()
             )
+            reach("register.ciphertext")
             others = [entry for entry in found if entry.originator != self._originator]
             self._ciphertexts.update(
                 (digest, entry in others) for digest, entry in zip(new, found, strict=True)
@@ -75,6 +78,7 @@ class Register:
             self._originator,
             self._ports.clock.now(),
         )
+        reach("register.signature")
         return first.at
 
     async def signature_seen(self, layer: SignedLayer, fingerprint: str) -> datetime | None:
