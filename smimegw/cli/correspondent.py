@@ -129,6 +129,7 @@ def refuse(address: str, fingerprint: str, config: Path) -> Exit:
 
     \b
     Examples:
+      smimegw correspondent refuse bob@partner.example
       smimegw correspondent refuse bob@partner.example 3f0a77c1
     """
     return _decide(address, fingerprint, config, CandidateState.REFUSED)
