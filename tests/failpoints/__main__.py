@@ -1,4 +1,4 @@
-"""Every fault there is, as a table: ``python -m tests.failpoints [POINT | ACTION …]``; minutes."""
+"""Every fault there is as a table: ``python -m tests.failpoints [POINT | ACTION | in | out …]``."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from tests.failpoints.bench import PEOPLE, Bench
+from tests.failpoints.bench import Bench
 from tests.failpoints.table import every_case
 
-_WIDTHS = "{:28} {:7} {:>6} {:5} {:>5} {:>8} {:>7} {:>6} {:>8}  {}"
+_WIDTHS = "{:28} {:7} {:3} {:>6} {:5} {:>5} {:>8} {:>7} {:>6} {:>8}  {}"
 
 
 async def _run(only: list[str]) -> int:
     totals: Counter[str] = Counter()
     print(
         _WIDTHS.format(
-            "point", "action", "copies", "over", "sent", "restarts", "arrived", "double",
+            "point", "action", "way", "copies", "over", "sent", "restarts", "arrived", "double",
             "in doubt", "flaws",
         )
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="failpoints-") as name:
         async with Bench(Path(name)) as bench:
             for case in every_case():
-                if only and not {case.point, case.action} & set(only):
+                way = "in" if case.inbound else "out"
+                if only and not {case.point, case.action, way} & set(only):
                     continue
                 result = await bench.run(case)
                 double = sum(count - 1 for count in result.arrived.values())
@@ -33,13 +34,14 @@ async def _run(only: list[str]) -> int:
                     cases=1,
                     messages=result.attempts,
                     restarts=result.restarts,
-                    recipients=len(PEOPLE[case.copies]),
+                    recipients=len(case.people),
                     duplicates=double,
                     flaws=len(result.flaws),
                 )
                 line = _WIDTHS.format(
-                    case.point, case.action, case.copies, case.protocol, result.attempts,
-                    result.restarts, sum(result.arrived.values()), double, len(result.in_doubt),
+                    case.point, case.action, way, case.copies,
+                    case.protocol, result.attempts, result.restarts,
+                    sum(result.arrived.values()), double, len(result.in_doubt),
                     "; ".join(result.flaws) or "-",
                 )  # fmt: skip
                 print(line, flush=True)

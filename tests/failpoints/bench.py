@@ -32,68 +32,26 @@ from smimegw.adapters.database.publisher import (
 from smimegw.adapters.keys.containers import KeyMaterial
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.smtp.sink import SinkMessage
 from smimegw.addresses import Mailbox
 from tests.failpoints.client import Gone, send
+from tests.failpoints.files import CONFIGURATION, POLICY
+from tests.fakes.company import message
 from tests.fakes.pki import NOW, make_ca
 from tests.fakes.scripted_sink import ScriptedSink
 from tests.flow.canary import is_readable
+from tests.flow.protected import encrypted, signed
 from tests.peers.ports import free_port
 
 ALICE, BOB = "alice@ours.example", "bob@partner.example"
+DAVE = "dave@ours.example"  # has no key
+ERIN = "erin@new.example"  # is in no directory yet
 PEOPLE = {1: [BOB], 3: [BOB, "plain@else.example", "sig@signed.example"]}
+INSIDE = {1: [ALICE], 3: [ALICE, "carol@ours.example", DAVE]}
+_PORTS = ("port", "mx", "status", "sink_smtp", "sink_lmtp")
 _CLIENT_SECONDS = 4.0
 _ATTEMPTS = 20
 _PROJECT = Path(__file__).parents[2]
-
-_CONFIGURATION = """version = 1
-[gateway]
-hostname = "gw.ours.example"
-internal_domains = ["ours.example"]
-state_directory = "{state}"
-[listener.relay]
-address = "127.0.0.1:{port}"
-protocol = "{protocol}"
-peers = ["127.0.0.1"]
-next_hop = "out"
-[next_hop.out]
-address = "127.0.0.1:{sink}"
-protocol = "{protocol}"
-[trust]
-anchors = ["{here}/ca.pem"]
-[keystore]
-key_encryption_key = {{ file = "{here}/kek" }}
-[policies]
-path = "{here}/policies"
-[log]
-format = "json"
-[metrics]
-address = "127.0.0.1:{status}"
-[limits]
-outbound_reply_seconds = 2.5
-claim_seconds = 2
-"""
-_POLICY = """
-[[rule]]
-name = "encrypted"
-why = "test"
-when = { direction = "outbound", recipient_domain = ["partner.example"] }
-then = { protect = "sign-then-encrypt", without_certificate = "refuse" }
-[[rule]]
-name = "signed"
-why = "test"
-when = { direction = "outbound", recipient_domain = ["signed.example"] }
-then = { protect = "sign" }
-[[rule]]
-name = "clear"
-why = "test"
-when = { direction = "outbound" }
-then = { protect = "none" }
-[[rule]]
-name = "open"
-why = "test"
-when = { direction = "inbound" }
-then = { require = "none" }
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +64,7 @@ class Case:
         copies: 1 or 3.
         protocol: ``smtp`` or ``lmtp``, of client and next hop.
         refusing: The next hop refuses the second dot for good, so that there is a report.
+        inbound: From Erin, signed and encrypted, instead of from Alice.
     """
 
     point: str
@@ -113,9 +72,15 @@ class Case:
     copies: int
     protocol: str
     refusing: bool = False
+    inbound: bool = False
+
+    @property
+    def people(self) -> list[str]:
+        """To whom the message goes."""
+        return (INSIDE if self.inbound else PEOPLE)[self.copies]
 
     def __str__(self) -> str:
-        last = "-refusing" if self.refusing else ""
+        last = ("-refusing" if self.refusing else "") + ("-inbound" if self.inbound else "")
         return f"{self.point}-{self.action}-{self.copies}-{self.protocol}{last}"
 
 
@@ -138,7 +103,7 @@ class Bench:
 
     def __init__(self, here: Path) -> None:
         self._here = here
-        self._ports = {name: free_port() for name in ("port", "status", "sink_smtp", "sink_lmtp")}
+        self._ports = {name: free_port() for name in _PORTS}
         self._sinks: dict[str, ScriptedSink] = {}
         self._numbers = iter(range(100_000))
 
@@ -167,22 +132,25 @@ class Bench:
             await sink.stop()
 
     def _prepare(self) -> None:
-        """One state directory that every case copies: Alice's key, Bob's certificate."""
+        """One state directory that every case copies: our people's keys, Bob's certificate."""
         state = self._here / "template"
         (state / "keys").mkdir(parents=True)
         (self._here / "policies").mkdir()
-        (self._here / "policies" / "rules.toml").write_text(_POLICY)
+        (self._here / "policies" / "rules.toml").write_text(POLICY)
         key = KeyEncryptionKey.generate()
         (self._here / "kek").write_bytes(key.export())
         (self._here / "kek").chmod(0o600)
-        ca = make_ca("Failpoint CA")
+        ca = self.ca = make_ca("Failpoint CA")
         (self._here / "ca.pem").write_bytes(ca.certificate.parsed.public_bytes(Encoding.PEM))
-        alice, bob = ca.issue(ALICE, key="p256"), ca.issue(BOB, key="p256")
+        self.people = {name: ca.issue(name, key="p256") for name in (*INSIDE[3], BOB, ERIN)}
         keystore = FilesKeystore(state / "keys", key)
         keystore.prepare()
-        keystore.add(
-            KeyMaterial(certificate=alice.certificate, chain=alice.chain, private_key=alice.key)
-        )
+        for name in set(INSIDE[3]) - {DAVE}:
+            one = self.people[name]
+            keystore.add(
+                KeyMaterial(certificate=one.certificate, chain=one.chain, private_key=one.key)
+            )
+        bob = self.people[BOB]
         engine = open_database(state / "smimegw.db")
         publish_certificate(engine, Mailbox.parse(BOB), bob.certificate.der, now=NOW)
         publish_authority(engine, ca.certificate.der, now=NOW)
@@ -197,7 +165,7 @@ class Bench:
         run = _Run(self, case, here, self._sinks[case.protocol])
         shutil.copytree(self._here / "template", here / "state")
         values = {**self._ports, "sink": self._ports[f"sink_{case.protocol}"]}
-        text = _CONFIGURATION.format(
+        text = CONFIGURATION.format(
             state=here / "state", here=self._here, protocol=case.protocol, **values
         )
         (here / "smimegw.toml").write_text(text)
@@ -224,9 +192,18 @@ class Bench:
         self._zygote.stdin.flush()
         return int(self._zygote.stdout.readline())
 
-    @property
-    def port(self) -> int:
-        return self._ports["port"]
+    def port(self, case: Case) -> int:
+        """Where *case* sends to."""
+        return self._ports["mx" if case.inbound else "port"]
+
+    def content(self, case: Case, secret: str) -> bytes:
+        """The message of *case*."""
+        sender = ERIN if case.inbound else ALICE
+        content = message(sender, ", ".join(case.people), body=f"{secret}\r\n")
+        if not case.inbound:
+            return content
+        readers = [self.people[name] for name in case.people if name != DAVE]
+        return encrypted(signed(content, self.people[ERIN]), self.ca, *readers)
 
 
 class _Run:
@@ -238,6 +215,9 @@ class _Run:
         self.here = here
         self.sink = sink
         self.secret = secrets.token_hex(16)
+        self.content = bench.content(case, self.secret)
+        self.sender = ERIN if case.inbound else ALICE
+        self.hidden = DAVE if case.inbound else BOB
         self.pid = 0
         self.result = Result()
         sink.messages.clear()
@@ -246,7 +226,7 @@ class _Run:
             sink.script["DOT"] = ["250 2.0.0 OK", "550 5.7.1 no", "250 2.0.0 OK"]
 
     async def until_told(self) -> None:
-        people = PEOPLE[self.case.copies]
+        people = self.case.people
         plans = self._plans()
         self._start(next(plans))
         failures = 0
@@ -308,20 +288,14 @@ class _Run:
 
     async def _attempt(self, people: list[str]) -> dict[str, int]:
         self.result.attempts += 1
-        content = (
-            f"From: {ALICE}\r\nTo: {', '.join(PEOPLE[self.case.copies])}\r\n"
-            "Subject: hello\r\nMessage-ID: <1@test>\r\n"
-            "Date: Mon, 23 Nov 2026 12:00:00 +0000\r\n\r\n"
-            f"{self.secret}\r\n"
-        ).encode()
         if not await self._listens():
             return {}
         try:
             return await send(
-                self.bench.port,
-                ALICE,
+                self.bench.port(self.case),
+                self.sender,
                 people,
-                content,
+                self.content,
                 lmtp=self.case.protocol == "lmtp",
                 seconds=_CLIENT_SECONDS,
             )
@@ -331,7 +305,7 @@ class _Run:
     async def _listens(self) -> bool:
         for _ in range(200):
             with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", self.bench.port)
+                _, writer = await asyncio.open_connection("127.0.0.1", self.bench.port(self.case))
                 writer.close()
                 return True
             if not self._alive():
@@ -363,14 +337,13 @@ class _Run:
     def reckoned(self) -> Result:
         result = self.result
         reported = b""
-        for message in self.sink.messages:
-            if message.reverse_path.startswith("<>"):
+        for entry in self.sink.messages:
+            if entry.reverse_path.startswith("<>"):
                 result.reports += 1
-                reported += message.content
+                reported += entry.content
                 continue
-            result.arrived.update(name.strip("<>") for name in message.recipients)
-            if f"<{BOB}>" in message.recipients and self._readable(message.content):
-                result.flaws.append("Bob's copy is readable")
+            result.arrived.update(name.strip("<>") for name in entry.recipients)
+            result.flaws += self._wrong(entry)
         result.seen = set((self.here / "seen").read_text().split())
         result.in_doubt = self._in_doubt()
         for name in result.told:
@@ -385,6 +358,15 @@ class _Run:
             if path.is_file() and self._readable(path.read_bytes()):
                 result.flaws.append(f"content in {path.name}")
         return result
+
+    def _wrong(self, entry: SinkMessage) -> list[str]:
+        """What must not be so in a copy, or is missing."""
+        readable = self._readable(entry.content)
+        if f"<{self.hidden}>" in entry.recipients and readable:
+            return [f"the copy for {self.hidden} is readable"]
+        if self.case.inbound and f"<{ALICE}>" in entry.recipients and not readable:
+            return ["Alice's copy is not readable"]
+        return []
 
     def _readable(self, octets: bytes) -> bool:
         return is_readable(self.secret.encode(), octets)

@@ -18,11 +18,14 @@ _SEVERAL |= {"deliver.before-release"}
 _CANARY = {"deliver.after-canary", "deliver.after-entry", "deliver.after-dots"}
 _REPORT = {"report.before-open", "report.before-dot", "report.after-answer"}
 _REPORT |= {"deliver.after-report"}
+_INSIDE = {"inbound", "register", "harvest"}  # of mail that comes in
+_OUTSIDE = {"outbound", "protect"}
 # A recovery that raises is a gateway that does not start; an administrator would look at it.
 _AT_START = {"recover.read", "recover.explained"}
 _CUSTODY = {"deliver", "dots", "journal", "ledger", "relay", "report", "recover"}
 _DISK = [("records.before-write", "enospc"), ("journal.before-write", "enospc")]
 _DISK += [("journal.before-sync", "eio"), ("records.before-sync", "eio")]
+_DISK += [("session.receiving", "nomem"), ("admit.logged", "nomem")]
 
 
 def points() -> list[str]:
@@ -58,10 +61,14 @@ def _cases(point: str, action: str) -> Iterator[Case]:
     if point in _REPORT:
         yield Case(point, action, 3, "smtp", refusing=True)
         return
+    part = point.partition(".")[0]
+    inbound = part in _INSIDE
+    if not inbound and part not in _OUTSIDE and action == "kill" and point not in _CANARY:
+        yield Case(point, action, 3, "smtp", inbound=True)
     for protocol in ("smtp", "lmtp"):
         for copies in (1, 3):
             if point in _SEVERAL | _CANARY and copies == 1:
                 continue
             if point in _CANARY and protocol == "lmtp":
                 continue
-            yield Case(point, action, copies, protocol)
+            yield Case(point, action, copies, protocol, inbound=inbound)

@@ -45,5 +45,7 @@ def test_no_point_is_dead(running: _Running) -> None:
     """A point that nothing reaches would prove nothing; the faults above pass all of them."""
     one_of_each = Case("relay.before-dot", "raise", 3, "smtp", refusing=True)
     running.seen |= running.runner.run(running.bench.run(one_of_each)).seen
+    inside = Case("inbound.opened", "raise", 3, "smtp", inbound=True)
+    running.seen |= running.runner.run(running.bench.run(inside)).seen
     left = sorted(set(points()) - running.seen)
     assert left == []
