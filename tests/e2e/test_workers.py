@@ -8,7 +8,7 @@ import os
 import signal
 import smtplib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,11 @@ _SECONDS = 90.0  # for a new process on a machine that has other work
 LOST = Dot(
     id="lost/1", txn="lost", message_id="<lost@ours.example>", relay="out", recipients=(BOB,)
 )
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait, also on a machine that has other work."""
+    wait_until(condition, what, seconds=_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +65,7 @@ def shared(
 @pytest.fixture
 def node(shared: Node) -> Node:
     """The same, complete."""
-    wait_until(
-        lambda: shared.metric("smimegw_workers_ready") == 2, "both workers", seconds=_SECONDS
-    )
+    until(lambda: shared.metric("smimegw_workers_ready") == 2, "both workers")
     return shared
 
 
@@ -71,7 +74,7 @@ def test_one_status_port_speaks_for_all(node: Node, sink: ScriptedSink) -> None:
     assert json.loads(node.probe("/ready")[1]) == {"ready": True, "reasons": []}
     before = node.metric("smimegw_messages_total")
     assert [node.send(f"count-{number}") for number in range(6)] == [250] * 6
-    wait_until(lambda: node.metric("smimegw_messages_total") == before + 6, "the count")
+    until(lambda: node.metric("smimegw_messages_total") == before + 6, "the count")
     assert node.metric("smimegw_ready") == 1
     assert node.metric("smimegw_build_info") == 1
     assert all(arrived(sink, f"count-{number}") == 1 for number in range(6))
@@ -122,12 +125,12 @@ def test_a_killed_worker_is_replaced(node: Node, sink: ScriptedSink) -> None:
         os.kill(os_pid, signal.SIGKILL)
         with pytest.raises((OSError, smtplib.SMTPServerDisconnected)):
             victim.finish()
-    event = node.wait_for_event("worker.ended", process=os_pid)
+    event = node.wait_for_event("worker.ended", process=os_pid, seconds=_SECONDS)
     assert (event["reason"], event["text"]) == ("signal", "ended by SIGKILL")
     assert node.send("meanwhile") == 250
     assert arrived(sink, "killed-in-data") == 0
     assert sink.broken_off == broken
-    wait_until(lambda: len(node.workers) == 2, "another worker", seconds=_SECONDS)
+    until(lambda: len(node.workers) == 2, "another worker")
     assert os_pid not in node.workers
     assert node.send("killed-in-data") == 250
     assert arrived(sink, "killed-in-data") == 1
@@ -141,19 +144,19 @@ def test_a_worker_killed_at_the_dot_is_explained(node: Node, sink: ScriptedSink)
     with contextlib.closing(node.connect()) as victim:
         victim.begin("killed-at-dot")
         victim.smtp.send(b"the end\r\n.\r\n")
-        wait_until(lambda: not sink.script["DOT"], "the dot at the next hop")
+        until(lambda: not sink.script["DOT"], "the dot at the next hop")
         os.kill(victim.worker, signal.SIGKILL)
     name = "<killed-at-dot@ours.example>"
     event = node.wait_for_event("delivery.in_doubt", message_id=name, seconds=_SECONDS)
     assert event["reason"] == "crash"
-    wait_until(lambda: node.send("killed-at-dot") == 250, "the retry")
+    until(lambda: node.send("killed-at-dot") == 250, "the retry")
     assert arrived(sink, "killed-at-dot") == 1
 
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory, sink: ScriptedSink) -> Iterator[Node]:
-    """A node that waits 3 s for a sign of life; each worker hangs at its first mail."""
-    limits = "[limits]\nworker_silence_seconds = 3\n"
+    """A node that waits 5 s for a sign of life; each worker hangs at its first mail."""
+    limits = "[limits]\nworker_silence_seconds = 5\n"
     directory = tmp_path_factory.mktemp("impatient") / "a"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SMIMEGW_FAILPOINTS", "outbound.decided=hang")
@@ -167,10 +170,8 @@ def test_a_stopped_worker_is_killed_and_replaced(impatient: Node) -> None:
     victim = min(impatient.workers)
     os.kill(victim, signal.SIGSTOP)
     event = impatient.wait_for_event("worker.ended", process=victim, seconds=_SECONDS)
-    assert (event["reason"], event["text"]) == ("hung", "no sign of life for 3 s")
-    wait_until(
-        lambda: impatient.metric("smimegw_workers_ready") == 2, "both workers", seconds=_SECONDS
-    )
+    assert (event["reason"], event["text"]) == ("hung", "no sign of life for 5 s")
+    until(lambda: impatient.metric("smimegw_workers_ready") == 2, "both workers")
     assert not is_running(victim)
     assert impatient.metric('smimegw_worker_ends_total{reason="hung"}') >= 1
 
@@ -199,7 +200,7 @@ def reload(node: Node, policy: str, event: str) -> None:
     def all_told() -> bool:
         return {told["pid"] for told in node.events(event)[before:]} == node.workers
 
-    wait_until(all_told, f"{event} of every worker", seconds=_SECONDS)
+    until(all_told, f"{event} of every worker")
 
 
 def test_a_broken_policy_stays_out_of_every_worker(node: Node) -> None:
@@ -208,10 +209,10 @@ def test_a_broken_policy_stays_out_of_every_worker(node: Node) -> None:
     reload(node, POLICY.replace('"none" }', '"nothing" }', 1), "policy.reload_failed")
     try:
         assert node.send("with-old-rules") == 250
-        wait_until(lambda: node.metric(name) == 0, "the metric")
+        until(lambda: node.metric(name) == 0, "the metric")
     finally:
         reload(node, POLICY, "policy.reloaded")
-    wait_until(lambda: node.metric(name) == 1, "the metric again")
+    until(lambda: node.metric(name) == 1, "the metric again")
 
 
 # --- the end -------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_sigterm_drains_every_worker(tmp_path: Path, sink: ScriptedSink) -> None
         busy.begin("drained")
         node.signal(signal.SIGTERM)
         assert idle.smtp.getreply() == (421, b"4.3.2 shutting down, try again")
-        wait_until(lambda: refuses(node.port), "no new connections")
+        until(lambda: refuses(node.port), "no new connections")
         assert node.probe("/ready")[0] == 503
         assert busy.finish() == 250
         assert busy.smtp.getreply()[0] == 421
@@ -241,9 +242,9 @@ def test_a_second_sigterm_ends_at_once(tmp_path: Path, sink: ScriptedSink) -> No
         with contextlib.closing(node.connect()) as client:
             client.begin("impatient")
             node.signal(signal.SIGTERM)
-            node.wait_for_event("worker.draining")
+            node.wait_for_event("worker.draining", seconds=_SECONDS)
             node.signal(signal.SIGTERM)
-            node.wait(seconds=20)
+            node.wait()
         assert not any(map(is_running, workers))
         assert arrived(sink, "impatient") == 0
 
@@ -255,10 +256,10 @@ def test_workers_do_not_outlive_the_supervisor(tmp_path: Path, sink: ScriptedSin
         client = node.connect()
         client.begin("orphan")
         os.kill(node.pid, signal.SIGKILL)
-        wait_until(lambda: refuses(node.port), "no new connections")
+        until(lambda: refuses(node.port), "no new connections")
         assert client.finish() == 250
         client.close()
-        wait_until(lambda: not any(map(is_running, workers)), "the end of the workers")
+        until(lambda: not any(map(is_running, workers)), "the end of the workers")
         assert arrived(sink, "orphan") == 1
 
 
