@@ -6,6 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from smimegw.cli.algorithms import algorithm_lines, algorithm_values
 from smimegw.cli.directory import certificate_lines
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.options import config_option, json_option
+from smimegw.cli.unwritten import UnwrittenSightings
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
@@ -303,7 +305,8 @@ def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
 
 
 async def _inbound(tx: Transaction, policy: Policy, assembled: Assembled, as_json: bool) -> Exit:
-    peeler = Peeler(tx, assembled.ports, assembled.settings)
+    register = UnwrittenSightings(assembled.ports.sightings)
+    peeler = Peeler(tx, replace(assembled.ports, sightings=register), assembled.settings)
     facts = message_facts(tx, assembled.settings)
     rows = []
     for recipient in tx.envelope.recipients:

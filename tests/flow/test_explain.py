@@ -8,11 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from cryptography import x509
 
 from smimegw.adapters.database import publisher
 from smimegw.adapters.database.engine import open_database
+from smimegw.adapters.database.schema import sightings
 from smimegw.adapters.keys.containers import read_key_material
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
@@ -264,6 +266,19 @@ def test_explain_writes_nothing(place: Path, publish: Callable[..., Issued]) -> 
     publish(BOB)
     explained(place, BOB)
     assert not (place / "decisions.jsonl").exists()
+
+
+def test_explain_of_encrypted_mail_leaves_no_mark(place: Path) -> None:
+    """Neither of its ciphertext nor of its thread: it did not come as mail (T-05, R-23)."""
+    keystore = FilesKeystore(place / "keys", KeyEncryptionKey.load((place / "kek").read_bytes()))
+    [alice] = keystore.objects()
+    content = encrypted(message(BOB, ALICE), make_ca("Explain CA"), alice)  # type: ignore[arg-type]
+    result = call(place, "explain", "-", stdin=content)
+    assert "encryption decrypted" in result.stdout
+    engine = open_database(place / "smimegw.db")
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(sightings)).all() == []
+    engine.dispose()
 
 
 def test_directory_find_judges_every_certificate(
