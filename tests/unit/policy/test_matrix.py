@@ -31,9 +31,11 @@ from smimegw.policy.model import (
 )
 from smimegw.policy.parse import parse_policy
 from smimegw.policy.parse_matrix import FILE_NAME, parse_matrix, shipped
+from smimegw.policy.replay import Known, ask_again
 
 TEXT = (Path(__file__).parents[3] / "policies" / FILE_NAME).read_text("utf-8")
 BOB = Mailbox.parse("bob@partner.example")
+NONE = CertificateAnswer.NONE
 CELLS = [(trouble, p) for trouble in Trouble for p in Protection if trouble.touches(p)]
 RULES = b"""
 [[rule]]
@@ -285,3 +287,61 @@ def test_broken_matrix_is_a_broken_policy() -> None:
         parse_policy([("d/failure-matrix.toml", b"[thread]\n"), ("d/p.toml", b"x = 1\n")])
     files = {problem.file for problem in caught.value.problems}
     assert files == {"d/failure-matrix.toml", "d/p.toml"}
+
+
+# --- other readers, and stored decisions ----------------------------------------------------------
+
+
+def test_missing_archive_never_falls_back() -> None:
+    """R-01: without_certificate speaks of the recipient; the matrix says for now or for good."""
+    cell = (Trouble.NO_CERTIFICATE, Protection.ENCRYPT)
+    archive = RecipientFacts(mailbox=Mailbox.parse("a@b.example"), certificate=NONE)
+    then = Actions(protect=Protection.ENCRYPT, without_certificate=WithoutCertificate.SEND_CLEAR)
+    rule = Rule(name="r", why="w", source="p:1", when=Conditions(), then=then)
+    for word in ("defer", "refuse", "policy"):
+        decision = decide(
+            Matched(rule=rule, recipient=BOB, matrix=parse_matrix("m", written({cell: word}))),
+            MessageFacts(direction=Direction.OUTBOUND),
+            RecipientFacts(mailbox=BOB, certificate=CertificateAnswer.USABLE),
+            SigningFacts(answer=SigningAnswer.USABLE),
+            [archive],
+        )
+        assert (decision.refusal, decision.deferred) == ("R-01", word == "defer")
+        assert decision.blocked_by == archive.mailbox
+
+
+CLEAR_RULE = b"""
+[[rule]]
+name = "all"
+why = "test"
+then = { protect = "none", require = "none" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("thread", "own", "label"),
+    [
+        (ThreadAnswer.CLEAR, "", "clear"),
+        (ThreadAnswer.ENCRYPTED, "", "refuse R-23"),
+        (ThreadAnswer.UNKNOWN, "", "defer R-22"),
+        (None, "", "clear or refuse R-23"),
+        (ThreadAnswer.ENCRYPTED, "encryption", "clear"),
+    ],
+)
+def test_stored_decision_is_asked_again_with_its_thread(
+    thread: ThreadAnswer | None, own: str, label: str
+) -> None:
+    """R-22, R-23: what no record knows may be either."""
+    message = MessageFacts(direction=Direction.OUTBOUND)
+    known = Known(message=message, recipient=BOB, thread=thread, own=own)
+    assert ask_again(parse_policy([("p.toml", CLEAR_RULE)]), known).label == label
+
+
+def test_stored_decision_is_asked_again_with_the_matrix_of_the_policy() -> None:
+    """``policy diff`` shows what another matrix would do."""
+    octets = written({(Trouble.NO_CERTIFICATE, Protection.SIGN_THEN_ENCRYPT): "defer"})
+    message = MessageFacts(direction=Direction.OUTBOUND)
+    known = Known(message=message, recipient=BOB, certificates={BOB.key: NONE})
+    files = [("p.toml", RULES), ("failure-matrix.toml", octets)]
+    assert "clear" in ask_again(parse_policy(files[:1]), known).label
+    assert ask_again(parse_policy(files), known).label == "defer R-01"
