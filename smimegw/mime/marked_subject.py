@@ -71,7 +71,8 @@ def _unmarked(entry: HeaderField, wanted: Sequence[str]) -> HeaderField:
 
 def _less(text: str, wanted: Sequence[str]) -> str:
     """One pass that also finds a mark put together by taking another one out of its middle."""
-    endings = [list(mark) for mark in wanted]
+    marks, ends_of_marks = tuple(wanted), {mark[-1] for mark in wanted}
+    longest = max(map(len, marks))
     seen: list[str] = []  # of what stays so far, one item for each letter of the skeleton
     ends: list[int] = []  # where in `kept` the letter that shows it ends
     kept: list[str] = []
@@ -80,11 +81,13 @@ def _less(text: str, wanted: Sequence[str]) -> str:
         for looks in _looks(letter):
             seen.append(looks)
             ends.append(len(kept))
-            for mark in endings:
-                if seen[-len(mark) :] == mark:
-                    start = max(0, ends[-len(mark)] - 1)
-                    del seen[-len(mark) :], ends[-len(mark) :], kept[start:]
-                    break
+            if looks not in ends_of_marks:
+                continue
+            tail = "".join(seen[-longest:])
+            if tail.endswith(marks):
+                length = next(len(mark) for mark in marks if tail.endswith(mark))
+                start = max(0, ends[-length] - 1)
+                del seen[-length:], ends[-length:], kept[start:]
     return "".join(kept)
 
 

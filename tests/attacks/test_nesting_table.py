@@ -39,7 +39,7 @@ def _told(arrived: bytes) -> Expected:
 
 @pytest.mark.parametrize("case", TABLE, ids=str)
 def test_nesting_is_told_truly(case: Case, forge: Forge) -> None:
-    """Order x form x cipher x digest x defect (RFC 2634, 1.1; R-42 to R-51)."""
+    """Order x form x cipher x digest x defect (RFC 2634, 1.1; R-42 to R-51; cases I30)."""
     outcome = forge.company.send("mx", (ALICE,), forge.message(case), reverse_path=BOB)
     assert outcome.reply.code == 250
     assert _told(forge.company.arrived[-1]) == expected(case)

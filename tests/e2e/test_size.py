@@ -34,7 +34,7 @@ def test_a_message_above_the_announced_size_is_refused_at_mail(a: Company) -> No
 
 
 def test_a_message_just_below_the_announced_size_arrives(a: Company, b: Company) -> None:
-    """50 MB are signed, encrypted, carried, opened and verified without a change."""
+    """50 MB are signed, encrypted, carried, opened and verified without a change (cases L01)."""
     octets = mail.large(a.user, b.user, LIMIT - MIB // 4)
     assert LIMIT - MIB < len(octets) <= LIMIT
     a.submit(b.user, octets)
