@@ -9,7 +9,6 @@ from itertools import islice
 
 from smimegw.cms.keys import DecryptionCredential
 from smimegw.failpoints import reach
-from smimegw.limits import Limits
 from smimegw.memory import Sighting, SightingKind
 from smimegw.pipeline.facts import originator
 from smimegw.pipeline.thread import own_mark
@@ -33,7 +32,7 @@ class Register:
         self._ciphertexts: dict[bytes, bool] = {}
         self._is_marked = False
 
-    async def mark_thread(self, limits: Limits) -> None:  # noqa: ARG002
+    async def mark_thread(self) -> None:
         """Remember that this message came encrypted for a key of ours (R-23).
 
         That is done before the key is used, too: no reply and no time tells what the key said.

@@ -193,7 +193,7 @@ class Peeler:
         credentials = await once_more(partial(ask, layer.recipient_ids, owners))
         replayed = bool(credentials) and await self._register.is_replayed(layer, credentials)
         if credentials:
-            await self._register.mark_thread(self._settings.limits)
+            await self._register.mark_thread()
         try:
             content = await self._ports.workers.run(
                 decrypt,
