@@ -99,12 +99,12 @@ class ClusterNode(GatewayProcess):
         self._said += super().events()
         return super().start()
 
-    def everything(self, name: str, **members: Any) -> list[dict[str, Any]]:
+    def everything(self, name: str = "", **members: Any) -> list[dict[str, Any]]:
         """The log entries of that event, of every life."""
         earlier = [
             entry
             for entry in self._said
-            if entry.get("event") == name
+            if name in {"", entry.get("event")}
             and all(entry.get(key) == value for key, value in members.items())
         ]
         return [*earlier, *self.events(name, **members)]

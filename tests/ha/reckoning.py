@@ -23,7 +23,7 @@ class Reckoning:
         duplicates: Arrivals of what had arrived.
         explained: Duplicates with a line of their own, by the line's event.
         readable: Copies for protected recipients in which the canary can be read.
-        bounced: Attempts that were answered with 5yz.
+        bounced: Attempts that were answered with 5yz: message, number, code.
         places: Files in which the canary can be read.
     """
 
@@ -34,7 +34,7 @@ class Reckoning:
     explained: Counter[str]
     unexplained: list[tuple[str, str]]
     readable: int
-    bounced: int
+    bounced: list[tuple[str, int, int]]
     places: list[str] = field(default_factory=list)
 
     @property
@@ -87,7 +87,12 @@ def reckon(cluster: Cluster, *sent: Sent, places: bool = True) -> Reckoning:
         explained=explained,
         unexplained=unexplained,
         readable=sum(a.readable for a in arrivals if _is_protected(a.recipients)),
-        bounced=sum(attempt.code >= 500 for entry in sent for attempt in entry.attempts),
+        bounced=[
+            (attempt.mail, attempt.number, attempt.code)
+            for entry in sent
+            for attempt in tuple(entry.attempts)
+            if attempt.code >= 500
+        ],
         places=cluster.readable_places() if places else [],
     )
 

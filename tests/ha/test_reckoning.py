@@ -114,4 +114,4 @@ def test_content_in_a_file_is_seen(story: Story) -> None:
 def test_a_bounce_is_seen(story: Story) -> None:
     """Nothing that these tests do is a reason to refuse for good."""
     story.code = 554
-    assert story.flaws == ["bounced: 1"]
+    assert story.flaws == ["bounced: [('1@test', 1, 554)]"]

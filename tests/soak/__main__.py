@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from typing import Any
 
 from tests.ha.cluster import Cluster
 from tests.ha.load import Load
@@ -44,7 +45,7 @@ def main() -> int:
             load.join()
         cluster.settle()
         reckoned = reckon(cluster, load.sent)
-        show(reckoned, load, faults, time.monotonic() - began)
+        show(cluster, reckoned, load, faults, time.monotonic() - began)
     return 1 if reckoned.flaws else 0
 
 
@@ -105,7 +106,16 @@ def _fault(cause: str, cluster: Cluster, chance: random.Random) -> None:
     cluster.settle()
 
 
-def show(reckoned: Reckoning, load: Load, faults: dict[str, int], seconds: float) -> None:
+def said_of(cluster: Cluster, mail: str) -> list[dict[str, Any]]:
+    """What the nodes' logs say of that message."""
+    entries = [entry for node in cluster.nodes for entry in node.everything()]
+    txns = {e.get("txn") for e in entries if e.get("message_id") == f"<{mail}>"}
+    return [entry for entry in entries if entry.get("txn") in txns]
+
+
+def show(
+    cluster: Cluster, reckoned: Reckoning, load: Load, faults: dict[str, int], seconds: float
+) -> None:
     """The figures."""
     attempts = load.sent.attempts
     explained = ", ".join(f"{count} {kind}" for kind, count in reckoned.explained.items())
@@ -113,7 +123,7 @@ def show(reckoned: Reckoning, load: Load, faults: dict[str, int], seconds: float
         ("messages sent", reckoned.messages),
         ("recipients told 250", reckoned.copies),
         ("attempts, and those that broke off", f"{len(attempts)}, {_with(load, 0)}"),
-        ("attempts answered 4yz / 5yz", f"{_with(load, 4)} / {reckoned.bounced}"),
+        ("attempts answered 4yz / 5yz", f"{_with(load, 4)} / {len(reckoned.bounced)}"),
         ("faults", ", ".join(f"{count} {cause}" for cause, count in faults.items())),
         ("lost", len(reckoned.lost)),
         ("duplicates", f"{reckoned.duplicates} ({explained or 'none'})"),
@@ -126,6 +136,9 @@ def show(reckoned: Reckoning, load: Load, faults: dict[str, int], seconds: float
         print(f"{name:42} {value}")
     for flaw in reckoned.flaws:
         print(f"BROKEN: {flaw}")
+    for mail, _, _ in reckoned.bounced:
+        for entry in said_of(cluster, mail):
+            print(f"    {entry}")
 
 
 def _with(load: Load, hundreds: int) -> int:
