@@ -46,6 +46,9 @@ class Gateway:
         keep_original: Attach the original of an opaque-signed message when it is unwrapped.
         subject_marks: Words in brackets by which your mail programs or users tell a result, such as
             "[signed]"; they are taken out of the Subject of mail from outside, also disguised ones.
+        authserv_ids: Names besides hostname in which filters of yours write Authentication-Results;
+            such fields are removed from mail from outside.
+        strip_all_results: Remove every Authentication-Results field from mail from outside.
         workers: Processes that share the ports; 0 for one per processor core. With more than one
             a supervisor starts them and replaces one that dies or hangs.
         worker_threads: Threads for cryptography in each process; one per core is enough.
@@ -59,6 +62,8 @@ class Gateway:
     shadow: bool = False
     keep_original: bool = False
     subject_marks: tuple[str, ...] = ()
+    authserv_ids: tuple[Domain, ...] = ()
+    strip_all_results: bool = False
     workers: int = 1
     worker_threads: int = 2
     strict_local_part: tuple[Domain, ...] = ()

@@ -63,6 +63,9 @@ class Listener:
         ldap: Where logins are judged with auth = "ldap".
         senders: File that lists for each login the addresses it may use in From, one line each:
             login, colon, addresses separated by commas.
+        edge_authserv_ids: Names in which the filter in front of this listener writes
+            Authentication-Results; they stay in mail that comes through here, and are removed from
+            mail that comes elsewhere. Let peers name that filter only.
         connections_per_minute: New connections of one client address in a minute, more are
             refused with 421; 0 is no limit.
         messages_per_minute: Messages of one client address in a minute, more are refused with
@@ -83,6 +86,7 @@ class Listener:
     dovecot: DovecotLogins | None = None
     ldap: LDAPLogins | None = None
     senders: Path | None = None
+    edge_authserv_ids: tuple[Domain, ...] = ()
     connections_per_minute: int = 0
     messages_per_minute: int = 0
 

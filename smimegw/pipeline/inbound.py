@@ -22,7 +22,7 @@ from smimegw.pipeline.harvest import learn
 from smimegw.pipeline.known_facts import message_values
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.settings import Settings
-from smimegw.pipeline.strip import Stripped, strip_results
+from smimegw.pipeline.strip import Claims, Stripped, strip_results
 from smimegw.pipeline.thread import with_identifier
 from smimegw.pipeline.unwrap import Opened, Peeler
 from smimegw.policy.evaluate import Matched, match
@@ -67,7 +67,11 @@ async def handle_inbound(
             rule is not met (R-52).
     """
     stripped = await ports.workers.run(
-        strip_results, tx.content.header, settings.hostname, settings.subject_marks
+        strip_results,
+        tx.content.header,
+        settings.hostname,
+        settings.subject_marks,
+        settings.claims.get(tx.session.listener, Claims()),
     )
     if stripped.removed:
         ports.events.emit("header.removed", txn=tx.id, count=len(stripped.removed))

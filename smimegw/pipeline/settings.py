@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from smimegw.addresses import Mailbox
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.pipeline.strip import Claims
 from smimegw.x509.cache import ValidationCache
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.inquiry import Inquiry
@@ -59,6 +60,7 @@ class Settings:
         strict_local_part: Domains whose local parts are compared exactly.
         keep_original: Attach the original of an opaque-signed message that was unwrapped.
         subject_marks: Taken out of the Subject of mail from outside.
+        claims: By listener, in whose name mail from outside may not bring results.
         harvest: Keep certificates that come with verified mail as candidates.
         trust: For certificates.
         judgements: Remembered judgements of certificates.
@@ -75,6 +77,7 @@ class Settings:
     strict_local_part: frozenset[str] = frozenset()
     keep_original: bool = False
     subject_marks: tuple[str, ...] = ()
+    claims: dict[str, Claims] = field(default_factory=dict)
     harvest: bool = True
     trust: TrustMaterial = field(default_factory=TrustMaterial)
     judgements: ValidationCache = field(default_factory=ValidationCache, repr=False)

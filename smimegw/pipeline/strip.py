@@ -15,6 +15,25 @@ VENDOR_PREFIXES = ("x-ciphermail-", "x-djigzo-", "x-smime-", "x-seppmail-", "x-n
 _RESULT_FIELDS = frozenset({"authentication-results", "arc-authentication-results"})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """In whose name mail from outside may not bring results, all in comparison form.
+
+    Attributes:
+        internal: Authserv-ids of filters inside, besides our own.
+        kept: Those of the edge filter that this mail came through; they are believed.
+        every: Nobody else's either.
+    """
+
+    internal: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    every: bool = False
+
+    def forbid(self, claimed: str) -> bool:
+        """A field with results of *claimed* cannot stay."""
+        return claimed not in self.kept and (self.every or claimed in self.internal)
+
+
 @dataclass(frozen=True, slots=True)
 class Stripped:
     """A header section that holds nothing of ours, and the names that were removed."""
@@ -23,19 +42,25 @@ class Stripped:
     removed: tuple[str, ...] = ()
 
 
+_ONLY_OURS = Claims()
+
+
 def strip_results(
-    header: HeaderSection, hostname: str, subject_marks: Sequence[str] = ()
+    header: HeaderSection,
+    hostname: str,
+    subject_marks: Sequence[str] = (),
+    claims: Claims = _ONLY_OURS,
 ) -> Stripped:
     """Remove results in our name, or in a form that a reader might take for it.
 
     An Authentication-Results field goes when its authserv-id equals *hostname* in comparison
-    form or cannot be parsed (RFC 8601, 5); a field with our or a known vendor's prefix always.
-    *subject_marks* are taken out of the Subject (cases K09).
+    form, cannot be parsed (RFC 8601, 5), or *claims* forbid it; a field with our or a known
+    vendor's prefix always.  *subject_marks* are taken out of the Subject (cases K09).
     """
     unmarked = without_marks(header, subject_marks)
     marked = () if unmarked is header else ("subject",)
     own = comparable(hostname)
-    removed = tuple(entry for entry in unmarked if _is_forgeable(entry, own))
+    removed = tuple(entry for entry in unmarked if _is_forgeable(entry, own, claims))
     if not removed:
         return Stripped(unmarked, marked)
     gone = {id(entry) for entry in removed}
@@ -45,7 +70,7 @@ def strip_results(
     )
 
 
-def _is_forgeable(entry: HeaderField, own: str | None) -> bool:
+def _is_forgeable(entry: HeaderField, own: str | None, claims: Claims) -> bool:
     if entry.raw[:1] in (b" ", b"\t"):
         return True  # the first line: it would continue the field that we put above
     name = _folded_name(entry)
@@ -55,8 +80,8 @@ def _is_forgeable(entry: HeaderField, own: str | None) -> bool:
         return False
     if entry.flaw:
         return True
-    claimed = authserv_id(_without_instance(entry.body))
-    return claimed is None or claimed == own
+    claimed = authserv_id(entry.body)
+    return claimed is None or claimed == own or claims.forbid(claimed)
 
 
 def _folded_name(entry: HeaderField) -> str:
@@ -65,9 +90,3 @@ def _folded_name(entry: HeaderField) -> str:
         return entry.lower_name
     start = entry.raw.partition(b":")[0]
     return "".join(c for c in start.decode("latin-1").lower() if "!" <= c <= "~")
-
-
-def _without_instance(body: bytes) -> bytes:
-    """ARC puts ``i=1;`` before the authserv-id (RFC 8617, 4.1.1)."""
-    first, semicolon, rest = body.partition(b";")
-    return rest if semicolon and first.strip().lower().startswith(b"i=") else body

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from smimegw.adapters.files.senders import read_senders
 from smimegw.adapters.files.trust import read_certificates, read_crls
 from smimegw.addresses import Mailbox
 from smimegw.config.choices import Harvest, RevocationMode
 from smimegw.config.model import Configuration
 from smimegw.pipeline.settings import Settings, TrustMaterial
+from smimegw.pipeline.strip import Claims
+from smimegw.smtp.authserv_id import comparable
 from smimegw.x509.cache import ValidationCache
 
 
@@ -30,6 +34,7 @@ def read_settings(configuration: Configuration) -> Settings:
         strict_local_part=frozenset(str(domain) for domain in gateway.strict_local_part),
         keep_original=gateway.keep_original,
         subject_marks=gateway.subject_marks,
+        claims=_claims(configuration),
         harvest=configuration.memory.harvest is not Harvest.OFF,
         trust=read_trust(configuration),
         judgements=ValidationCache(limits=configuration.limits),
@@ -37,6 +42,23 @@ def read_settings(configuration: Configuration) -> Settings:
         postmaster=Mailbox.parse(f"postmaster@{gateway.internal_domains[0]}"),
         limits=configuration.limits,
     )
+
+
+def _claims(configuration: Configuration) -> dict[str, Claims]:
+    """The names of every edge filter are internal ones wherever mail does not come through it."""
+    gateway, listeners = configuration.gateway, configuration.listener
+    edges = {name: listener.edge_authserv_ids for name, listener in listeners.items()}
+    internal = _comparable(
+        (*gateway.authserv_ids, *(each for ids in edges.values() for each in ids))
+    )
+    return {
+        name: Claims(internal=internal, kept=_comparable(ids), every=gateway.strip_all_results)
+        for name, ids in edges.items()
+    }
+
+
+def _comparable(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(form for name in names if (form := comparable(name)) is not None)
 
 
 def read_trust(configuration: Configuration) -> TrustMaterial:

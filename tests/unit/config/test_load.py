@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smimegw.adapters.files.settings import read_settings
 from smimegw.config.choices import AuthenticationMode, Protocol, TLSMode
 from smimegw.config.load import load, load_with_origins
 from smimegw.config.model import EmbeddedDirectory, LDAPDirectory
@@ -196,3 +197,19 @@ def test_short_key_encryption_key_is_a_problem(write: Callable[..., Path]) -> No
 def test_durations_survive_writing(text: str) -> None:
     """What is shown can be pasted back."""
     assert duration(write_duration(duration(text))) == duration(text)
+
+
+def test_results_of_an_edge_are_internal_at_every_other_listener(
+    write: Callable[..., Path],
+) -> None:
+    """Who believes a filter at one door must not let others speak in its name."""
+    more = """\
+[gateway]
+authserv_ids = ["spam.corp.example"]
+[listener.mx]
+edge_authserv_ids = ["Edge.corp.example"]
+"""
+    claims = read_settings(load(write(more=more), check_files=False)).claims
+    assert claims["mx"].kept == {"edge.corp.example"}
+    assert claims["relay"].kept == frozenset()
+    assert claims["relay"].internal == {"edge.corp.example", "spam.corp.example"}
