@@ -58,7 +58,7 @@ def test_the_database_in_trouble_and_mail_that_is_remembered(here: Site, trouble
 @pytest.mark.parametrize("inbound", [False, True], ids=["outbound", "inbound"])
 @pytest.mark.parametrize("trouble", TROUBLES)
 def test_the_next_hop_in_trouble(here: Site, trouble: Trouble, inbound: bool) -> None:
-    """Row "next hop unreachable at first RCPT": 451 4.4.1, and nothing is there."""
+    """451 4.4.1 at RCPT, and nothing is there (N-04)."""
     here.trouble("next_hop", trouble)
     reply = here.inbound() if inbound else here.outbound(BOB, PLAIN)
     if trouble is Trouble.SLOW:

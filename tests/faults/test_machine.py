@@ -123,7 +123,7 @@ def _named(trouble: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServic
 def test_the_name_service_in_trouble(
     here: Site, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    """Row "next hop not reachable": 451 4.4.1, and the retry passes when names are known."""
+    """451 4.4.1, and the retry passes when names are known (N-04)."""
     with _named(trouble, monkeypatch) as service:
         reply = here.outbound(BOB)
         assert service.asked > 0
