@@ -82,7 +82,8 @@ class _Wrapped:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
-        if not callable(value) or name in {"abort", "close", "note"}:  # these never raise by contract
+        never_raise = {"abort", "close", "note"}  # by contract
+        if not callable(value) or name in never_raise:
             return value
 
         async def call(*args: Any, **kwargs: Any) -> Any:
