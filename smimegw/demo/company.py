@@ -51,6 +51,9 @@ format = "json"
 
 [metrics]
 address = "127.0.0.1:0"
+
+[limits]
+loop_lag_seconds = 60           # whoever tries this may have a busy machine
 """
 
 _POLICY = """[[rule]]

@@ -50,6 +50,8 @@ path = "policies"
 format = "json"
 [metrics]
 address = "127.0.0.1:{status}"
+[limits]
+loop_lag_seconds = 60
 {more}
 """
 
@@ -89,7 +91,7 @@ class Node(GatewayProcess):
         directory: Of its own, made here.
         sink: Port of the next hop.
         workers: How many processes.
-        more: Further TOML.
+        more: Further lines of ``[limits]``, then further tables.
     """
 
     def __init__(self, directory: Path, sink: int, *, workers: int, more: str = "") -> None:

@@ -156,7 +156,7 @@ def test_a_worker_killed_at_the_dot_is_explained(node: Node, sink: ScriptedSink)
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory: pytest.TempPathFactory, sink: ScriptedSink) -> Iterator[Node]:
     """A node that waits 5 s for a sign of life; each worker hangs at its first mail."""
-    limits = "[limits]\nworker_silence_seconds = 5\n"
+    limits = "worker_silence_seconds = 5\n"
     directory = tmp_path_factory.mktemp("impatient") / "a"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SMIMEGW_FAILPOINTS", "outbound.decided=hang")
@@ -297,7 +297,7 @@ def test_workers_that_die_at_the_start_end_the_supervisor(
 ) -> None:
     """After so many tries in a row it ends, not in peace, and says what they died of."""
     monkeypatch.setenv("SMIMEGW_FAILPOINTS", "recover.read=kill")
-    node = Node(tmp_path / "a", sink.port, workers=2, more="[limits]\nworker_starts = 2\n")
+    node = Node(tmp_path / "a", sink.port, workers=2, more="worker_starts = 2\n")
     with pytest.raises(AssertionError, match="ended by SIGKILL"):
         node.start()
     assert node.wait() == 1

@@ -33,6 +33,7 @@ address = "127.0.0.1:{status}"
 outbound_reply_seconds = 2.5
 inbound_reply_seconds = 2.5
 claim_seconds = 2
+loop_lag_seconds = 60
 """
 POLICY = """
 [[rule]]
