@@ -29,6 +29,12 @@ class Trouble(StrEnum):
     HALF = "half"  # an answer is cut off in its middle
     FLAPPING = "flapping"  # every second connection is reset
 
+    def lets_through(self, reply: str) -> bool:
+        """Whether *reply* has to be the good one: slow is not down, and of a flapping peer it is
+        chance which question meets the good connection."""
+        fine = reply.startswith("250 2.0.0 OK")
+        return self is Trouble.SLOW or (self is Trouble.FLAPPING and fine)
+
 
 class Proxy:
     """Listens on `port` and passes on to *target*.
