@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import Capabilities
@@ -98,8 +99,69 @@ class Sighting:
     originator: str
 
 
+class Correspondents(Protocol):
+    """What verified mail taught about those who write to us; shared by all nodes."""
+
+    async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:
+        """What is known, by `Mailbox.key`; who is not known has no entry.
+
+        Raises:
+            DatabaseError: The database could not answer; never "not known".
+        """
+
+    async def learn(self, lesson: Lesson, now: datetime) -> bool:
+        """Keep *lesson* unless something newer is known; True when it was kept.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+
+    async def candidates(self, mailbox: Mailbox) -> tuple[Candidate, ...]:
+        """Every certificate learned for *mailbox*, in the order of first seen.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+
+    async def propose(self, candidate: Candidate) -> bool:
+        """Keep *candidate* if its mailbox does not have that certificate; True when it was new.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+
+
+class Sightings(Protocol):
+    """What was seen before, by digest; shared by all nodes."""
+
+    async def find(self, kind: SightingKind, digest: bytes) -> Sighting | None:
+        """The first sighting of *digest*; None when there was none, and nothing is kept.
+
+        Raises:
+            DatabaseError: The database could not answer; never "not seen".
+        """
+
+    async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
+        """Whether one of *digests* was seen; nothing is kept.
+
+        Raises:
+            DatabaseError: The database could not answer; never "not seen".
+        """
+
+    async def first_seen(
+        self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
+    ) -> tuple[Sighting, ...]:
+        """The first sighting of each of *digests*, in their order.
+
+        It is this one where there was none before, and is kept in the same step.
+
+        Raises:
+            DatabaseError: The database could not answer.
+        """
+
+
 class NoCorrespondents:
-    """Implements `ports.Correspondents` where nothing is remembered."""
+    """Implements `Correspondents` where nothing is remembered."""
 
     async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:  # noqa: ARG002
         """Nobody."""
@@ -119,7 +181,7 @@ class NoCorrespondents:
 
 
 class NoSightings:
-    """Implements `ports.Sightings` where nothing is remembered: everything is seen first now."""
+    """Implements `Sightings` where nothing is remembered: everything is seen first now."""
 
     async def find(self, kind: SightingKind, digest: bytes) -> Sighting | None:  # noqa: ARG002
         """Never."""

@@ -1,4 +1,8 @@
-"""Every interface between the pipeline and the outside world, on one page."""
+"""Every interface between the pipeline and the outside world, on one page.
+
+Two have their values and their rules beside them: what is remembered in `memory`, who answers for a
+message in `custody`.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,7 @@ from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
 from smimegw.custody import Journal, Ledger, NoJournal, NoLedger
-from smimegw.memory import (
-    Candidate,
-    Correspondent,
-    Lesson,
-    NoCorrespondents,
-    NoSightings,
-    Sighting,
-    SightingKind,
-)
+from smimegw.memory import Correspondents, NoCorrespondents, NoSightings, Sightings
 from smimegw.mime.entity import Entity
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
@@ -140,77 +136,6 @@ class NoRevocationSource:
     ) -> bytes | None:
         """Nothing."""
         return None
-
-
-# --- what is remembered --------------------------------------------------------------------------
-
-
-class Correspondents(Protocol):
-    """What verified mail taught about those who write to us; shared by all nodes."""
-
-    async def find(self, mailboxes: Sequence[Mailbox]) -> Mapping[str, Correspondent]:
-        """What is known, by `Mailbox.key`; who is not known has no entry.
-
-        Raises:
-            DatabaseError: The database could not answer; never "not known".
-        """
-        ...
-
-    async def learn(self, lesson: Lesson, now: datetime) -> bool:
-        """Keep *lesson* unless something newer is known; True when it was kept.
-
-        Raises:
-            DatabaseError: Nothing was written.
-        """
-        ...
-
-    async def candidates(self, mailbox: Mailbox) -> tuple[Candidate, ...]:
-        """Every certificate learned for *mailbox*, in the order of first seen.
-
-        Raises:
-            DatabaseError: The database could not answer.
-        """
-        ...
-
-    async def propose(self, candidate: Candidate) -> bool:
-        """Keep *candidate* if its mailbox does not have that certificate; True when it was new.
-
-        Raises:
-            DatabaseError: Nothing was written.
-        """
-        ...
-
-
-class Sightings(Protocol):
-    """What was seen before, by digest; shared by all nodes."""
-
-    async def find(self, kind: SightingKind, digest: bytes) -> Sighting | None:
-        """The first sighting of *digest*; None when there was none, and nothing is kept.
-
-        Raises:
-            DatabaseError: The database could not answer; never "not seen".
-        """
-        ...
-
-    async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
-        """Whether one of *digests* was seen; nothing is kept.
-
-        Raises:
-            DatabaseError: The database could not answer; never "not seen".
-        """
-        ...
-
-    async def first_seen(
-        self, kind: SightingKind, digests: Sequence[bytes], originator: str, now: datetime
-    ) -> tuple[Sighting, ...]:
-        """The first sighting of each of *digests*, in their order.
-
-        It is this one where there was none before, and is kept in the same step.
-
-        Raises:
-            DatabaseError: The database could not answer.
-        """
-        ...
 
 
 # --- keys --------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from smimegw.memory import Sighting, SightingKind
-from smimegw.ports import Sightings
+from smimegw.memory import Sighting, SightingKind, Sightings
 
 
 class UnwrittenSightings:

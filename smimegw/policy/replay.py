@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from smimegw.addresses import Mailbox
 from smimegw.policy.decide import decide
@@ -144,11 +145,11 @@ def _unseen(when: Conditions, known: Known) -> Iterator[tuple[bool | None, _With
 class _Without:
     """A function that leaves one condition out."""
 
-    def __init__(self, **empty: object) -> None:
+    def __init__(self, **empty: Any) -> None:
         self._empty = empty
 
     def __call__(self, when: Conditions) -> Conditions:
-        return replace(when, **self._empty)  # type: ignore[arg-type]
+        return replace(when, **self._empty)
 
 
 _without_words = _Without(subject_word=())

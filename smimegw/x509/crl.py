@@ -92,8 +92,11 @@ def is_signed_by(der: bytes, issuer: Certificate) -> bool:
 def _check(der: bytes, issuer: Certificate) -> bool:
     crl = read_crl(der)
     try:
+        if crl is None:
+            return False
+        key = issuer.public_key
         # a key of a kind that cannot sign makes it raise, and that is "no", too
-        return crl is not None and crl.parsed.is_signature_valid(issuer.public_key)  # type: ignore[arg-type]
+        return crl.parsed.is_signature_valid(key)  # type: ignore[arg-type]  # any kind, see above
     except (*PARSE_ERRORS, CertificateError):
         return False
 

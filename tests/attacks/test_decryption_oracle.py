@@ -13,6 +13,7 @@ from smimegw.cms.algorithms import ContentCipher
 from smimegw.mime.entity import Entity
 from smimegw.smime.media_types import EncryptedLayer, layer_of
 from smimegw.smtp.extensions import Extensions
+from smimegw.smtp.reply import Reply
 from smimegw.transaction import Recipient, ReversePath
 from tests.fakes.company import Company, message
 from tests.fakes.pki import make_ca
@@ -53,16 +54,16 @@ class WatchedRelay(MemoryRelay):
 
 
 class _Session(MemoryRelaySession):
-    async def mail(self, reverse_path: ReversePath) -> object:  # type: ignore[override]
-        self.relay.said.append(("mail", reverse_path))  # type: ignore[attr-defined]
+    async def mail(self, reverse_path: ReversePath) -> Reply:
+        self.relay.said.append(("mail", reverse_path))
         return await super().mail(reverse_path)
 
-    async def recipient(self, recipient: Recipient) -> object:  # type: ignore[override]
-        self.relay.said.append(("rcpt", recipient))  # type: ignore[attr-defined]
+    async def recipient(self, recipient: Recipient) -> Reply:
+        self.relay.said.append(("rcpt", recipient))
         return await super().recipient(recipient)
 
-    async def commit(self) -> object:  # type: ignore[override]
-        self.relay.said.append("dot")  # type: ignore[attr-defined]
+    async def commit(self) -> tuple[Reply, ...]:
+        self.relay.said.append("dot")
         return await super().commit()
 
 
@@ -119,10 +120,10 @@ def _seen(
     content: bytes, company: Company, recipients: list[Recipient], path: ReversePath
 ) -> tuple[object, ...]:
     relay = company.world.relay
-    relay.said = []  # type: ignore[attr-defined]
+    relay.said = []
     outcome = company.send("mx", recipients, content, reverse_path=path)
     text = _TRANSACTION.sub("<t>", outcome.reply.text)
-    said = [repr(entry) for entry in relay.said]  # type: ignore[attr-defined]
+    said = [repr(entry) for entry in relay.said]
     return outcome.reply.code, outcome.reply.enhanced, text, said
 
 

@@ -17,8 +17,15 @@ from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.adapters.database.sightings import DatabaseSightings
 from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import OURS, Capabilities, Capability
-from smimegw.memory import Candidate, CandidateState, Correspondent, Lesson, SightingKind
-from smimegw.ports import Correspondents, Sightings
+from smimegw.memory import (
+    Candidate,
+    CandidateState,
+    Correspondent,
+    Correspondents,
+    Lesson,
+    SightingKind,
+    Sightings,
+)
 from tests.fakes.memory import MemoryCorrespondents, MemorySightings
 from tests.fakes.pki import CA, make_ca
 from tests.peers.postgres import Postgres
