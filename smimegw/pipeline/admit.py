@@ -12,8 +12,7 @@ from datetime import datetime
 
 from smimegw.errors import (
     AuthenticationError,
-    DirectoryError,
-    KeystoreError,
+    DependencyError,
     NextHopError,
     NextHopTLSError,
     RecordError,
@@ -27,7 +26,7 @@ from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.hold import NO_TLS
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
-from smimegw.pipeline.replies import Refusal, mirrored, reply_for
+from smimegw.pipeline.replies import Refusal, mirrored, reply_for, row_of
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.shadow import handle_shadow
 from smimegw.pipeline.unfinished import remember_untold
@@ -255,13 +254,13 @@ class Incoming:
             return await handle(
                 tx, self._policy, self._ports, self._settings, probe, self._trace(tx)
             )
-        except RecordError as exc:
-            self._ports.events.emit("record.error", txn=self._id, text=str(exc), code="R-20")
-            raise Refusal("R-20") from exc
-        except DirectoryError as exc:
-            raise Refusal("R-06") from exc
-        except KeystoreError as exc:
-            raise Refusal("R-13" if exc.locked else "R-14") from exc
+        except DependencyError as exc:
+            row = row_of(exc)
+            if row == "R-17":
+                raise
+            if isinstance(exc, RecordError):
+                self._ports.events.emit("record.error", txn=self._id, text=str(exc), code=row)
+            raise Refusal(row) from exc
 
     def _transaction(self, content: Entity) -> Transaction:
         return Transaction(

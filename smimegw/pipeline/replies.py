@@ -5,6 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smimegw.addresses import Mailbox
+from smimegw.errors import (
+    DatabaseError,
+    DirectoryError,
+    KeystoreError,
+    LedgerError,
+    RecordError,
+)
 from smimegw.smtp.reply import Reply
 
 _MAX_TEXT = 400  # RFC 5321, 4.5.3.1.5: a reply line has at most 512 octets
@@ -98,6 +105,23 @@ def reply_for(
     number = "-".join(number.split("-")[:2])
     suffix = f" ({number})" if number else ""
     return Reply(entry.code, entry.enhanced, printable(about + text) + suffix)
+
+
+def row_of(error: Exception) -> str:
+    """The row that *error* comes to; R-17 for what nobody expected."""
+    match error:
+        case Refusal():
+            return error.row
+        case RecordError():
+            return "R-20"
+        case DirectoryError():
+            return "R-06"
+        case KeystoreError():
+            return "R-13" if error.locked else "R-14"
+        case DatabaseError() | LedgerError():
+            return "R-22"
+        case _:
+            return "R-17"
 
 
 def printable(text: str) -> str:

@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 
 from smimegw.custody import NoJournal, NoLedger
-from smimegw.errors import DirectoryError, KeystoreError, RecordError
+from smimegw.errors import RecordError
 from smimegw.mime.headers import HeaderField, HeaderSection
 from smimegw.pipeline import deliver
 from smimegw.pipeline.decision_record import head, tell_deliveries
 from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
-from smimegw.pipeline.replies import Refusal, reply_for
+from smimegw.pipeline.replies import Refusal, reply_for, row_of
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import Direction, Policy
 from smimegw.ports import Events, Ports, Records, RelaySession
@@ -87,25 +87,11 @@ async def _rehearse(
             session = await stage.open(tx.session.next_hop)
             reply = (await handle(tx, policy, rehearsed, settings, session, trace)).reply
     except Exception as exc:  # noqa: BLE001 – a rehearsal stops nobody's mail
-        row = _row_of(exc)
+        row = row_of(exc)
         reply = exc.reply if isinstance(exc, Refusal) else reply_for(row, detail=tx.id)
         _tell(tx, exc, row, reply, ports)
     values = {"reply": str(reply), **({"refusal": row} if row else {})}
     ports.records.note({**head("rehearsal", tx, ports.clock.now(), settings), **values})
-
-
-def _row_of(error: Exception) -> str:
-    match error:
-        case Refusal():
-            return error.row
-        case RecordError():
-            return "R-20"
-        case DirectoryError():
-            return "R-06"
-        case KeystoreError():
-            return "R-13" if error.locked else "R-14"
-        case _:
-            return "R-17"
 
 
 def _tell(tx: Transaction, error: Exception, row: str, reply: Reply, ports: Ports) -> None:
