@@ -48,10 +48,12 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointers:
-    """Where a reader of a certificate finds its issuer's CRL and certificate; may be empty."""
+    """Where a reader of a certificate finds news of it and its issuer; may be empty."""
 
     crl_urls: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    delta_urls: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
 
 
@@ -195,6 +197,12 @@ def domain_is_permitted(domain: str, permitted: Sequence[str]) -> bool:
     return any(domain == rule or (rule[0] == "." and domain.endswith(rule)) for rule in permitted)
 
 
+def distribution_point(urls: Sequence[str]) -> x509.DistributionPoint:
+    """Return the one place of a CRL, under any of *urls* (RFC 5280, 4.2.1.13)."""
+    names = [x509.UniformResourceIdentifier(url) for url in urls]
+    return x509.DistributionPoint(names, relative_name=None, reasons=None, crl_issuer=None)
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: PublicKey, serial: int, validity: Validity
 ) -> x509.CertificateBuilder:
@@ -246,20 +254,20 @@ def _add_pointers(
     builder: x509.CertificateBuilder, pointers: Pointers, *, any_policy: bool = False
 ) -> x509.CertificateBuilder:
     if pointers.crl_urls:
-        point = x509.DistributionPoint(
-            full_name=[x509.UniformResourceIdentifier(url) for url in pointers.crl_urls],
-            relative_name=None,
-            reasons=None,
-            crl_issuer=None,
+        points = [distribution_point(pointers.crl_urls)]
+        builder = builder.add_extension(x509.CRLDistributionPoints(points), critical=False)
+    if pointers.delta_urls:  # RFC 5280, 4.2.1.15
+        points = [distribution_point(pointers.delta_urls)]
+        builder = builder.add_extension(x509.FreshestCRL(points), critical=False)
+    descriptions = [
+        x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+        for method, urls in (
+            (AuthorityInformationAccessOID.OCSP, pointers.ocsp_urls),
+            (AuthorityInformationAccessOID.CA_ISSUERS, pointers.issuer_urls),
         )
-        builder = builder.add_extension(x509.CRLDistributionPoints([point]), critical=False)
-    if pointers.issuer_urls:
-        descriptions = [
-            x509.AccessDescription(
-                AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(url)
-            )
-            for url in pointers.issuer_urls
-        ]
+        for url in urls
+    ]
+    if descriptions:
         builder = builder.add_extension(x509.AuthorityInformationAccess(descriptions), False)
     if pointers.policies:
         # A CA that is ours asserts anyPolicy, so that new policies need no new CA certificate.

@@ -32,11 +32,15 @@ domains = {domains}
 mailbox = {mailbox}          # validity of a subscriber's certificate (S/MIME BR allow 825)
 crl = {crl}                # validity of the issuing CA's CRL: make a new one in half that time
 root_crl = {root_crl}         # validity of the root's CRL
+delta = {delta}               # validity of a delta CRL; made when urls.delta says where it is
 
 [urls]                  # written into certificates when given: where readers fetch
 # the issuing CA's CRL, e.g. ["http://pki.corp.example/issuing.crl"], and its certificate (DER)
 crl = {crl_urls}
 issuer = {issuer_urls}
+# its OCSP responder, e.g. ["http://pki.corp.example/ocsp"], and its delta CRL
+ocsp = {ocsp_urls}
+delta = {delta_urls}
 # the root's CRL and certificate; these two count at init only
 root_crl = {root_crl_urls}
 root = {root_urls}
@@ -44,14 +48,28 @@ root = {root_urls}
 [policies]
 # certificatePolicies of subscribers' certificates
 oids = {policies}
+
+[ocsp]
+days = {ocsp_days}               # validity of the responder's certificate: nobody can revoke it
+hours = {ocsp_hours}              # how long readers may keep an answer
+unissued = {ocsp_unissued}    # what is said of serial numbers never issued; or "revoked"
 """
 
 _KEYS: dict[str, dict[str, type]] = {
     "": {"version": int, "organization": str, "country": str, "domains": list},
-    "days": {"mailbox": int, "crl": int, "root_crl": int},
-    "urls": {"crl": list, "issuer": list, "root_crl": list, "root": list},
+    "days": {"mailbox": int, "crl": int, "root_crl": int, "delta": int},
+    "urls": {
+        "crl": list,
+        "issuer": list,
+        "ocsp": list,
+        "delta": list,
+        "root_crl": list,
+        "root": list,
+    },
     "policies": {"oids": list},
+    "ocsp": {"days": int, "hours": int, "unissued": str},
 }
+_UNISSUED = ("unknown", "revoked")
 _KIND = {int: "a whole number", str: "a text", list: "a list of texts"}
 
 
@@ -65,17 +83,27 @@ class Settings:
     mailbox_days: int = 730
     crl_days: int = 7
     root_crl_days: int = 365
+    delta_days: int = 1
     crl_urls: tuple[str, ...] = ()
     issuer_urls: tuple[str, ...] = ()
+    ocsp_urls: tuple[str, ...] = ()
+    delta_urls: tuple[str, ...] = ()
     root_crl_urls: tuple[str, ...] = ()
     root_urls: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
+    ocsp_days: int = 30
+    ocsp_hours: int = 24
+    ocsp_unissued: str = "unknown"
 
     @property
     def mailbox_pointers(self) -> authority.Pointers:
         """What subscribers' certificates point to."""
         return authority.Pointers(
-            crl_urls=self.crl_urls, issuer_urls=self.issuer_urls, policies=self.policies
+            crl_urls=self.crl_urls,
+            issuer_urls=self.issuer_urls,
+            ocsp_urls=self.ocsp_urls,
+            delta_urls=self.delta_urls,
+            policies=self.policies,
         )
 
 
@@ -90,7 +118,7 @@ def load(path: Path) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError((_problem(path, "", f"is not TOML: {error}"),)) from error
     tables: dict[str, dict[str, object]] = {"": document}
-    for name in ("days", "urls", "policies"):
+    for name in ("days", "urls", "policies", "ocsp"):
         value = document.pop(name, {})
         tables[name] = value if isinstance(value, dict) else {"": value}
     problems = [
@@ -115,11 +143,17 @@ def write(settings: Settings) -> str:
         mailbox=settings.mailbox_days,
         crl=settings.crl_days,
         root_crl=settings.root_crl_days,
+        delta=settings.delta_days,
         crl_urls=json.dumps(list(settings.crl_urls)),
         issuer_urls=json.dumps(list(settings.issuer_urls)),
+        ocsp_urls=json.dumps(list(settings.ocsp_urls)),
+        delta_urls=json.dumps(list(settings.delta_urls)),
         root_crl_urls=json.dumps(list(settings.root_crl_urls)),
         root_urls=json.dumps(list(settings.root_urls)),
         policies=json.dumps(list(settings.policies)),
+        ocsp_days=settings.ocsp_days,
+        ocsp_hours=settings.ocsp_hours,
+        ocsp_unissued=json.dumps(settings.ocsp_unissued),
     )
 
 
@@ -179,6 +213,8 @@ def _trouble(table: str, key: str, value: object) -> str:
         return f"{value} is unknown; this release reads version 1"
     if key == "country" and value and not (isinstance(value, str) and _is_country(value)):
         return f"{value!r} is not a country code of two capital letters"
+    if key == "unissued" and value not in _UNISSUED:
+        return f"{value!r} is neither {' nor '.join(_UNISSUED)}"
     if isinstance(value, list):
         return _list_trouble(table, key, [str(item) for item in value])
     return ""
@@ -207,22 +243,28 @@ def _settings(tables: dict[str, dict[str, object]]) -> Settings:
         value = tables[table].get(key, [])
         return tuple(str(item) for item in value) if isinstance(value, list) else ()
 
-    def days(key: str, default: int) -> int:
-        value = tables["days"].get(key, default)
+    def number(table: str, key: str, default: int) -> int:
+        value = tables[table].get(key, default)
         return value if isinstance(value, int) else default
 
     return Settings(
         organization=str(tables[""].get("organization", "")),
         country=str(tables[""].get("country", "")),
         domains=tuple(parse_domain(domain) for domain in texts("", "domains")),
-        mailbox_days=days("mailbox", Settings().mailbox_days),
-        crl_days=days("crl", Settings().crl_days),
-        root_crl_days=days("root_crl", Settings().root_crl_days),
+        mailbox_days=number("days", "mailbox", Settings().mailbox_days),
+        crl_days=number("days", "crl", Settings().crl_days),
+        root_crl_days=number("days", "root_crl", Settings().root_crl_days),
+        delta_days=number("days", "delta", Settings().delta_days),
         crl_urls=texts("urls", "crl"),
         issuer_urls=texts("urls", "issuer"),
+        ocsp_urls=texts("urls", "ocsp"),
+        delta_urls=texts("urls", "delta"),
         root_crl_urls=texts("urls", "root_crl"),
         root_urls=texts("urls", "root"),
         policies=texts("policies", "oids"),
+        ocsp_days=number("ocsp", "days", Settings().ocsp_days),
+        ocsp_hours=number("ocsp", "hours", Settings().ocsp_hours),
+        ocsp_unissued=str(tables["ocsp"].get("unissued", Settings().ocsp_unissued)),
     )
 
 

@@ -18,10 +18,16 @@ FULL = Settings(
     crl_days=3,
     root_crl_days=180,
     crl_urls=("http://pki.corp.example/issuing.crl",),
+    delta_days=2,
     issuer_urls=("http://pki.corp.example/issuing.cer",),
+    ocsp_urls=("http://pki.corp.example/ocsp",),
+    delta_urls=("http://pki.corp.example/issuing-delta.crl",),
     root_crl_urls=("http://pki.corp.example/root.crl",),
     root_urls=("http://pki.corp.example/root.cer",),
     policies=("2.23.140.1.5.1.3",),
+    ocsp_days=14,
+    ocsp_hours=2,
+    ocsp_unissued="revoked",
 )
 
 
