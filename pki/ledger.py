@@ -11,17 +11,18 @@ import contextlib
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pki.errors import BusyError, LedgerError
 
 _VERSION = 1
-_START = hashlib.sha256(b"smimegw-ca ledger 1").digest()
+START = hashlib.sha256(b"smimegw-ca ledger 1").digest()
 _BUSY_SECONDS = 10.0
+_ROWS_AT_ONCE = 1000
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -64,13 +65,22 @@ class Entry:
     digest: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An entry that is not written yet; the book adds number, time and chain."""
+
+    kind: str
+    serial: str = ""
+    details: Details = field(default_factory=dict)
+    der: bytes = b""
+
+
 class Ledger:
     """The open book.  Use it as a context manager, or `close` it."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._checked: list[Entry] = []
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -123,66 +133,67 @@ class Ledger:
             LedgerError: The serial number has such an entry already.
             BusyError: The disk did not take it, or another process holds the book too long.
         """
+        draft = Draft(kind=kind, serial=serial, details=dict(details or {}), der=der)
+        (entry,) = self.append_all([draft], at=at)
+        return entry
+
+    def append_all(self, drafts: Sequence[Draft], *, at: datetime) -> tuple[Entry, ...]:
+        """Add entries, all of them or none; when this returns they are on the disk.
+
+        Raises:
+            LedgerError: A serial number has such an entry already.
+            BusyError: The disk did not take them, or another process holds the book too long.
+        """
+        written = []
         with self._trouble("append to"):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 row = self._connection.execute(
                     "SELECT number, digest FROM entries ORDER BY number DESC LIMIT 1"
                 ).fetchone()
-                number, previous = (row[0] + 1, row[1]) if row else (1, _START)
-                text = json.dumps(dict(details or {}), sort_keys=True, ensure_ascii=False)
-                when = at.isoformat(timespec="seconds")
-                digest = _digest(previous, number, when, kind, serial, text, der)
-                self._connection.execute(
-                    "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (number, when, kind, serial, text, der, previous, digest),
-                )
+                number, previous = row or (0, START)
+                for draft in drafts:
+                    entry = _chained(draft, number + 1, previous, at)
+                    self._insert(entry)
+                    number, previous = entry.number, entry.digest
+                    written.append(entry)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
-        *_, newest = self.entries()
-        return newest
+        return tuple(written)
 
-    def entries(self) -> tuple[Entry, ...]:
-        """Return every entry, oldest first, each checked against the one before.
+    def read(self, after: int = 0, head: bytes = START) -> Iterator[Entry]:
+        """Yield the entries behind number *after*, each checked against the one before.
 
-        What this process has checked once is not read again; `verify` reads everything.
+        Args:
+            after: The last entry that the caller knows.
+            head: Its digest.
 
         Raises:
             LedgerError: The chain does not hold.
         """
-        with self._trouble("read"):
-            rows = self._connection.execute(
-                "SELECT * FROM entries WHERE number > ? ORDER BY number", (len(self._checked),)
-            ).fetchall()
-        for number, at, kind, serial, text, der, claimed, digest in rows:
-            previous = self._checked[-1].digest if self._checked else _START
-            held = (
-                number == len(self._checked) + 1
-                and claimed == previous
-                and digest == _digest(previous, number, at, kind, serial, text, der)
-            )
-            if not held:
-                raise LedgerError(
-                    f"{self._path}: the chain breaks at entry {number} ({kind} {serial}): it or "
-                    "the entry before it was changed after it was written. Stop issuing, keep a "
-                    "copy of the file as evidence and restore the ledger from a backup."
-                )
-            self._checked.append(
-                Entry(
-                    number=number,
-                    at=at,
-                    kind=kind,
-                    serial=serial,
-                    details=json.loads(text),
-                    der=der,
-                    previous=claimed,
-                    digest=digest,
-                )
-            )
-        return tuple(self._checked)
+        while True:
+            with self._trouble("read"):
+                rows = self._connection.execute(
+                    "SELECT * FROM entries WHERE number > ? ORDER BY number LIMIT ?",
+                    (after, _ROWS_AT_ONCE),
+                ).fetchall()
+            for row in rows:
+                entry = self._checked(row, after, head)
+                after, head = entry.number, entry.digest
+                yield entry
+            if len(rows) < _ROWS_AT_ONCE:
+                return
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return every entry, oldest first, each checked against the one before.
+
+        Raises:
+            LedgerError: The chain does not hold.
+        """
+        return tuple(self.read())
 
     def verify(self, head: bytes | None = None) -> tuple[int, bytes]:
         """Check every entry; return the number of entries and the head, the last one's digest.
@@ -193,14 +204,16 @@ class Ledger:
         Raises:
             LedgerError: The chain does not hold, or *head* is not in it.
         """
-        self._checked.clear()
-        entries = self.entries()
-        if head is not None and head not in {entry.digest for entry in entries}:
+        number, newest, seen = 0, START, head is None
+        for entry in self.read():
+            number, newest = entry.number, entry.digest
+            seen = seen or entry.digest == head
+        if not seen:
             raise LedgerError(
                 f"{self._path}: the head that you noted is not in the ledger any more: entries "
                 "were cut off or an older copy was put back. Restore the newest backup."
             )
-        return len(entries), entries[-1].digest if entries else _START
+        return number, newest
 
     def close(self) -> None:
         """Close the file."""
@@ -211,6 +224,45 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _insert(self, entry: Entry) -> None:
+        self._connection.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                entry.number,
+                entry.at,
+                entry.kind,
+                entry.serial,
+                _text(entry.details),
+                entry.der,
+                entry.previous,
+                entry.digest,
+            ),
+        )
+
+    def _checked(self, row: tuple[Any, ...], after: int, head: bytes) -> Entry:
+        number, at, kind, serial, text, der, claimed, digest = row
+        held = (
+            number == after + 1
+            and claimed == head
+            and digest == _digest(head, number, at, kind, serial, text, der)
+        )
+        if not held:
+            raise LedgerError(
+                f"{self._path}: the chain breaks at entry {number} ({kind} {serial}): it or "
+                "the entry before it was changed after it was written. Stop issuing, keep a "
+                "copy of the file as evidence and restore the ledger from a backup."
+            )
+        return Entry(
+            number=number,
+            at=at,
+            kind=kind,
+            serial=serial,
+            details=json.loads(text),
+            der=der,
+            previous=claimed,
+            digest=digest,
+        )
 
     def _make_durable(self) -> None:
         # The rollback journal with EXTRA survives a power cut after COMMIT, the directory included.
@@ -250,6 +302,25 @@ class Ledger:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+
+
+def _chained(draft: Draft, number: int, previous: bytes, at: datetime) -> Entry:
+    when = at.isoformat(timespec="seconds")
+    text = _text(draft.details)
+    return Entry(
+        number=number,
+        at=when,
+        kind=draft.kind,
+        serial=draft.serial,
+        details=draft.details,
+        der=draft.der,
+        previous=previous,
+        digest=_digest(previous, number, when, draft.kind, draft.serial, text, draft.der),
+    )
+
+
+def _text(details: Details) -> str:
+    return json.dumps(dict(details), sort_keys=True, ensure_ascii=False)
 
 
 def _digest(
