@@ -234,7 +234,8 @@ class Supervisor:
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
 
     # --- while they run --------------------------------------------------------------------------
 
@@ -260,7 +261,8 @@ class Supervisor:
                 return not any(c in running and c.reloads == n for c, n in before.items())
 
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._until(is_done), _RELOAD_SECONDS)
+                async with asyncio.timeout(_RELOAD_SECONDS):
+                    await self._until(is_done)
             self._overseer.reloaded(self._condition())
 
     async def _beat(self) -> None:

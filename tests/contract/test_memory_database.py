@@ -317,3 +317,22 @@ def test_capabilities_that_cannot_be_read_are_none(database: Database) -> None:
         connection.execute(sa.update(correspondents).values(capabilities=b"\x30\x01"))
     found = asyncio.run(known.find([BOB]))
     assert found[BOB.key].capabilities is None
+
+
+def test_a_cancellation_is_not_lost_when_the_answer_comes_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A watch that is ended while it asks ends; a gateway that stops would wait for it for ever."""
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[object] = loop.create_future()
+        monkeypatch.setattr(loop, "run_in_executor", lambda *_: answer)
+        asking = asyncio.create_task(Database(str(tmp_path / "memory.db")).read(lambda _: None))
+        await asyncio.sleep(0)
+        answer.set_result("just now")
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+
+    asyncio.run(work())

@@ -87,7 +87,8 @@ class Database:
         self._threads.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(TimeoutError):
             ending = asyncio.to_thread(self._threads.shutdown, wait=True)
-            await asyncio.wait_for(ending, self._deadline_seconds)
+            async with asyncio.timeout(self._deadline_seconds):
+                await ending
         if self._engine is not None:
             self._engine.dispose()
 
@@ -109,7 +110,8 @@ class Database:
     async def _in_thread(self, work: Callable[[], T]) -> T:
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
-            result = await asyncio.wait_for(working, self._deadline_seconds)
+            async with asyncio.timeout(self._deadline_seconds):
+                result = await working
         except TimeoutError:
             self.trouble = (
                 f"database {self._location} did not answer within {self._deadline_seconds:g} s; "

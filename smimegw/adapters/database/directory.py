@@ -96,7 +96,8 @@ class EmbeddedDirectory:
         self._threads.shutdown(wait=False, cancel_futures=True)
         with contextlib.suppress(TimeoutError):
             ending = asyncio.to_thread(self._threads.shutdown, wait=True)
-            await asyncio.wait_for(ending, self._deadline_seconds)
+            async with asyncio.timeout(self._deadline_seconds):
+                await ending
         self._engine.dispose()
 
     async def _ask(self, query: sa.Select[Any]) -> list[sa.Row[Any]]:
@@ -109,7 +110,8 @@ class EmbeddedDirectory:
     async def _in_thread(self, work: Callable[[], list[sa.Row[Any]]]) -> list[sa.Row[Any]]:
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
-            return await asyncio.wait_for(working, self._deadline_seconds)
+            async with asyncio.timeout(self._deadline_seconds):
+                return await working
         except TimeoutError:
             server = describe(self._engine)
             text = f"database {server} did not answer within {self._deadline_seconds:g} s"

@@ -75,7 +75,8 @@ class LDAPClient:
         loop = asyncio.get_running_loop()
         working = loop.run_in_executor(self._threads, state.search, search, attempt)
         try:
-            return await asyncio.wait_for(working, max(seconds, 0))
+            async with asyncio.timeout(max(seconds, 0)):
+                return await working
         except TimeoutError:
             state.rest()
             text = (

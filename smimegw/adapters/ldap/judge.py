@@ -52,7 +52,8 @@ class LDAPJudge:
             attempt = Attempt(share)
             working = asyncio.to_thread(self._may_enter, server, attempt, login)
             try:
-                return ACCEPTED if await asyncio.wait_for(working, share) else REFUSED
+                async with asyncio.timeout(share):
+                    return ACCEPTED if await working else REFUSED
             except DirectoryError as error:
                 failures.append(str(error))
             except TimeoutError:
