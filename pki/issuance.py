@@ -13,7 +13,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, files, keys, profiles, revocation
+from pki import authority, crl, files, keys, profiles
 from pki.authority import Issuer, Validity
 from pki.errors import RequestError
 from pki.home import Home
@@ -133,21 +133,8 @@ def renewal(
 
 
 def make_crl(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed:
-    """Sign, record and write the next CRL of one CA.
-
-    Raises:
-        BusyError: The disk does not take it.
-    """
-    last = home.register.last_crl(name)
-    number = last.number + 1 if last else 1
-    days = home.settings.root_crl_days if name == "root" else home.settings.crl_days
-    crl = revocation.sign_crl(
-        home.register.revoked_for_crl(name), issuer=issuer, number=number, days=days, now=now
-    )
-    home.register.record_crl(name, number, crl, now=now)
-    der = crl.public_bytes(Encoding.DER)
-    files.replace(home.crl_path(name), der)
-    return Listed(issuer=name, number=number, crl=crl, der=der)
+    """Sign, record and write the next CRL of one CA; see `pki.crl.make`."""
+    return crl.make(home, name, issuer, now=now)
 
 
 def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> Revocation:

@@ -1,0 +1,291 @@
+"""Makes certificate revocation lists, complete and delta, before their readers need them.
+
+A delta lists what changed since the last complete list (RFC 5280, 5.2.4).  Both share one sequence
+of numbers; made together they have one number.  Deltas are made when ca.toml names their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pki import authority, files
+from pki.authority import BACKDATE, Issuer
+from pki.errors import LedgerError
+from pki.home import Home
+from pki.register import IssuerName, Listed, Register
+from pki.revocation import RevokedSerial
+
+_REMOVED = x509.ReasonFlags.remove_from_crl
+_UNSPECIFIED = x509.ReasonFlags.unspecified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delta:
+    """One delta CRL of this CA; *base* is the number of the complete one that it changes."""
+
+    issuer: IssuerName
+    number: int
+    base: int
+    crl: x509.CertificateRevocationList
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lists:
+    """What readers of one CA can have now.
+
+    Attributes:
+        complete: The newest complete CRL; None only while a CA is being founded.
+        deltas: Those made after it, oldest first; one made together with it comes first.
+    """
+
+    complete: Listed | None
+    deltas: tuple[Delta, ...]
+
+    @property
+    def number(self) -> int:
+        """The highest number that was used."""
+        complete = self.complete.number if self.complete else 0
+        return max([complete, *(delta.number for delta in self.deltas)])
+
+    @property
+    def delta(self) -> Delta | None:
+        """The newest delta."""
+        return self.deltas[-1] if self.deltas else None
+
+
+def lists(register: Register, name: IssuerName) -> Lists:
+    """Return the CRLs of *name* that count now."""
+    found: list[Delta] = []
+    complete = register.last_crl(name)
+    for entry in register.ledger.entries():
+        if entry.kind != "delta" or entry.details["issuer"] != name:
+            continue
+        number, base = int(entry.details["number"]), int(entry.details["base"])
+        if complete is not None and number >= complete.number:
+            crl = x509.load_der_x509_crl(entry.der)
+            found.append(Delta(issuer=name, number=number, base=base, crl=crl, der=entry.der))
+    return Lists(complete=complete, deltas=tuple(found))
+
+
+def make(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed:
+    """Sign, record and write the next complete CRL of one CA, and the delta of the same number.
+
+    Raises:
+        BusyError: The disk does not take it.
+        LedgerError: Key and certificate of the CA do not belong together.
+    """
+    before = lists(home.register, name)
+    revoked = home.register.revoked_for_crl(name)
+    number = before.number + 1
+    crl = sign(
+        revoked,
+        issuer=issuer,
+        number=number,
+        days=home.settings.root_crl_days if name == "root" else home.settings.crl_days,
+        now=now,
+        freshest=home.settings.delta_urls if makes_deltas(home, name) else (),
+    )
+    home.register.record_crl(name, number, crl, now=now)
+    listed = Listed(issuer=name, number=number, crl=crl, der=crl.public_bytes(Encoding.DER))
+    files.replace(home.crl_path(name), listed.der)
+    if makes_deltas(home, name):
+        # Based on the list that readers have, not on the one that they are about to fetch.
+        since = before if before.complete else Lists(complete=listed, deltas=())
+        _make_delta(home, name, issuer, since, revoked, number=number, now=now)
+    return listed
+
+
+def make_delta(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Delta:
+    """Sign, record and write what changed since the newest complete CRL.
+
+    Raises:
+        BusyError: The disk does not take it.
+        LedgerError: There is no complete CRL yet, or the key is not that of the certificate.
+    """
+    before = lists(home.register, name)
+    revoked = home.register.revoked_for_crl(name)
+    return _make_delta(home, name, issuer, before, revoked, number=before.number + 1, now=now)
+
+
+def makes_deltas(home: Home, name: IssuerName) -> bool:
+    """Whether *name* has deltas: the root revokes too seldom."""
+    return name == "issuing" and bool(home.settings.delta_urls)
+
+
+def delta_path(home: Home, name: IssuerName) -> Path:
+    """Where the newest delta is, DER."""
+    return home.crl_path(name).with_name("delta.der")
+
+
+def due(home: Home, name: IssuerName, *, now: datetime) -> tuple[str, ...]:
+    """Return why CRLs of *name* should be made now: ``complete: …`` or ``delta: …``; () if none.
+
+    A list is made anew when half its time is over, so that a day on which nothing works does not
+    end with no valid list; and when something was revoked that no list says.
+    """
+    current = lists(home.register, name)
+    if current.complete is None:
+        return ("complete: there is none yet",)
+    news = _unlisted(home, name, current, now)
+    if _half_over(current.complete.crl, now):
+        return ("complete: half its time is over",)
+    if not makes_deltas(home, name):
+        return (f"complete: {news} changes are on no list",) if news else ()
+    if current.delta is None:
+        return ("delta: there is none yet",)
+    if _half_over(current.delta.crl, now):
+        return ("delta: half its time is over",)
+    return (f"delta: {news} changes are on no list",) if news else ()
+
+
+def make_due(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed | Delta:
+    """Make whichever `due` names; a complete one brings its delta along."""
+    if any(reason.startswith("complete") for reason in due(home, name, now=now)):
+        return make(home, name, issuer, now=now)
+    return make_delta(home, name, issuer, now=now)
+
+
+def sign(
+    revoked: Iterable[RevokedSerial],
+    *,
+    issuer: Issuer,
+    number: int,
+    days: int,
+    now: datetime,
+    base: int | None = None,
+    removed: Iterable[int] = (),
+    freshest: Sequence[str] = (),
+) -> x509.CertificateRevocationList:
+    """Sign a CRL that readers may use for *days* days.
+
+    Args:
+        revoked: Its entries.
+        issuer: Who signs.
+        number: CRLNumber (RFC 5280, 5.2.3).
+        days: Until nextUpdate.
+        now: The time.
+        base: Makes it a delta to the complete CRL of this number.
+        removed: Serial numbers that a delta takes off.
+        freshest: Where deltas to this complete CRL are (RFC 5280, 5.2.6).
+
+    Raises:
+        LedgerError: It does not verify under the issuer's certificate.
+    """
+    now = now.replace(microsecond=0)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(max(now - BACKDATE, issuer.certificate.not_valid_before_utc))
+        .next_update(now + timedelta(days=days))
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(authority.authority_key_identifier(issuer.certificate), critical=False)
+    )
+    if base is not None:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(base), critical=True)
+    if freshest:
+        points = [authority.distribution_point(freshest)]
+        builder = builder.add_extension(x509.FreshestCRL(points), critical=False)
+    entries = {
+        item.serial: (item.revocation.revoked_at, x509.ReasonFlags(item.revocation.reason))
+        for item in revoked
+    }
+    entries |= dict.fromkeys(removed, (now, _REMOVED))
+    for serial in sorted(entries):
+        builder = builder.add_revoked_certificate(_entry(serial, *entries[serial]))
+    crl = builder.sign(issuer.key, issuer.digest)
+    # the key is one that signs: `issuer.key` just did
+    if not crl.is_signature_valid(issuer.certificate.public_key()):  # type: ignore[arg-type]
+        raise LedgerError(
+            "The CRL just signed does not verify under the CA certificate: key and certificate "
+            "of the CA do not belong together. Restore the CA directory from its backup."
+        )
+    return crl
+
+
+# --- below ---------------------------------------------------------------------------------------
+
+
+def _make_delta(
+    home: Home,
+    name: IssuerName,
+    issuer: Issuer,
+    since: Lists,
+    revoked: Sequence[RevokedSerial],
+    *,
+    number: int,
+    now: datetime,
+) -> Delta:
+    if since.complete is None:
+        raise LedgerError(
+            f"The {name} CA has no complete CRL that a delta could change. "
+            "Make one first: smimegw-ca crl make"
+        )
+    base = _reasons(since.complete.crl)
+    told = {serial for delta in since.deltas for serial in _reasons(delta.crl)}
+    wanted = {item.serial: x509.ReasonFlags(item.revocation.reason) for item in revoked}
+    changed = [
+        item
+        for item in revoked
+        if item.serial in told or base.get(item.serial) is not wanted[item.serial]
+    ]
+    crl = sign(
+        changed,
+        issuer=issuer,
+        number=number,
+        days=home.settings.delta_days,
+        now=now,
+        base=since.complete.number,
+        removed=(base.keys() | told) - wanted.keys(),
+    )
+    der = crl.public_bytes(Encoding.DER)
+    details = {"issuer": name, "number": number, "base": since.complete.number}
+    home.register.ledger.append("delta", at=now, details=details, der=der)
+    files.replace(delta_path(home, name), der)
+    return Delta(issuer=name, number=number, base=since.complete.number, crl=crl, der=der)
+
+
+def _unlisted(home: Home, name: IssuerName, current: Lists, now: datetime) -> int:
+    """How many revocations and releases no list says; entries that only expired are no news."""
+    assert current.complete
+    told = dict(_reasons(current.complete.crl))
+    for delta in current.deltas:
+        told |= _reasons(delta.crl)
+    told = {serial: reason for serial, reason in told.items() if reason is not _REMOVED}
+    wanted = {
+        item.serial: x509.ReasonFlags(item.revocation.reason)
+        for item in home.register.revoked_for_crl(name)
+    }
+    ends = {item.serial: item.not_after for item in home.register.certificates()}
+    released = [s for s in told if s not in wanted and s in ends and ends[s] >= now]
+    return len(released) + sum(told.get(serial) is not wanted[serial] for serial in wanted)
+
+
+def _reasons(crl: x509.CertificateRevocationList) -> Mapping[int, x509.ReasonFlags]:
+    return {entry.serial_number: _reason(entry) for entry in crl}
+
+
+def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
+    try:
+        return entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return _UNSPECIFIED
+
+
+def _half_over(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    end = crl.next_update_utc
+    assert end is not None  # ours always say
+    return now >= crl.last_update_utc + (end - crl.last_update_utc) / 2
+
+
+def _entry(serial: int, at: datetime, reason: x509.ReasonFlags) -> x509.RevokedCertificate:
+    builder = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at)
+    if reason is not _UNSPECIFIED:  # RFC 5280, 5.3.1: then leave it out
+        builder = builder.add_extension(x509.CRLReason(reason), critical=False)
+    return builder.build()
