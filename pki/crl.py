@@ -20,6 +20,7 @@ from pki.errors import LedgerError
 from pki.home import Home
 from pki.register import IssuerName, Listed, Register
 from pki.revocation import RevokedSerial
+from smimegw.errors import UsageError
 
 _REMOVED = x509.ReasonFlags.remove_from_crl
 _UNSPECIFIED = x509.ReasonFlags.unspecified
@@ -34,6 +35,11 @@ class Delta:
     base: int
     crl: x509.CertificateRevocationList
     der: bytes
+
+    @property
+    def next_update(self) -> datetime:
+        """When readers stop believing it."""
+        return _next_update(self.crl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,11 +113,20 @@ def make_delta(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -
 
     Raises:
         BusyError: The disk does not take it.
-        LedgerError: There is no complete CRL yet, or the key is not that of the certificate.
+        LedgerError: The key is not that of the certificate.
+        UsageError: No deltas are configured.
     """
     before = lists(home.register, name)
     revoked = home.register.revoked_for_crl(name)
     return _make_delta(home, name, issuer, before, revoked, number=before.number + 1, now=now)
+
+
+def no_delta(name: IssuerName) -> UsageError:
+    """What to tell who asks for a delta that is not there."""
+    return UsageError(
+        f"The {name} CA has no delta CRL. Name its place in ca.toml (urls.delta), so that it is "
+        "written into certificates, and make one: smimegw-ca crl make --delta"
+    )
 
 
 def makes_deltas(home: Home, name: IssuerName) -> bool:
@@ -222,11 +237,8 @@ def _make_delta(
     number: int,
     now: datetime,
 ) -> Delta:
-    if since.complete is None:
-        raise LedgerError(
-            f"The {name} CA has no complete CRL that a delta could change. "
-            "Make one first: smimegw-ca crl make"
-        )
+    if since.complete is None or not makes_deltas(home, name):
+        raise no_delta(name)
     base = _reasons(since.complete.crl)
     told = {serial for delta in since.deltas for serial in _reasons(delta.crl)}
     wanted = {item.serial: x509.ReasonFlags(item.revocation.reason) for item in revoked}
@@ -279,9 +291,13 @@ def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
 
 
 def _half_over(crl: x509.CertificateRevocationList, now: datetime) -> bool:
+    return now >= crl.last_update_utc + (_next_update(crl) - crl.last_update_utc) / 2
+
+
+def _next_update(crl: x509.CertificateRevocationList) -> datetime:
     end = crl.next_update_utc
     assert end is not None  # ours always say
-    return now >= crl.last_update_utc + (end - crl.last_update_utc) / 2
+    return end
 
 
 def _entry(serial: int, at: datetime, reason: x509.ReasonFlags) -> x509.RevokedCertificate:

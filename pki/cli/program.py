@@ -31,7 +31,7 @@ _COMMANDS = {
     "issue": "certificates.issue",
     "renew": "certificates.renew",
     "revoke": "revoking.revoke",
-    "crl": "revoking.crl",
+    "crl": "crl.crl",
     "list": "showing.list_command",
     "show": "showing.show",
     "export": "showing.export",

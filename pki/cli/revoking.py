@@ -1,14 +1,12 @@
-"""`smimegw-ca revoke` and `crl`: what must not be used any more, and how everybody learns it."""
+"""`smimegw-ca revoke`: what must not be used any more."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from pki import files, home, issuance, revocation
-from pki.cli.shell import Shell, common_options, examples, passphrase_option
-from pki.register import IssuerName, serial_text
+from pki import home, issuance, revocation
+from pki.cli.shell import Shell, common_options, examples
+from pki.register import serial_text
 
 
 @click.command(
@@ -42,49 +40,3 @@ def revoke(shell: Shell, serial: str, reason: str) -> None:
     shell.talk(f"Revoked {text} of {whose}: {done.reason}")
     root = " --root" if certified.issuer == "root" else ""
     shell.suggest(f"smimegw-ca crl make{root}   and then   smimegw-ca publish …")
-
-
-@click.command(
-    epilog=examples(
-        "smimegw-ca crl make",
-        "smimegw-ca crl make --root -o root.crl",
-        "smimegw-ca crl show",
-    )
-)
-@click.argument("action", type=click.Choice(["make", "show"]), default="make")
-@click.option("--root", is_flag=True, help="The root's CRL; needs the root's key.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Copy, DER.")
-@passphrase_option
-@common_options
-@click.pass_obj
-def crl(shell: Shell, action: str, root: bool, output: Path | None) -> None:
-    """Make the next CRL (make it again before half its time is over), or show the newest."""
-    name: IssuerName = "root" if root else "issuing"
-    if action == "make":
-        home.require(shell.directory)
-        passphrase = shell.passphrase()
-        with home.changing(shell.directory, now=shell.now) as opened:
-            issuer = opened.issuer(name, passphrase)
-            listed = issuance.make_crl(opened, name, issuer, now=shell.now)
-            path = opened.crl_path(name)
-    else:
-        with home.reading(shell.directory) as opened:
-            newest, path = opened.register.last_crl(name), opened.crl_path(name)
-            assert newest is not None  # init made the first
-            listed = newest
-    if output:
-        files.replace(output, listed.der)
-    shell.answer(
-        str(output or path),
-        kind="crl",
-        issuer=name,
-        number=listed.number,
-        revoked=len(listed.crl),
-        next_update=listed.next_update.isoformat(),
-        file=str(output or path),
-    )
-    shell.talk(
-        f"CRL {listed.number} of the {name} CA: {len(listed.crl)} revoked, "
-        f"next update {listed.next_update:%Y-%m-%d %H:%M}Z"
-    )
-    shell.suggest("smimegw-ca publish --ldap URL …   or   --embedded FILE")
