@@ -36,9 +36,9 @@ from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
 from smimegw.config.choices import Harvest, LogAddresses
+from smimegw.config.directories import Directory as DirectoryConfiguration
+from smimegw.config.directories import EmbeddedDirectory as EmbeddedConfiguration
 from smimegw.config.model import Configuration
-from smimegw.config.model import Directory as DirectoryConfiguration
-from smimegw.config.model import EmbeddedDirectory as EmbeddedConfiguration
 from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import (

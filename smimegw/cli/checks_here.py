@@ -16,7 +16,8 @@ from smimegw.adapters.logs.stored_records import record_files
 from smimegw.app import Assembled
 from smimegw.cli.finding import Check, Finding, Health
 from smimegw.cli.records import chain_gaps, check_chains
-from smimegw.config.model import Configuration, LDAPDirectory
+from smimegw.config.directories import LDAPDirectory
+from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, RecordError

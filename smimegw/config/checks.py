@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from smimegw.config.model import Configuration, LDAPDirectory
+from smimegw.config.directories import FoundLDAPDirectory, LDAPDirectory, OutsideDirectory
+from smimegw.config.model import Configuration
 from smimegw.config.session_checks import listener_faults, next_hop_faults, url_faults
-from smimegw.config.values import Endpoint
+from smimegw.config.values import Endpoint, is_loopback
 from smimegw.mime.marked_subject import skeleton
 from smimegw.toml.document import dotted
 from smimegw.toml.lines import KeyPath
@@ -83,11 +84,24 @@ def _directory_faults(configuration: Configuration) -> Iterator[Fault]:
             yield Fault((*path, "name"), f"{show(directory.name)} is used twice")
         names.add(directory.name)
         if isinstance(directory, LDAPDirectory):
-            yield from _ldap_faults(directory, path)
+            yield from url_faults(directory.urls, directory.start_tls, path)
+        if isinstance(directory, LDAPDirectory | FoundLDAPDirectory):
+            yield from _search_faults(directory, path)
+        if isinstance(directory, FoundLDAPDirectory) and not directory.domains:
+            message = 'empty: nobody would be looked for here.  Write ["partner.example"]'
+            yield Fault((*path, "domains"), message)
+        if isinstance(directory, OutsideDirectory) and directory.deadline.total_seconds() <= 0:
+            yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "2s"')
+    dns = configuration.dns
+    if not (dns.tls_name or is_loopback(dns.resolver.host)):
+        message = (
+            f"{dns.resolver} is another machine, whose word on DNSSEC anybody in between could"
+            " change.  Write tls_name, or run a resolver here"
+        )
+        yield Fault(("dns", "resolver"), message)
 
 
-def _ldap_faults(directory: LDAPDirectory, path: KeyPath) -> Iterator[Fault]:
-    yield from url_faults(directory.urls, directory.start_tls, path)
+def _search_faults(directory: LDAPDirectory | FoundLDAPDirectory, path: KeyPath) -> Iterator[Fault]:
     if not any(name in directory.filter for name in _LDAP_FIELDS):
         message = f"finds the same for everybody.  Use one of {', '.join(_LDAP_FIELDS)}"
         yield Fault((*path, "filter"), message)
@@ -95,8 +109,6 @@ def _ldap_faults(directory: LDAPDirectory, path: KeyPath) -> Iterator[Fault]:
         yield Fault((*path, "filter"), "brackets do not match")
     if not directory.attributes:
         yield Fault((*path, "attributes"), 'empty.  Write ["userCertificate;binary"]')
-    if directory.deadline.total_seconds() <= 0:
-        yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "2s"')
 
 
 def _database_faults(configuration: Configuration) -> Iterator[Fault]:

@@ -45,6 +45,13 @@ class RevocationMode(StrEnum):
     PREFER = "prefer"
 
 
+class TrustSMIMEA(StrEnum):
+    """What makes a certificate from signed DNS believable."""
+
+    CHAIN = "chain"  # a path to a trust anchor, as for any other
+    DNS = "dns"  # its domain's signed word, where that names the certificate itself (usage 3)
+
+
 class KeystoreKind(StrEnum):
     """Kinds of keystores."""
 

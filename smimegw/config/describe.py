@@ -7,15 +7,21 @@ import inspect
 import re
 import textwrap
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from functools import cache
 from types import UnionType
 from typing import Any
 
+from smimegw.config.directories import (
+    EmbeddedDirectory,
+    FoundLDAPDirectory,
+    LDAPDirectory,
+    SMIMEADirectory,
+)
 from smimegw.config.logins import Bind
-from smimegw.config.model import Configuration, EmbeddedDirectory, LDAPDirectory
+from smimegw.config.model import Configuration
 from smimegw.config.sessions import Listener, NextHop
 from smimegw.config.values import Secret, write_duration
 from smimegw.limits import Limits
@@ -24,12 +30,16 @@ from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import did_you_mean, toml_value
 
 _WIDTH = 96
-_MODEL = frozenset(form.__module__ for form in (Configuration, Listener, Bind, Limits))
+_MODEL = frozenset(
+    form.__module__ for form in (Configuration, LDAPDirectory, Listener, Bind, Limits)
+)
+_SETTING = re.compile(r"# \w+ = ")
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n(?: {8}.*|$))*)", re.MULTILINE)
 _EXAMPLE = re.compile(r"\s*Example:\s*(.*)$", re.DOTALL)
 _HEAD = """\
 # Configuration of smimegw: every key with its meaning.  Lines that begin with "# key = " show the
-# default; uncomment what you want different.  Files in smimegw.toml.d/*.toml beside this file are
+# default; uncomment what you want different.  "#   [[directory]]" begins a table that you may add
+# with the keys below it.  Files in smimegw.toml.d/*.toml beside this file are
 # read after it and win.  Check with: smimegw config check
 """
 
@@ -64,6 +74,8 @@ def sample() -> str:
     lines += _section("next_hop.out", NextHop)
     lines += ["", "[next_hop.in]", 'address = "mail.corp.example:25"']
     lines += _section("[directory]", LDAPDirectory)
+    for form in (FoundLDAPDirectory, SMIMEADirectory):
+        lines += _unused(_section("[directory]", form))
     lines += _section("[directory]", EmbeddedDirectory)
     for name in _SECTIONS:
         lines += _section(name, _type_of(name))
@@ -73,7 +85,7 @@ def sample() -> str:
 
 
 _SECTIONS = (
-    "trust", "revocation", "keystore", "database", "memory", "policies", "log", "metrics"
+    "dns", "trust", "revocation", "keystore", "database", "memory", "policies", "log", "metrics"
 )  # fmt: skip
 _WRITTEN = frozenset({"key_encryption_key", "anchors", "peers"})  # what nobody does without
 
@@ -96,6 +108,15 @@ def _section(name: str, form: Any) -> Iterator[str]:
             value, written = '"relay"', False
         if value not in ("", '""'):
             yield f"{'' if written else '# '}{description.key} = {value}"
+
+
+def _unused(lines: Iterable[str]) -> Iterator[str]:
+    """A section that nobody has without wanting it: all of it is comment, its keys indented."""
+    for line in lines:
+        if line.startswith("# ") and _SETTING.match(line):
+            yield f"#   {line[2:]}"
+        else:
+            yield line if line.startswith("#") or not line else f"#   {line}"
 
 
 def _inline_table(key: str, form: Any) -> Iterator[str]:

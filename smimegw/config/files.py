@@ -11,8 +11,9 @@ from pathlib import Path
 
 from cryptography import x509
 
+from smimegw.config.directories import FoundLDAPDirectory, LDAPDirectory
 from smimegw.config.logins import LDAPLogins
-from smimegw.config.model import Configuration, LDAPDirectory
+from smimegw.config.model import Configuration
 from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError
 from smimegw.toml.lines import KeyPath
@@ -62,6 +63,10 @@ def _directory_faults(configuration: Configuration) -> Iterator[Fault]:
         path = ("directory", index)
         if isinstance(directory, LDAPDirectory):
             yield from _ldap_faults(directory, path)
+        elif isinstance(directory, FoundLDAPDirectory) and directory.ca is not None:
+            yield from _authority_faults(directory.ca, (*path, "ca"))
+    if configuration.dns.ca is not None:
+        yield from _authority_faults(configuration.dns.ca, ("dns", "ca"))
 
 
 def _ldap_faults(directory: LDAPDirectory | LDAPLogins, path: KeyPath) -> Iterator[Fault]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from smimegw.config.values import Endpoint, endpoint
+from smimegw.config.values import Domain, Endpoint, domain, endpoint
 from smimegw.toml.structure import FaultError, show
 
 _WEB_PORTS = (80, 443)
@@ -46,6 +46,40 @@ class ProxyURL:
 
     def __str__(self) -> str:
         return f"http://{Endpoint(self.host, self.port)}"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRule:
+    """Domains of mailboxes: one, all below one, or with an empty domain all.
+
+    Attributes:
+        domain: A-label form, lower case.
+        below: The names below *domain* are meant, not *domain* itself.
+    """
+
+    domain: Domain
+    below: bool = False
+
+    def matches(self, name: str) -> bool:
+        """Whether *name*, in A-label form, is one of them."""
+        if not self.domain:
+            return True
+        return name.endswith(f".{self.domain}") if self.below else name == self.domain
+
+    def __str__(self) -> str:
+        return f"{'*.' if self.below else ''}{self.domain or '*'}"
+
+
+def domain_rule(value: Any, _: Any = None) -> DomainRule:
+    """Read ``partner.example``, ``*.partner.example`` or ``*``."""
+    if value == "*":
+        return DomainRule(Domain(""))
+    below = isinstance(value, str) and value.startswith("*.")
+    try:
+        return DomainRule(domain(value[2:] if below else value), below)
+    except FaultError:
+        advice = 'Write "partner.example", "*.partner.example" or "*"'
+        raise FaultError(f"{show(value)} is not a domain.  {advice}") from None
 
 
 def host_rule(value: Any, _: Any = None) -> HostRule:

@@ -12,9 +12,16 @@ from smimegw.config import hosts, values
 from smimegw.config.checks import consistency_faults
 from smimegw.config.database import DatabaseLocation, database_location
 from smimegw.config.describe import describe_key
+from smimegw.config.directories import (
+    Directory,
+    EmbeddedDirectory,
+    FoundLDAPDirectory,
+    LDAPDirectory,
+    SMIMEADirectory,
+)
 from smimegw.config.files import file_faults
 from smimegw.config.merge import merge
-from smimegw.config.model import Configuration, Directory, EmbeddedDirectory, LDAPDirectory
+from smimegw.config.model import Configuration
 from smimegw.config.sessions import EVERYBODY
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.smtp.roles import ListenerRole
@@ -24,7 +31,12 @@ from smimegw.toml.structure import Fault, FaultError, Structurer, did_you_mean, 
 
 DEFAULT_PATH = Path("/etc/smimegw/smimegw.toml")
 _ROLES = tuple(role.value for role in ListenerRole)
-_KINDS: dict[str, type[Directory]] = {"ldap": LDAPDirectory, "embedded": EmbeddedDirectory}
+_KINDS: dict[str, type[Directory]] = {
+    "ldap": LDAPDirectory,
+    "ldap-srv": FoundLDAPDirectory,
+    "smimea": SMIMEADirectory,
+    "embedded": EmbeddedDirectory,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +133,7 @@ def _structurer(folder: Path) -> Structurer[Configuration]:
             (values.Endpoint, values.endpoint),
             (DatabaseLocation, lambda value, _: database_location(value, folder)),
             (hosts.HostRule, hosts.host_rule),
+            (hosts.DomainRule, hosts.domain_rule),
             (hosts.ProxyURL, hosts.proxy_url),
             (values.IPNetwork, values.network),
             (values.Domain, values.domain),

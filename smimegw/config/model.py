@@ -19,15 +19,17 @@ from smimegw.config.choices import (
     LogFormat,
     LogLevel,
     RevocationMode,
+    TrustSMIMEA,
 )
 from smimegw.config.database import DatabaseLocation
+from smimegw.config.directories import DNS, Directory, EmbeddedDirectory
 from smimegw.config.hosts import HostRule, ProxyURL
-from smimegw.config.logins import Bind
 from smimegw.config.sessions import Listener, NextHop
 from smimegw.config.values import Domain, Endpoint, Secret
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
 _LOCAL_STATUS = Endpoint("127.0.0.1", 9464)
+_LOCAL_DNS = DNS()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,78 +77,6 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cache:
-    """How long answers of a directory are kept.
-
-    Attributes:
-        found: Certificates that were found.
-        absent: The answer that there is none.
-        stale: How old a found answer may be while the directory is unreachable.
-    """
-
-    found: timedelta = timedelta(hours=1)
-    absent: timedelta = timedelta(minutes=5)
-    stale: timedelta = timedelta(hours=24)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LDAPDirectory:
-    """An LDAP directory that holds people's certificates.
-
-    Attributes:
-        kind: "ldap".
-        name: Our name for it in logs. Example: "staff"
-        url: One or more URLs separated by spaces, tried in order; ldaps://, or ldap:// with
-            start_tls or to this host. Example: "ldaps://ldap.corp.example"
-        base: Where the search begins. Example: "ou=people,dc=corp,dc=example"
-        filter: The search filter; %{address}, %{local_part} and %{domain} are replaced, escaped.
-        attributes: Attributes that hold certificates.
-        bind: Our identity; without it the search is anonymous.
-        ca: PEM file of the authorities for TLS; default is the system's list.
-        start_tls: Use StartTLS on an ldap:// URL.
-        deadline: Time for one look-up, all servers together.
-        cache: How long answers are kept.
-        authority_base: Where CA certificates and CRLs are searched; default is base.
-    """
-
-    kind: str = "ldap"
-    name: str
-    url: str
-    base: str
-    filter: str = "(mail=%{address})"
-    attributes: tuple[str, ...] = ("userSMIMECertificate", "userCertificate;binary")
-    bind: Bind | None = None
-    ca: Path | None = None
-    start_tls: bool = False
-    deadline: timedelta = timedelta(seconds=2)
-    cache: Cache = Cache()
-    authority_base: str = ""
-
-    @property
-    def urls(self) -> tuple[str, ...]:
-        """The URLs in order."""
-        return tuple(self.url.split())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EmbeddedDirectory:
-    """The gateway's own database of certificates.
-
-    Attributes:
-        kind: "embedded".
-        name: Our name for it in logs.
-        path: A database file of its own; default is the gateway's database (database.url).
-    """
-
-    kind: str = "embedded"
-    name: str = "embedded"
-    path: Path | None = None
-
-
-Directory = LDAPDirectory | EmbeddedDirectory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
     """Which certification authorities are believed.
 
@@ -160,6 +90,9 @@ class Trust:
         policies: Object identifiers of certificate policies: a path from an anchor must be valid
             under one of them, such as "2.23.140.1.5.2.2"; "2.5.29.32.0" is any. Empty asks for
             none.
+        smimea: What a certificate needs that its domain publishes in signed DNS as the one to use
+            (usage 3): chain (a path to an anchor, as any other) or dns (the domain's word is
+            enough; its own words on dates, use and address still count).
     """
 
     anchors: tuple[Path, ...] = ()
@@ -168,6 +101,7 @@ class Trust:
     intermediates: tuple[Path, ...] = ()
     crls: tuple[Path, ...] = ()
     policies: tuple[str, ...] = ()
+    smimea: TrustSMIMEA = TrustSMIMEA.CHAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,6 +222,7 @@ class Configuration:
         listener: Ports we listen on, by name.
         next_hop: Servers that take mail after us, by name.
         directory: Where certificates are looked for, in this order; none means the embedded one.
+        dns: Who is asked about DNS for directories.
         trust: Which authorities are believed.
         revocation: How revocation is judged.
         keystore: Where private keys live.
@@ -304,6 +239,7 @@ class Configuration:
     listener: Mapping[str, Listener]
     next_hop: Mapping[str, NextHop]
     directory: tuple[Directory, ...] = ()
+    dns: DNS = _LOCAL_DNS
     trust: Trust = Trust()
     revocation: Revocation = Revocation()
     keystore: Keystore = Keystore()

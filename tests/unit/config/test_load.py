@@ -12,8 +12,8 @@ import pytest
 
 from smimegw.adapters.files.settings import read_settings
 from smimegw.config.choices import AuthenticationMode, Protocol, TLSMode
+from smimegw.config.directories import EmbeddedDirectory, LDAPDirectory
 from smimegw.config.load import load, load_with_origins
-from smimegw.config.model import EmbeddedDirectory, LDAPDirectory
 from smimegw.config.sessions import EVERYBODY
 from smimegw.config.values import Endpoint, Secret, duration, write_duration
 from smimegw.errors import ConfigurationError
