@@ -22,6 +22,7 @@ from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField
 from smimegw.pipeline.decision_record import note_reply
 from smimegw.pipeline.deliver import LOGIN_REFUSED, TOO_SLOW, UNREACHABLE
+from smimegw.pipeline.dots import BROKEN_OFF
 from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.hold import NO_TLS
 from smimegw.pipeline.inbound import handle_inbound
@@ -32,7 +33,7 @@ from smimegw.pipeline.shadow import handle_shadow
 from smimegw.pipeline.unfinished import remember_untold
 from smimegw.policy.model import Direction, Policy
 from smimegw.ports import IncomingTransaction, Ports, RelaySession
-from smimegw.smtp.extensions import NO_EXTENSIONS, Extensions
+from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.trace import is_loop, received_field
 from smimegw.transaction import (
@@ -48,6 +49,9 @@ from smimegw.transaction import (
 _END = "END-OF-MESSAGE"
 _NOT_OURS = Reply(550, "5.7.1", "relaying denied, the recipient is in none of our domains")
 _ACCEPTED = Reply(250, "2.1.0", "OK")
+# A client bounces what needs SMTPUTF8 where it is not offered.  Of a next hop that is not reached
+# nobody knows; its mail is deferred at RCPT, whatever was offered.
+_NOT_ASKED = Extensions(eightbitmime=True, smtputf8=True)
 _EXTENSIONS_SECONDS = 300.0  # how long a next hop's EHLO answer is offered on
 
 
@@ -77,7 +81,7 @@ class Gateway:
         return Reply(235, "2.7.0", "authentication successful")
 
     async def extensions(self, session: SessionInfo) -> Extensions:
-        """The next hop's offers, remembered for a while; none when it cannot be reached."""
+        """The next hop's offers, remembered for a while."""
         now = self._ports.clock.now()
         known = self._offers.get(session.next_hop)
         if known and (now - known[0]).total_seconds() < _EXTENSIONS_SECONDS:
@@ -85,7 +89,7 @@ class Gateway:
         try:
             relay = await self._ports.relay.open(session.next_hop)
         except NextHopError:
-            return known[1] if known else NO_EXTENSIONS
+            return known[1] if known else _NOT_ASKED
         self._offers[session.next_hop] = (now, relay.extensions)
         await relay.close()
         return relay.extensions
@@ -121,6 +125,7 @@ class Incoming:
         self._ports = ports
         self._settings = settings
         self._probe: RelaySession | None = None
+        self._broken = False
         self._accepted = False
         self._remembered = False
 
@@ -140,6 +145,8 @@ class Incoming:
         inbound = direction_of(self._session.role) is Direction.INBOUND
         if inbound and not self._settings.is_internal(recipient.mailbox):
             return _NOT_OURS  # nobody's relay, and our own people's mail would leave unprotected
+        if self._broken:
+            return BROKEN_OFF
         try:
             if self._probe is None:
                 refused = await self._open()
@@ -150,6 +157,8 @@ class Incoming:
             reach("admit.recipient-answered")
         except NextHopError as exc:
             await self.abandon()
+            # Another connection would know nothing of whom this one took: they would be lost.
+            self._broken = bool(self._recipients)
             self._relay_error(exc)
             return NO_TLS if isinstance(exc, NextHopTLSError) else UNREACHABLE
         if not reply.is_positive:
@@ -193,6 +202,9 @@ class Incoming:
     async def finish(self, content: Entity) -> Outcome:
         """Treat the complete content."""
         probe, count = self._probe, len(self._recipients)
+        if self._broken:
+            self._log_refusal(_END, self._recipients, BROKEN_OFF, "N-06")
+            return Outcome.same_for_all(BROKEN_OFF, count)
         if probe is None or not self._recipients:
             return Outcome(reply=Reply(554, "5.5.1", "no valid recipients"))
         tx = self._transaction(content)

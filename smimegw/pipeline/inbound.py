@@ -139,10 +139,22 @@ def _meets_requirements(copies: Sequence[Copy], rules: Mapping[str, Actions]) ->
     for copy in copies:
         for recipient in copy.recipients:
             required = rules[recipient.mailbox.key].require
-            if required is Requirement.SIGNED and not _passed(copy.opened):
-                raise Refusal("R-52-signed")
+            if required is Requirement.SIGNED and (missing := _not_passed(copy.opened)):
+                raise Refusal(missing)
             if required is Requirement.ENCRYPTED and not _was_encrypted(copy.opened):
                 raise Refusal("R-52-encrypted")
+
+
+def _not_passed(opened: Opened) -> str:
+    """The row when the signature does not count, empty when it does.
+
+    What cannot be told now, because a directory or a revocation server is down, is not a missing
+    signature: the sender's server comes again.
+    """
+    signature = overall(opened.reports)
+    if signature is not None and signature.result == "temperror":
+        return "R-52-unknown"
+    return "" if _passed(opened) else "R-52-signed"
 
 
 def _passed(opened: Opened) -> bool:

@@ -62,6 +62,7 @@ ROWS: dict[str, Row | OpenRow] = {
     "R-26": OpenRow("7.5", "encrypted by the mail program and not for {}, who must read it too"),
     "R-52-signed": Row(550, "5.7.7", "a valid signature is required from this sender"),
     "R-52-encrypted": Row(550, "5.7.1", "encryption is required from this sender"),
+    "R-52-unknown": Row(451, "4.7.7", "the signature cannot be judged now, try later"),
     "R-54": Row(554, "5.4.6", "too many hops, this looks like a loop"),
     "8bit": Row(554, "5.6.3", "content needs 8 bits, the next hop takes 7"),
     "no-from": Row(550, "5.6.0", "no From field, nobody to sign for"),

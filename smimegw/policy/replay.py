@@ -218,6 +218,8 @@ def _fates(policy: Policy, rule: Rule, known: Known) -> Iterator[Fate]:
 
 
 def _inbound(required: Requirement, known: Known) -> str:
+    if required is Requirement.SIGNED and known.signed == "temperror":
+        return "defer R-52-unknown"
     if required is Requirement.SIGNED and known.signed != "pass":
         return "refuse R-52-signed"
     if required is Requirement.ENCRYPTED and known.encrypted == "no":

@@ -153,6 +153,52 @@ def test_all_recipients_refused(company: Company, tmp_path: Path) -> None:
     against(company, tmp_path, {"RCPT": ["550 5.1.1 who"]}, test)
 
 
+def test_all_recipients_refused_one_for_now(company: Company, tmp_path: Path) -> None:
+    """N-03: whoever only reads the reply to DATA comes again."""
+
+    async def test(_: ScriptedSink, client: Client) -> None:
+        await client.say(f"MAIL FROM:<{ALICE}>")
+        await client.say(f"RCPT TO:<{PLAIN}>")
+        await client.say(f"RCPT TO:<{BOB}>")
+        assert await client.say("DATA") == "451 4.5.1 no recipient can be taken now, try later"
+
+    against(company, tmp_path, {"RCPT": ["550 5.1.1 who", "452 4.2.2 full"]}, test)
+
+
+def test_next_hop_that_cannot_be_asked_bounces_no_international_mail(
+    company: Company, tmp_path: Path
+) -> None:
+    """N-04: what needs SMTPUTF8 is deferred as well; not offered it would be bounced."""
+
+    async def test(sink: ScriptedSink, client: Client) -> None:
+        await sink.stop()
+        assert "SMTPUTF8" in await client.say("EHLO client.example")
+        await client.say("MAIL FROM:<ålice@ours.example> SMTPUTF8")
+        reply = await client.say(f"RCPT TO:<{PLAIN}>")
+        assert reply == "451 4.4.1 next hop not reachable, try later"
+
+    against(company, tmp_path, {"CONNECT": [CLOSE]}, test)
+
+
+def test_next_hop_breaks_off_among_recipients(company: Company, tmp_path: Path) -> None:
+    """N-06: whom it took before is neither bounced nor forgotten."""
+
+    async def test(sink: ScriptedSink, client: Client) -> None:
+        await client.say(f"MAIL FROM:<{ALICE}>")
+        people = ["a@else.example", "b@else.example", "c@else.example"]
+        codes = [(await client.say(f"RCPT TO:<{name}>"))[:9] for name in people]
+        assert codes == ["250 2.1.5", "451 4.4.1", "451 4.4.2"]
+        await client.say("DATA")
+        await client.send(message(ALICE, people[0]) + b".\r\n")
+        assert await client.reply() == "451 4.4.2 next hop broke off, try later"
+        assert sink.messages == []
+        assert (await send(client, *people))[0].startswith("250")
+        [arrived] = await sink.wait_for(1)
+        assert len(arrived.recipients) == 3
+
+    against(company, tmp_path, {"RCPT": ["250 ok", CLOSE]}, test)
+
+
 def test_next_hop_not_there(company: Company, tmp_path: Path) -> None:
     """N-04: told at the first RCPT."""
 

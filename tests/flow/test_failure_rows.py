@@ -13,7 +13,7 @@ from smimegw.errors import AuthenticationError, KeystoreError, NextHopError, Nex
 from smimegw.pipeline.admit import Gateway
 from smimegw.smtp.extensions import Extensions
 from smimegw.transaction import Outcome
-from tests.fakes.company import Company, message
+from tests.fakes.company import Company, message, opaque_signed
 from tests.fakes.pki import PAST, make_ca
 from tests.fakes.ports import MemoryRelay
 from tests.flow.protected import encrypted
@@ -270,6 +270,20 @@ def test_requirement_is_not_met(required: str, reply: str) -> None:
     outcome = company.send("mx", [ALICE], message(BOB, ALICE), reverse_path=BOB)
     assert str(outcome.reply) == reply
     assert f"`{reply.removesuffix(' (R-52)')}`" in PAGE
+
+
+def test_requirement_cannot_be_judged_now() -> None:
+    """R-52: a directory that is down makes no sender's mail bounce."""
+    rules = '[[rule]]\nname = "r"\nwhy = "w"\nthen = { protect = "none", require = "signed" }\n'
+    company = Company(policy=rules)
+    content = opaque_signed(company.ca.issue(BOB), BOB, ALICE)
+    company.world.directory.broken = True
+    outcome = company.send("mx", [ALICE], content, reverse_path=BOB)
+    reply = "451 4.7.7 the signature cannot be judged now, try later (R-52)"
+    assert str(outcome.reply) == reply
+    assert f"`{reply.removesuffix(' (R-52)')}`" in PAGE
+    company.world.directory.broken = False
+    assert company.send("mx", [ALICE], content, reverse_path=BOB).reply.code == 250
 
 
 # --- the next hop and one message of several copies -----------------------------------------------

@@ -21,7 +21,7 @@ from tests.ha import manual
 from tests.ha.manual import NodePorts
 from tests.ha.next_hop import NextHop
 from tests.peers.haproxy import HAProxy
-from tests.peers.ports import free_port
+from tests.peers.ports import free_port, wait_until
 from tests.peers.postgres import Postgres
 from tests.peers.slapd import Slapd
 
@@ -168,7 +168,15 @@ class Cluster:
     def person(self, address: str) -> None:
         """Give *address* a certificate, published at the primary directory."""
         issued = ISSUING.issue(address, key="p256")
-        self.primary.add_person(address, certificates=[issued.certificate.der])
+        self._publish(address, issued.certificate.der)
+
+    def _publish(self, address: str, certificate: bytes) -> None:
+        """Return when both servers have it: a copy that lags behind says there is none."""
+        self.primary.add_person(address, certificates=[certificate])
+        wait_until(
+            lambda: address in self.replica.search(f"(mail={address})", "mail"),
+            f"{address} at the second directory server",
+        )
 
     def readable_places(self) -> list[str]:
         """Files of gateways and database in which the canary can be read."""
@@ -208,7 +216,7 @@ class Cluster:
         (here / "database-password").write_text("change me")
         self.postgres.execute(manual.block("sql"))
         self.postgres.allow(manual.block("pg_hba").replace("192.0.2.0/24", "127.0.0.1/32"))
-        self.primary.add_person("bob@" + PARTNER, certificates=[BOB.certificate.der])
+        self._publish("bob@" + PARTNER, BOB.certificate.der)
 
     def _node(self, number: int) -> ClusterNode:
         directory = self.directory / f"node{number}"

@@ -15,7 +15,7 @@ from smimegw.limits import MIB, Limits
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
-from smimegw.transaction import Outcome
+from smimegw.transaction import Outcome, Recipient
 from tests.fakes.reception import FakeReception
 from tests.protocol.raw_client import place, run
 
@@ -662,6 +662,29 @@ def test_unexpected_error_shows_an_id_only() -> None:
             assert (await client.say("MAIL FROM:<a@corp.example>")).startswith("250")
             assert here.events.named("internal.error")
             assert here.reception.begun[0].abandoned == 1
+
+    run(test())
+
+
+def test_unexpected_error_at_a_recipient_refuses_nothing_for_good() -> None:
+    """The rest of the transaction is for now as well, until the next MAIL (R-17)."""
+
+    async def test() -> None:
+        def sometimes(recipient: Recipient) -> Reply:
+            if recipient.mailbox.address.startswith("b@"):
+                raise RuntimeError("secret detail")
+            return Reply(250, "2.1.5", "OK")
+
+        async with place(FakeReception(rcpt=sometimes)) as here:
+            client = await here.greeted()
+            await client.say("MAIL FROM:<a@corp.example>")
+            names = ["a", "b", "c"]
+            said = [await client.say(f"RCPT TO:<{name}@partner.example>") for name in names]
+            broken = "451 4.3.0 internal error T0"
+            assert said == ["250 2.1.5 OK", broken, broken]
+            assert await client.say("DATA") == broken
+            await client.say("RSET")
+            assert (await client.say("RCPT TO:<a@partner.example>")).startswith("503")
 
     run(test())
 

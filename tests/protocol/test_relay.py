@@ -313,6 +313,19 @@ def test_kept_connection_that_closes_at_mail_is_replaced() -> None:
     against(ScriptedSink(), test)
 
 
+def test_kept_connection_with_another_past_is_replaced() -> None:
+    """A 503 to MAIL says nothing about the message, so it becomes no bounce (case D24)."""
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        await deliver(relay)
+        sink.script["MAIL"] = ["503 5.5.1 EHLO first"]
+        await deliver(relay)
+        assert sink.connections == 2
+        assert len(sink.messages) == 2
+
+    against(ScriptedSink(), test)
+
+
 def test_kept_connection_that_was_closed_meanwhile_is_not_used() -> None:
     """A good-bye that came while idle is seen before MAIL (case D24)."""
 

@@ -50,12 +50,14 @@ class OpenMail:
         smtputf8: The client asked for RFC 6531.
         accepted: Recipients taken.
         tried: Recipients named.
+        deferred: One of them was refused for now.
     """
 
     incoming: IncomingTransaction
     smtputf8: bool = False
     accepted: int = 0
     tried: int = 0
+    deferred: bool = False
 
 
 class Door(Protocol):
@@ -104,6 +106,7 @@ class Dialogue(Connection):
         self._door = parts.door
         self._upstream_id = ""
         self._mail: OpenMail | None = None
+        self._broken: Reply | None = None
         self._errors = 0
         self._since_mail = 0
         self._idle = False
@@ -209,12 +212,16 @@ class Dialogue(Connection):
         self._events.emit("internal.error", txn=txn, error=error)
         replies = self._mail.accepted if self._mail and self._finishing_lmtp else 1
         await self._abandon()
+        reply = Reply(451, "4.3.0", f"internal error {txn}")
+        # A 503 to the rest of its commands would make a fault of ours a refusal for good.
+        self._broken = reply
         for _ in range(replies):
-            await self.reply(Reply(451, "4.3.0", f"internal error {txn}"))
+            await self.reply(reply)
 
     async def _abandon(self) -> None:
         """End the transaction, if there is one, without mail."""
         mail, self._mail = self._mail, None
+        self._broken = None
         self._finishing_lmtp = False
         self._upstream_id = ""
         if mail is not None:

@@ -151,7 +151,8 @@ class SMTPSession:
             if not (self._used_before and self._upstream.broken):
                 raise
         else:
-            if reply.code != 421:
+            # 503 where MAIL belongs: the server, or a balancer's other one, knows another past.
+            if reply.code != 421 and not (self._used_before and reply.code == 503):
                 return reply
         self._upstream.abort()
         self._upstream = await self._relay.connect(self._next_hop, self._login)

@@ -43,6 +43,7 @@ class Session(Identification):
             raise CommandError(503, "5.5.1", "EHLO first")
         if self._mail is not None:
             raise CommandError(503, "5.5.1", "a transaction is already open")
+        self._broken = None
         self._check_peer()
         await self._check_login()
         parsed = parse_mail(argument, self._limits)
@@ -85,9 +86,13 @@ class Session(Identification):
         reply = await self._mail.incoming.recipient(recipient)
         if reply.is_positive:
             self._mail.accepted += 1
+        self._mail.deferred |= reply.is_transient
         await self._own_reply(reply)
 
     async def _out_of_order(self) -> None:
+        if self._broken is not None:
+            await self.reply(self._broken)
+            return
         error = CommandError(503, "5.5.1", "MAIL first")
         if not self._mail_refused:
             raise error
@@ -125,8 +130,7 @@ class Session(Identification):
         if not self._mail.accepted:
             if not self._mail.tried:
                 raise CommandError(503, "5.5.1", "RCPT first")
-            code = 503 if self._settings.lmtp else 554  # RFC 2033, 4.2
-            await self.reply(Reply(code, "5.5.1", "no valid recipients"))
+            await self.reply(self._no_recipients(self._mail))
             return
         reach("session.before-354")
         await self.reply(Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
@@ -144,6 +148,12 @@ class Session(Identification):
             reached = True
         finally:
             await mail.incoming.told(reached=reached)
+
+    def _no_recipients(self, mail: OpenMail) -> Reply:
+        if mail.deferred:  # a client that only reads this reply must not give up
+            return Reply(451, "4.5.1", "no recipient can be taken now, try later")
+        code = 503 if self._settings.lmtp else 554  # RFC 2033, 4.2
+        return Reply(code, "5.5.1", "no valid recipients")
 
     async def _whole_content(self, mail: OpenMail) -> ContentReader:
         """Read up to the true end; trouble of ours ends the session, because what the client
