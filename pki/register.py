@@ -8,94 +8,32 @@ reservation that the next command turns into *abandoned*: the number is used up,
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pki.certified import Certified, IssuerName, Listed, Reservation, serial_text
 from pki.errors import LedgerError, UnknownSerialError
-from pki.ledger import Ledger
+from pki.history import History
+from pki.ledger import Draft, Ledger
 from pki.profiles import Profile
 from pki.revocation import Revocation, RevokedSerial
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
-IssuerName = Literal["root", "issuing"]
+__all__ = [
+    "Certified",
+    "IssuerName",
+    "Listed",
+    "Register",
+    "Reservation",
+    "current",
+    "serial_text",
+]
 _SERIAL_TRIES = 5
 _SERIAL_DIGITS_MIN = 4  # of an abbreviated serial number
-
-
-def serial_text(serial: int) -> str:
-    """Return a serial number as OpenSSL prints it: hexadecimal, upper case, whole octets."""
-    text = f"{serial:X}"
-    return text if len(text) % 2 == 0 else "0" + text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certified:
-    """One certificate of this CA, with what the ledger knows about it.
-
-    Attributes:
-        mailbox: Whose it is; None for the CA's own certificates.
-        profile: None for the CA's own certificates.
-        renews: Serial number of the certificate that this one follows.
-    """
-
-    serial: int
-    issuer: IssuerName
-    mailbox: Mailbox | None
-    profile: Profile | None
-    name: str
-    key_held: bool
-    renews: int | None
-    certificate: x509.Certificate
-    der: bytes
-    revocation: Revocation | None = None
-
-    @property
-    def not_after(self) -> datetime:
-        """The last second of validity."""
-        return self.certificate.not_valid_after_utc
-
-    def status(self, now: datetime) -> str:
-        """Return ``revoked``, ``expired``, ``not-yet-valid`` or ``valid``."""
-        if self.revocation:
-            return "revoked"
-        if self.not_after < now:
-            return "expired"
-        return "valid" if self.certificate.not_valid_before_utc <= now else "not-yet-valid"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """One CRL of this CA."""
-
-    issuer: IssuerName
-    number: int
-    crl: x509.CertificateRevocationList
-    der: bytes
-
-    @property
-    def next_update(self) -> datetime:
-        """When readers stop believing it."""
-        end = self.crl.next_update_utc
-        assert end is not None  # RFC 5280, 5.1.2.5: ours always say
-        return end
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
-    """What a serial number is reserved for."""
-
-    issuer: IssuerName
-    mailbox: Mailbox | None
-    profile: Profile | None
-    name: str
-    key_held: bool
-    renews: int | None = None
 
 
 class Register:
@@ -103,6 +41,18 @@ class Register:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self._history = History()
+
+    @property
+    def history(self) -> History:
+        """What the ledger says now, entries of other processes included.
+
+        Raises:
+            LedgerError: The chain does not hold.
+        """
+        known = self._history
+        known.take(self.ledger.read(known.number, known.head))
+        return known
 
     def reserve(
         self,
@@ -116,32 +66,56 @@ class Register:
         Raises:
             LedgerError: The source of serial numbers repeats itself.
         """
-        used = {entry.serial for entry in self.ledger.entries()}
-        for _ in range(_SERIAL_TRIES):
-            serial = draw_serial()
-            text = serial_text(serial)
-            if serial > 0 and text not in used:
-                details: dict[str, str | bool] = {
-                    "issuer": reservation.issuer,
-                    "mailbox": reservation.mailbox.address if reservation.mailbox else "",
-                    "profile": reservation.profile.value if reservation.profile else "",
-                    "name": reservation.name,
-                    "key_held": reservation.key_held,
-                    "renews": serial_text(reservation.renews) if reservation.renews else "",
-                }
-                self.ledger.append("reserved", at=now, serial=text, details=details)
-                return serial
-        raise LedgerError(
-            "The random serial numbers repeat, so this machine's randomness is broken. "
-            "Do not issue anything here; look at the virtual machine's random device."
+        return self.reserve_all([reservation], now=now, draw_serial=draw_serial)[0]
+
+    def reserve_all(
+        self,
+        reservations: Sequence[Reservation],
+        *,
+        now: datetime,
+        draw_serial: Callable[[], int] = x509.random_serial_number,
+    ) -> tuple[int, ...]:
+        """Take a serial number for each; all are on the disk, or none is.
+
+        Raises:
+            LedgerError: The source of serial numbers repeats itself.
+        """
+        used = self.history.serials
+        drawn: list[int] = []
+        for _ in reservations:
+            drawn.append(_unused(used, drawn, draw_serial))
+        self.ledger.append_all(
+            [
+                Draft(kind="reserved", serial=serial_text(serial), details=reservation.details())
+                for serial, reservation in zip(drawn, reservations, strict=True)
+            ],
+            at=now,
         )
+        return tuple(drawn)
 
     def record_issued(self, serial: int, certificate: x509.Certificate, *, now: datetime) -> None:
         """Keep a certificate; only after this may it leave the CA."""
-        if certificate.serial_number != serial or serial not in self.open_reservations():
-            raise LedgerError(f"{serial_text(serial)}: no reservation fits this certificate.")
-        der = certificate.public_bytes(Encoding.DER)
-        self.ledger.append("issued", at=now, serial=serial_text(serial), der=der)
+        self.record_issued_all([(serial, certificate)], now=now)
+
+    def record_issued_all(
+        self, issued: Sequence[tuple[int, x509.Certificate]], *, now: datetime
+    ) -> None:
+        """Keep certificates; only after this may they leave the CA."""
+        waiting = self.history.open_reservations()
+        for serial, certificate in issued:
+            if certificate.serial_number != serial or serial_text(serial) not in waiting:
+                raise LedgerError(f"{serial_text(serial)}: no reservation fits this certificate.")
+        self.ledger.append_all(
+            [
+                Draft(
+                    kind="issued",
+                    serial=serial_text(serial),
+                    der=certificate.public_bytes(Encoding.DER),
+                )
+                for serial, certificate in issued
+            ],
+            at=now,
+        )
 
     def record_abandoned(self, serial: int, *, now: datetime) -> None:
         """Close a reservation whose certificate was never recorded, so nobody ever got it."""
@@ -154,18 +128,47 @@ class Register:
             UsageError: It is revoked already.
         """
         certified = self.find(serial_text(serial))
-        if certified.revocation:
+        if certified.revocation and not certified.is_held:
             since = f"{certified.revocation.revoked_at:%Y-%m-%d %H:%M}Z"
             raise UsageError(
                 f"{serial_text(serial)} is revoked already, since {since} because of "
                 f"{certified.revocation.reason}. A revocation is final; nothing was changed."
             )
+        details = {"reason": revocation.reason}
+        if certified.revocation:  # of a hold: it was never good in between
+            details["since"] = certified.revocation.revoked_at.isoformat()
         self.ledger.append(
-            "revoked",
-            at=revocation.revoked_at,
-            serial=serial_text(serial),
-            details={"reason": revocation.reason},
+            "revoked", at=revocation.revoked_at, serial=serial_text(serial), details=details
         )
+
+    def record_held(self, serial: int, *, now: datetime) -> None:
+        """Record that a certificate is on hold from now on (RFC 5280, 5.3.1).
+
+        Raises:
+            UsageError: It is revoked or on hold already.
+        """
+        certified = self.find(serial_text(serial))
+        if certified.revocation:
+            word = "on hold" if certified.is_held else "revoked"
+            raise UsageError(
+                f"{serial_text(serial)} is {word} already, since "
+                f"{certified.revocation.revoked_at:%Y-%m-%d %H:%M}Z; nothing was changed."
+            )
+        self.ledger.append("held", at=now, serial=serial_text(serial))
+
+    def record_released(self, serial: int, *, now: datetime) -> None:
+        """Record that a hold is over and the certificate is good again.
+
+        Raises:
+            UsageError: It is not on hold.
+        """
+        certified = self.find(serial_text(serial))
+        if not certified.is_held:
+            raise UsageError(
+                f"{serial_text(serial)} is not on hold but {certified.status(now)}; nothing was "
+                "changed. Only a hold can be released: see smimegw-ca list --status held"
+            )
+        self.ledger.append("released", at=now, serial=serial_text(serial))
 
     def record_crl(
         self, issuer: IssuerName, number: int, crl: x509.CertificateRevocationList, *, now: datetime
@@ -177,36 +180,19 @@ class Register:
 
     def open_reservations(self) -> tuple[int, ...]:
         """Return the serial numbers reserved, and neither issued nor abandoned."""
-        waiting: dict[str, None] = {}
-        for entry in self.ledger.entries():
-            if entry.kind == "reserved":
-                waiting[entry.serial] = None
-            elif entry.kind in ("issued", "abandoned"):
-                waiting.pop(entry.serial, None)
-        return tuple(int(text, 16) for text in waiting)
+        return tuple(int(text, 16) for text in self.history.open_reservations())
 
     def certificates(self) -> tuple[Certified, ...]:
         """Return every certificate ever issued, oldest first, the CA's own included."""
-        reserved: dict[str, Reservation] = {}
-        found: dict[str, Certified] = {}
-        for entry in self.ledger.entries():
-            if entry.kind == "reserved":
-                reserved[entry.serial] = _reservation(dict(entry.details))
-            elif entry.kind == "issued":
-                found[entry.serial] = _certified(reserved[entry.serial], entry.serial, entry.der)
-            elif entry.kind == "revoked":
-                revocation = Revocation(
-                    revoked_at=datetime.fromisoformat(entry.at), reason=str(entry.details["reason"])
-                )
-                found[entry.serial] = replace(found[entry.serial], revocation=revocation)
-        return tuple(found.values())
+        return tuple(self.history.certificates.values())
+
+    def own_certificates(self) -> tuple[Certified, ...]:
+        """Return the CA's own certificates, oldest first."""
+        return self.history.own()
 
     def last_crl(self, issuer: IssuerName) -> Listed | None:
         """Return the newest CRL of *issuer*."""
-        newest = None
-        for entry in self.ledger.entries():
-            if entry.kind == "crl" and entry.details["issuer"] == issuer:
-                newest = entry
+        newest = self.history.crls.get(issuer)
         if newest is None:
             return None
         return Listed(
@@ -236,6 +222,19 @@ class Register:
             )
         )
 
+    def released_since(self, issuer: IssuerName, moment: datetime) -> tuple[int, ...]:
+        """Return what was on hold and is good again since *moment*: serial numbers of *issuer*.
+
+        A delta CRL lists them as removeFromCRL (RFC 5280, 5.3.1).
+        """
+        known = self.history
+        return tuple(
+            serial
+            for serial in dict.fromkeys(number for number, at in known.released if at >= moment)
+            if known.certificates[serial].issuer == issuer
+            and not known.certificates[serial].revocation
+        )
+
     def revocations_since(self, last: Listed | None) -> int:
         """Return how many revocations its issuer's newest CRL does not list yet."""
         if last is None:
@@ -251,15 +250,14 @@ class Register:
             UnknownSerialError: None does; the text names the nearest.
             UsageError: Several do.
         """
-        return _find(self.certificates(), text)
+        known = self.history.certificates
+        if (exact := known.get(_serial_number(text))) is not None:
+            return exact
+        return _find(known.values(), text)
 
     def find_mailbox(self, mailbox: Mailbox) -> tuple[Certified, ...]:
         """Return every certificate for *mailbox*, oldest first."""
-        return tuple(
-            certified
-            for certified in self.certificates()
-            if certified.mailbox and certified.mailbox.same_as(mailbox)
-        )
+        return self.history.of_mailbox(mailbox)
 
 
 def current(certificates: Iterable[Certified]) -> tuple[Certified, ...]:
@@ -271,11 +269,31 @@ def current(certificates: Iterable[Certified]) -> tuple[Certified, ...]:
     return tuple(newest.values())
 
 
+def _unused(used: set[str], drawn: Sequence[int], draw_serial: Callable[[], int]) -> int:
+    for _ in range(_SERIAL_TRIES):
+        serial = draw_serial()
+        if serial > 0 and serial_text(serial) not in used and serial not in drawn:
+            return serial
+    raise LedgerError(
+        "The random serial numbers repeat, so this machine's randomness is broken. "
+        "Do not issue anything here; look at the virtual machine's random device."
+    )
+
+
+def _serial_number(text: str) -> int:
+    try:
+        return int(_digits(text), 16)
+    except ValueError:
+        return 0
+
+
+def _digits(text: str) -> str:
+    return text.replace(":", "").replace(" ", "").upper().removeprefix("0X")
+
+
 def _find(certificates: Iterable[Certified], text: str) -> Certified:
     known = {serial_text(certified.serial): certified for certified in certificates}
-    wanted = text.replace(":", "").replace(" ", "").upper().removeprefix("0X")
-    if wanted in known:
-        return known[wanted]
+    wanted = _digits(text)
     if len(wanted) >= _SERIAL_DIGITS_MIN:
         beginning = [serial for serial in known if serial.startswith(wanted)]
         if len(beginning) == 1:
@@ -289,30 +307,3 @@ def _find(certificates: Iterable[Certified], text: str) -> Certified:
     near = difflib.get_close_matches(wanted, beginnings, n=1)
     hint = f"Did you mean {beginnings[near[0]]}?" if near else "See them with: smimegw-ca list"
     raise UnknownSerialError(f"This CA issued no certificate with serial number {text!r}. {hint}")
-
-
-def _reservation(details: dict[str, str | int | bool]) -> Reservation:
-    mailbox, profile = str(details["mailbox"]), str(details["profile"])
-    renews = str(details["renews"])
-    return Reservation(
-        issuer="root" if details["issuer"] == "root" else "issuing",
-        mailbox=Mailbox.parse(mailbox) if mailbox else None,
-        profile=Profile(profile) if profile else None,
-        name=str(details["name"]),
-        key_held=bool(details["key_held"]),
-        renews=int(renews, 16) if renews else None,
-    )
-
-
-def _certified(reservation: Reservation, serial: str, der: bytes) -> Certified:
-    return Certified(
-        serial=int(serial, 16),
-        issuer=reservation.issuer,
-        mailbox=reservation.mailbox,
-        profile=reservation.profile,
-        name=reservation.name,
-        key_held=reservation.key_held,
-        renews=reservation.renews,
-        certificate=x509.load_der_x509_certificate(der),
-        der=der,
-    )

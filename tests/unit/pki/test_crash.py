@@ -42,7 +42,7 @@ def deadly(function):
 now = datetime.fromisoformat(now)
 with home.changing(Path(path), now=now) as ca:
     known = ca.register.certificates()[-1]
-    Ledger.append = deadly(Ledger.append)
+    Ledger.append_all = deadly(Ledger.append_all)
     for name in ("write_new", "replace", "make_directory"):
         setattr(files, name, deadly(getattr(files, name)))
     if act == "issue":
