@@ -42,6 +42,7 @@ class FoundCertificate:
         cached_seconds: Age of the answer; 0 when fresh.
         stale: The directory could not be reached and an older answer is used (R-06).
         capabilities: What its owner's software reads, if the directory holds his word for it.
+        vouched: The mailbox' domain itself says, signed, that this is the one (RFC 8162, usage 3).
     """
 
     certificate: Certificate
@@ -50,6 +51,7 @@ class FoundCertificate:
     cached_seconds: int = 0
     stale: bool = False
     capabilities: Capabilities = NOTHING_KNOWN
+    vouched: bool = False
 
 
 class CertificateDirectory(Protocol):

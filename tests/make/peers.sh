@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the real programs that the tests talk to.  Root: apt does it; others get the line to run.
 set -eu
-packages="slapd ldap-utils postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
+packages="slapd ldap-utils unbound ldnsutils postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
           openssl gnupg gpgsm gpg-agent dirmngr libnss3-tools swaks softhsm2 postgresql haproxy procps systemd
           default-jdk-headless libbcpkix-java libbcprov-java libbcutil-java"
 

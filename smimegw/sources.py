@@ -1,0 +1,96 @@
+"""What several sources of certificates say about one mailbox, and who serves a domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from smimegw.addresses import Mailbox
+from smimegw.ports import CertificateDirectory, FoundCertificate
+
+
+class Said(StrEnum):
+    """What a source said when it was asked for certificates."""
+
+    FOUND = "found"
+    NONE = "none"
+    FAILED = "failed"  # it could not answer, which is not "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceAnswer:
+    """What one source said about a mailbox.
+
+    Attributes:
+        source: ``kind:name``.
+        said: In one word.
+        count: How many certificates.
+        age_seconds: Of a kept answer; 0 when fresh.
+        text: Why it failed.
+    """
+
+    source: str
+    said: Said
+    count: int = 0
+    age_seconds: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookUp:
+    """What came of looking a mailbox up in several sources.
+
+    Attributes:
+        found: The certificates that count, unvalidated.
+        said: What those that were asked said, in that order.
+        trouble: Why the whole is unknown; empty when it is not.
+    """
+
+    found: tuple[FoundCertificate, ...] = ()
+    said: tuple[SourceAnswer, ...] = ()
+    trouble: str = ""
+
+
+@runtime_checkable
+class AnsweringDirectory(CertificateDirectory, Protocol):
+    """A `CertificateDirectory` of several sources that tells what each of them said."""
+
+    async def look_up(self, mailbox: Mailbox) -> LookUp:
+        """As `find`, but a failure is told in the result."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceHost:
+    """One server of a service: host name, lower case without a final dot, and TCP port."""
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The servers that a domain names for a service.
+
+    Attributes:
+        hosts: In the order to try them; () when the domain names none.
+        is_validated: DNSSEC vouches for that.
+        seconds: How long it may be kept.
+    """
+
+    hosts: tuple[ServiceHost, ...]
+    is_validated: bool
+    seconds: int
+
+
+class ServiceLookup(Protocol):
+    """Finds the servers of a service (RFC 2782)."""
+
+    async def find(self, service: str, domain: str, *, seconds: float) -> Services:
+        """Servers of *service*, such as ``_ldap._tcp``, in *domain*.
+
+        Raises:
+            DirectoryError: It cannot be told now.
+        """
+        ...
