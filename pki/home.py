@@ -59,7 +59,7 @@ class Home:
 
     def authority(self, issuer: IssuerName) -> Certified:
         """Return the CA's own certificate."""
-        own = [certified for certified in self.register.certificates() if not certified.mailbox]
+        own = self.register.own_certificates()
         return own[ISSUERS.index(issuer)]
 
     def issuer(self, name: IssuerName, passphrase: bytes) -> Issuer:

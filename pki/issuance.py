@@ -13,7 +13,7 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, crl, files, keys, profiles
+from pki import authority, crl, files, keys, subjects
 from pki.authority import Issuer, Validity
 from pki.errors import RequestError
 from pki.home import Home
@@ -64,11 +64,14 @@ def issue(
         BusyError: The disk does not take it.
     """
     home.check_mailbox(order.mailbox)
-    subject = profiles.subject(
+    subject = subjects.subject(
+        order.profile,
         order.mailbox,
         order.name,
         organization=home.settings.organization,
         country=home.settings.country,
+        organization_identifier=home.settings.organization_identifier,
+        baseline=home.settings.baseline,
     )
     validity = _validity(home, issuer, order, now)
     private, public = _key_pair(order)
@@ -153,6 +156,29 @@ def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> R
     result = Revocation(revoked_at=now.replace(microsecond=0), reason=reason)
     home.register.record_revoked(certified.serial, result)
     return result
+
+
+def hold(home: Home, certified: Certified, *, now: datetime) -> None:
+    """Record that a certificate is not to be used until further notice (RFC 5280, 5.3.1).
+
+    Raises:
+        UsageError: Revoked or on hold already, or the CA's own.
+    """
+    if not certified.mailbox:
+        raise UsageError(
+            f"{serial_text(certified.serial)} is the CA's own certificate, and half a CA is none. "
+            "Revoke it for good, or leave it as it is."
+        )
+    home.register.record_held(certified.serial, now=now)
+
+
+def release(home: Home, certified: Certified, *, now: datetime) -> None:
+    """Record that a hold is over; the next CRL leaves the certificate out.
+
+    Raises:
+        UsageError: It is not on hold.
+    """
+    home.register.record_released(certified.serial, now=now)
 
 
 def certify(

@@ -31,6 +31,8 @@ _COMMANDS = {
     "issue": "certificates.issue",
     "renew": "certificates.renew",
     "revoke": "revoking.revoke",
+    "hold": "revoking.hold",
+    "release": "revoking.release",
     "crl": "crl.crl",
     "list": "showing.list_command",
     "show": "showing.show",

@@ -1,4 +1,4 @@
-"""`smimegw-ca revoke`: what must not be used any more."""
+"""`smimegw-ca revoke`, `hold` and `release`: what must not be used, for good or for now."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def revoke(shell: Shell, serial: str, reason: str) -> None:
         certified = opened.register.find(serial)
         whose = f"<{certified.mailbox}>" if certified.mailbox else "the issuing CA itself"
         text = serial_text(certified.serial)
-        if not certified.revocation:
+        if not certified.revocation or certified.is_held:
             shell.confirm(f"Revoke {text} of {whose}? It cannot be undone.")
         done = issuance.revoke(opened, certified, reason, now=shell.now)
     shell.answer(
@@ -40,3 +40,39 @@ def revoke(shell: Shell, serial: str, reason: str) -> None:
     shell.talk(f"Revoked {text} of {whose}: {done.reason}")
     root = " --root" if certified.issuer == "root" else ""
     shell.suggest(f"smimegw-ca crl make{root}   and then   smimegw-ca publish …")
+
+
+@click.command(epilog=examples("smimegw-ca hold 4F9A21", "smimegw-ca crl make"))
+@click.argument("serial")
+@common_options
+@click.pass_obj
+def hold(shell: Shell, serial: str) -> None:
+    """Put a certificate on hold (certificateHold), for example while a lost card is looked for.
+
+    Nobody encrypts to it and its signatures do not pass until it is released; it can also be
+    revoked for good, and then counts as revoked since the hold began.
+    """
+    with home.changing(shell.directory, now=shell.now) as opened:
+        certified = opened.register.find(serial)
+        issuance.hold(opened, certified, now=shell.now)
+    text = serial_text(certified.serial)
+    assert certified.mailbox
+    shell.answer(text, kind="hold", serial=text, mailbox=certified.mailbox.address)
+    shell.talk(f"On hold: {text} of <{certified.mailbox}>")
+    shell.suggest("smimegw-ca crl make   and then   smimegw-ca publish …")
+
+
+@click.command(epilog=examples("smimegw-ca release 4F9A21", "smimegw-ca crl make"))
+@click.argument("serial")
+@common_options
+@click.pass_obj
+def release(shell: Shell, serial: str) -> None:
+    """End a hold: the certificate is good again, and CRLs leave it out."""
+    with home.changing(shell.directory, now=shell.now) as opened:
+        certified = opened.register.find(serial)
+        issuance.release(opened, certified, now=shell.now)
+    text = serial_text(certified.serial)
+    assert certified.mailbox
+    shell.answer(text, kind="release", serial=text, mailbox=certified.mailbox.address)
+    shell.talk(f"Good again: {text} of <{certified.mailbox}>")
+    shell.suggest("smimegw-ca crl make   and then   smimegw-ca publish …")

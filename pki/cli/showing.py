@@ -38,7 +38,10 @@ _SHORT_SERIAL = 12
 @click.option("--expires-in", metavar="SPAN", help="Only those that end within, e.g. 30d, 6w, 12h.")
 @click.option("--address", help="Only those of one mailbox.")
 @click.option(
-    "--status", "wanted", type=click.Choice(["valid", "expired", "revoked"]), help="Only these."
+    "--status",
+    "wanted",
+    type=click.Choice(["valid", "expired", "revoked", "held"]),
+    help="Only these.",
 )
 @common_options
 @click.pass_obj
@@ -92,7 +95,7 @@ def show(shell: Shell, serial: str) -> None:
     status = certified.status(shell.now)
     if certified.revocation:
         since = f"{certified.revocation.revoked_at:%Y-%m-%d %H:%M}Z"
-        status = f"revoked since {since}: {certified.revocation.reason}"
+        status = f"{status} since {since}: {certified.revocation.reason}"
     rows = [
         ("serial", serial_text(certified.serial)),
         ("mailbox", f"<{certified.mailbox}>" if certified.mailbox else "(the CA's own)"),

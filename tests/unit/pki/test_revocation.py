@@ -9,6 +9,7 @@ from cryptography import x509
 
 from pki import issuance, revocation
 from pki.home import Home
+from pki.register import Certified, serial_text
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue, revoke_and_list
 
@@ -111,6 +112,75 @@ def test_reasons_are_read_in_usual_spellings(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "lost", "certificateHold", "removeFromCRL"])
 def test_other_reasons_are_refused_with_the_allowed_ones(text: str) -> None:
-    """Hold would promise to come back; here a revocation is final."""
+    """Hold promises to come back and has a command of its own; a revocation is final."""
     with pytest.raises(UsageError, match="keyCompromise, cACompromise"):
         revocation.parse_reason(text)
+
+
+def test_a_held_certificate_is_listed_as_such(ca: Home, now: datetime) -> None:
+    """certificateHold (RFC 5280, 5.3.1)."""
+    certified = issue(ca, now)
+    issuance.hold(ca, certified, now=now)
+    entry = _next_crl(ca, now).get_revoked_certificate_by_serial_number(certified.serial)
+    assert entry is not None
+    reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    assert reason is x509.ReasonFlags.certificate_hold
+    assert _again(ca, certified).status(now) == "held"
+
+
+def test_a_released_certificate_leaves_the_list(ca: Home, now: datetime) -> None:
+    """A hold is the only entry that goes before the certificate ends (RFC 5280, 5.3.1)."""
+    certified = issue(ca, now)
+    issuance.hold(ca, certified, now=now)
+    assert len(_next_crl(ca, now)) == 1
+    issuance.release(ca, certified, now=now)
+    assert len(_next_crl(ca, now)) == 0
+    assert _again(ca, certified).status(now) == "valid"
+    assert ca.register.released_since("issuing", now) == (certified.serial,)
+
+
+def test_what_was_held_and_is_revoked_was_never_good_in_between(ca: Home, now: datetime) -> None:
+    """The list keeps the date on which it was first not to be trusted."""
+    certified = issue(ca, now)
+    issuance.hold(ca, certified, now=now)
+    later = now + timedelta(days=3)
+    issuance.revoke(ca, _again(ca, certified), "keyCompromise", now=later)
+    entry = _next_crl(ca, later).get_revoked_certificate_by_serial_number(certified.serial)
+    assert entry is not None
+    assert entry.revocation_date_utc == now
+    assert ca.register.released_since("issuing", now) == ()
+
+
+def test_a_revoked_certificate_is_not_released(ca: Home, now: datetime) -> None:
+    """Only a hold comes back."""
+    certified = issue(ca, now)
+    issuance.revoke(ca, certified, "superseded", now=now)
+    with pytest.raises(UsageError, match="not on hold"):
+        issuance.release(ca, _again(ca, certified), now=now)
+
+
+def test_a_hold_is_not_put_on_a_hold(ca: Home, now: datetime) -> None:
+    """A second one would change the date of the first."""
+    certified = issue(ca, now)
+    issuance.hold(ca, certified, now=now)
+    with pytest.raises(UsageError, match="on hold already"):
+        issuance.hold(ca, _again(ca, certified), now=now)
+
+
+def test_a_certificate_may_be_held_again(ca: Home, now: datetime) -> None:
+    """A card is lost twice."""
+    certified = issue(ca, now)
+    for _ in range(2):
+        issuance.hold(ca, certified, now=now)
+        issuance.release(ca, certified, now=now)
+    assert _again(ca, certified).status(now) == "valid"
+
+
+def test_a_ca_is_not_put_on_hold(ca: Home, now: datetime) -> None:
+    """Everything below it would blink."""
+    with pytest.raises(UsageError, match="half a CA"):
+        issuance.hold(ca, ca.authority("issuing"), now=now)
+
+
+def _again(ca: Home, certified: Certified) -> Certified:
+    return ca.register.find(serial_text(certified.serial))
