@@ -12,23 +12,34 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import (
-    AuthorityInformationAccessOID,
-    ExtendedKeyUsageOID,
-    NameOID,
-    ObjectIdentifier,
-)
 
-from pki import profiles
+from pki import extensions, profiles, signing
 from pki.errors import LedgerError
-from pki.keys import PrivateKey, PublicKey
-from pki.profiles import Profile
+from pki.extensions import Pointers, authority_key_identifier, distribution_point
+from pki.keys import PublicKey
+from pki.profiles import Baseline, Profile
+from pki.signing import Digest, SigningKey, signature_digest
+from pki.subjects import authority_name
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
-Digest = hashes.SHA256 | hashes.SHA384
+__all__ = [
+    "BACKDATE",
+    "Digest",
+    "Issuer",
+    "Pointers",
+    "Validity",
+    "authority_key_identifier",
+    "authority_name",
+    "compose_issuing",
+    "compose_mailbox",
+    "distribution_point",
+    "domain_is_permitted",
+    "permitted_domains",
+    "sign_issuing",
+    "sign_mailbox",
+    "sign_root",
+]
 
 BACKDATE = timedelta(minutes=5)  # clocks of readers run behind ours
 
@@ -38,23 +49,42 @@ class Issuer:
     """A CA certificate with the key that signs in its name."""
 
     certificate: x509.Certificate
-    key: PrivateKey = field(repr=False)
+    key: SigningKey = field(repr=False)
 
     @property
-    def digest(self) -> Digest:
-        """The hash that fits the key's strength (RFC 5480, 4)."""
+    def digest(self) -> Digest | None:
+        """The hash that fits the key's strength; None when the algorithm has its own."""
         return signature_digest(self.key)
 
+    def sign_certificate(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Sign a certificate, wherever the key is, and look at the signature.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pointers:
-    """Where a reader of a certificate finds news of it and its issuer; may be empty."""
+        Raises:
+            LedgerError: It does not verify: key and certificate do not belong together.
+        """
+        return _checked(signing.sign_certificate(builder, self.key), self)
 
-    crl_urls: tuple[str, ...] = ()
-    issuer_urls: tuple[str, ...] = ()
-    ocsp_urls: tuple[str, ...] = ()
-    delta_urls: tuple[str, ...] = ()
-    policies: tuple[str, ...] = ()
+    def sign_crl(
+        self, builder: x509.CertificateRevocationListBuilder
+    ) -> x509.CertificateRevocationList:
+        """Sign a CRL, wherever the key is, and look at the signature.
+
+        Raises:
+            LedgerError: It does not verify: key and certificate do not belong together.
+        """
+        crl = signing.sign_crl(builder, self.key)
+        public = self.certificate.public_key()
+        # the key is one that signs: ours just did
+        if not crl.is_signature_valid(public):  # type: ignore[arg-type]
+            raise LedgerError(
+                "The CRL just signed does not verify under the CA certificate: key and certificate "
+                "of the CA do not belong together. Restore the CA directory from its backup."
+            )
+        return crl
+
+    def draft(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Return what `sign_certificate` would, signed by a key that nobody trusts."""
+        return signing.draft_certificate(builder, self.key.public_key())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,33 +130,16 @@ class Validity:
         return cls(not_before=max(start, within.not_valid_before_utc), not_after=min(end, last))
 
 
-def authority_name(common_name: str, *, organization: str, country: str) -> x509.Name:
-    """Return a CA's distinguished name."""
-    attributes = []
-    if country:
-        attributes.append(x509.NameAttribute(NameOID.COUNTRY_NAME, country))
-    if organization:
-        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
-    attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
-    return x509.Name(attributes)
-
-
-def signature_digest(key: PrivateKey) -> Digest:
-    """Return the hash to sign with."""
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.key_size > 256:
-        return hashes.SHA384()
-    return hashes.SHA256()
-
-
 def sign_root(
-    key: PrivateKey, name: x509.Name, *, serial: int, validity: Validity
+    key: SigningKey, name: x509.Name, *, serial: int, validity: Validity
 ) -> x509.Certificate:
     """Sign the self-signed root: the trust anchor that readers import once."""
-    builder = _builder(name, name, key.public_key(), serial, validity)
+    public = key.public_key()
+    builder = _builder(name, name, public, serial, validity)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-    builder = builder.add_extension(_authority_key_usage(), critical=True)
-    builder = _add_key_identifiers(builder, key.public_key(), None)
-    return _checked(builder.sign(key, signature_digest(key)), None)
+    builder = builder.add_extension(profiles.key_usage(Profile.ROOT, public), critical=True)
+    builder = extensions.add_key_identifiers(builder, public, None)
+    return _checked(signing.sign_certificate(builder, key), None)
 
 
 def sign_issuing(
@@ -140,19 +153,40 @@ def sign_issuing(
     pointers: Pointers,
 ) -> x509.Certificate:
     """Sign the issuing CA: path length 0, e-mail only, and only for *domains* when given."""
+    builder = compose_issuing(
+        key,
+        name,
+        issuer=issuer,
+        serial=serial,
+        validity=validity,
+        domains=domains,
+        pointers=pointers,
+    )
+    return issuer.sign_certificate(builder)
+
+
+def compose_issuing(
+    key: PublicKey,
+    name: x509.Name,
+    *,
+    issuer: Issuer,
+    serial: int,
+    validity: Validity,
+    domains: Sequence[str],
+    pointers: Pointers,
+) -> x509.CertificateBuilder:
+    """Return what `sign_issuing` signs, for `Issuer.draft`."""
     builder = _builder(name, issuer.certificate.subject, key, serial, validity)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_authority_key_usage(), critical=True)
-    builder = builder.add_extension(
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
-    )
+    builder = _add_uses(builder, Profile.ISSUING, key)
     if domains:
         permitted = [x509.RFC822Name(domain) for domain in domains]
         constraints = x509.NameConstraints(permitted_subtrees=permitted, excluded_subtrees=None)
         builder = builder.add_extension(constraints, critical=True)  # RFC 5280, 4.2.1.10
-    builder = _add_pointers(builder, pointers, any_policy=True)
-    builder = _add_key_identifiers(builder, key, issuer)
-    return _checked(builder.sign(issuer.key, issuer.digest), issuer)
+    builder = extensions.add_pointers(builder, pointers)
+    if pointers.policies or pointers.baseline is not Baseline.NONE:
+        builder = extensions.add_any_policy(builder)
+    return extensions.add_key_identifiers(builder, key, issuer.certificate)
 
 
 def sign_mailbox(
@@ -167,17 +201,46 @@ def sign_mailbox(
     pointers: Pointers,
 ) -> x509.Certificate:
     """Sign a subscriber's certificate: one mailbox, one profile."""
+    builder = compose_mailbox(
+        key,
+        subject,
+        mailbox,
+        profile=profile,
+        issuer=issuer,
+        serial=serial,
+        validity=validity,
+        pointers=pointers,
+    )
+    return issuer.sign_certificate(builder)
+
+
+def compose_mailbox(
+    key: PublicKey,
+    subject: x509.Name,
+    mailbox: Mailbox,
+    *,
+    profile: Profile,
+    issuer: Issuer,
+    serial: int,
+    validity: Validity,
+    pointers: Pointers,
+) -> x509.CertificateBuilder:
+    """Return what `sign_mailbox` signs, for `Issuer.draft`.
+
+    Raises:
+        UsageError: Key or mailbox do not fit the profile.
+    """
+    profiles.check_key(profile, key)
+    profiles.check_mailbox(profile, mailbox)
     builder = _builder(subject, issuer.certificate.subject, key, serial, validity)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
-    builder = builder.add_extension(profiles.key_usage(profile, key), critical=True)
-    builder = builder.add_extension(
-        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), critical=False
-    )
+    builder = _add_uses(builder, profile, key)
     # RFC 5280, 4.2.1.6: critical exactly when the subject is empty
     builder = builder.add_extension(profiles.alternative_name(mailbox), critical=not list(subject))
-    builder = _add_pointers(builder, pointers)
-    builder = _add_key_identifiers(builder, key, issuer)
-    return _checked(builder.sign(issuer.key, issuer.digest), issuer)
+    builder = extensions.add_pointers(builder, pointers)
+    reserved = profiles.policies(profile, key, pointers.baseline)
+    builder = extensions.add_policies(builder, (*reserved, *pointers.policies))
+    return extensions.add_key_identifiers(builder, key, issuer.certificate)
 
 
 def permitted_domains(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -197,12 +260,6 @@ def domain_is_permitted(domain: str, permitted: Sequence[str]) -> bool:
     return any(domain == rule or (rule[0] == "." and domain.endswith(rule)) for rule in permitted)
 
 
-def distribution_point(urls: Sequence[str]) -> x509.DistributionPoint:
-    """Return the one place of a CRL, under any of *urls* (RFC 5280, 4.2.1.13)."""
-    names = [x509.UniformResourceIdentifier(url) for url in urls]
-    return x509.DistributionPoint(names, relative_name=None, reasons=None, crl_issuer=None)
-
-
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: PublicKey, serial: int, validity: Validity
 ) -> x509.CertificateBuilder:
@@ -217,64 +274,11 @@ def _builder(
     )
 
 
-def _authority_key_usage() -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=True,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _add_key_identifiers(
-    builder: x509.CertificateBuilder, key: PublicKey, issuer: Issuer | None
+def _add_uses(
+    builder: x509.CertificateBuilder, profile: Profile, key: PublicKey
 ) -> x509.CertificateBuilder:
-    own = x509.SubjectKeyIdentifier.from_public_key(key)
-    builder = builder.add_extension(own, critical=False)
-    return builder.add_extension(
-        authority_key_identifier(issuer.certificate)
-        if issuer
-        else x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own),
-        critical=False,
-    )
-
-
-def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return the AuthorityKeyIdentifier for what *issuer* signs (RFC 5280, 4.2.1.1)."""
-    identifier = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-
-
-def _add_pointers(
-    builder: x509.CertificateBuilder, pointers: Pointers, *, any_policy: bool = False
-) -> x509.CertificateBuilder:
-    if pointers.crl_urls:
-        points = [distribution_point(pointers.crl_urls)]
-        builder = builder.add_extension(x509.CRLDistributionPoints(points), critical=False)
-    if pointers.delta_urls:  # RFC 5280, 4.2.1.15
-        points = [distribution_point(pointers.delta_urls)]
-        builder = builder.add_extension(x509.FreshestCRL(points), critical=False)
-    descriptions = [
-        x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
-        for method, urls in (
-            (AuthorityInformationAccessOID.OCSP, pointers.ocsp_urls),
-            (AuthorityInformationAccessOID.CA_ISSUERS, pointers.issuer_urls),
-        )
-        for url in urls
-    ]
-    if descriptions:
-        builder = builder.add_extension(x509.AuthorityInformationAccess(descriptions), False)
-    if pointers.policies:
-        # A CA that is ours asserts anyPolicy, so that new policies need no new CA certificate.
-        oids = ["2.5.29.32.0"] if any_policy else pointers.policies
-        policies = [x509.PolicyInformation(ObjectIdentifier(oid), None) for oid in oids]
-        builder = builder.add_extension(x509.CertificatePolicies(policies), critical=False)
-    return builder
+    builder = builder.add_extension(profiles.key_usage(profile, key), critical=True)
+    return builder.add_extension(x509.ExtendedKeyUsage(profile.shape.purposes), critical=False)
 
 
 def _checked(certificate: x509.Certificate, issuer: Issuer | None) -> x509.Certificate:

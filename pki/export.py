@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
 
 from pki import keys
@@ -18,6 +19,7 @@ from smimegw.addresses import Mailbox
 
 _ROUNDS = 200_000  # readers add the two bags up, and some refuse more than a million
 _LEGACY_ROUNDS = 50_000
+_FIT_FOR_PKCS12 = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey)
 _UNSAFE_IN_FILE_NAME = re.compile(r"[^A-Za-z0-9@._+-]")
 
 
@@ -74,6 +76,11 @@ def pkcs12_file(
     """
     mailbox = require_key(certified)
     key = keys.read_key(home.key_path(certified.serial), ca_passphrase)
+    if not isinstance(key, _FIT_FOR_PKCS12):
+        raise RequestError(
+            f"A key of kind {keys.kind_of(key.public_key())} cannot be put into PKCS #12. "
+            "Let its owner make it and send a request, or take another kind of key."
+        )
     encryption = PrivateFormat.PKCS12.encryption_builder()
     if legacy:
         encryption = (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from pki import authority, files, keys, profiles, settings
+from pki import authority, files, keys, settings, subjects
 from pki.authority import Issuer, Pointers, Validity
 from pki.home import ISSUERS, Home, locked
 from pki.issuance import certify, make_crl
@@ -36,8 +36,8 @@ def initialise(path: Path, founding: Founding, *, passphrase: bytes, now: dateti
     Raises:
         UsageError: Something is there already, or a name is not fit.
     """
-    name = profiles.clean_name(founding.name)
-    profiles.clean_name(f"{name} Root")
+    name = subjects.clean_name(founding.name)
+    subjects.clean_name(f"{name} Root")
     if founding.issuing_days > founding.root_days:
         raise UsageError("The issuing CA cannot live longer than the root. Make it shorter.")
     refuse_second(path)
@@ -79,7 +79,8 @@ def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now:
         authority.authority_name(text, organization=chosen.organization, country=chosen.country)
         for text in (f"{name} Root", name)
     )
-    root_key, issuing_key = keys.generate(founding.key_kind), keys.generate(founding.key_kind)
+    root_key = keys.generate_signing(founding.key_kind)
+    issuing_key = keys.generate_signing(founding.key_kind)
     root_validity = Validity.starting(now, founding.root_days)
     root = certify(
         home,

@@ -68,7 +68,7 @@ class Home:
         Raises:
             PassphraseError: It does not open.
         """
-        key = keys.read_key(self.key_path(name), passphrase)
+        key = keys.read_signing_key(self.key_path(name), passphrase)
         return Issuer(certificate=self.authority(name).certificate, key=key)
 
     def check_mailbox(self, mailbox: Mailbox) -> None:

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, rsa, x25519
 
 from pki import files
 from pki.errors import PassphraseError, RequestError
 from smimegw.limits import DEFAULT_LIMITS
 
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+SoftwareSigningKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA65PrivateKey
+)
+PrivateKey = SoftwareSigningKey | x25519.X25519PrivateKey | mlkem.MLKEM768PrivateKey
+VerifyingKey = (
+    rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | mldsa.MLDSA65PublicKey
+)
+PublicKey = VerifyingKey | x25519.X25519PublicKey | mlkem.MLKEM768PublicKey
 
-_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_NIST_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_BRAINPOOL_CURVES = (ec.BrainpoolP256R1, ec.BrainpoolP384R1)
 _KEY_FILE_OCTETS = 64 * 1024
 
 
@@ -28,28 +41,122 @@ class KeyKind(StrEnum):
     RSA_4096 = "rsa-4096"
     P_256 = "p-256"
     P_384 = "p-384"
+    ED25519 = "ed25519"
+    X25519 = "x25519"
+    BRAINPOOL_P256R1 = "brainpool-p256r1"
+    BRAINPOOL_P384R1 = "brainpool-p384r1"
+    ML_DSA_65 = "ml-dsa-65"
+    ML_KEM_768 = "ml-kem-768"
+
+    @property
+    def signs(self) -> bool:
+        """It can sign, so it can also prove in a request that somebody has it."""
+        return _TRAITS[self].signs
+
+    @property
+    def encrypts(self) -> bool:
+        """Others can encrypt to it."""
+        return _TRAITS[self].encrypts
+
+    @property
+    def experimental(self) -> bool:
+        """Few programs read it yet (RFC 9881, RFC 9935)."""
+        return _TRAITS[self].experimental
+
+    @property
+    def baseline(self) -> bool:
+        """The S/MIME BR allow it (6.1.5 and 7.1.3.1)."""
+        return _TRAITS[self].baseline
+
+    @property
+    def token(self) -> bool:
+        """A PKCS #11 token can make one for a CA."""
+        return self in (KeyKind.RSA_3072, KeyKind.RSA_4096, KeyKind.P_256, KeyKind.P_384)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Traits:
+    """How a kind of key is made, and what it is good for."""
+
+    make: Callable[[], PrivateKey]
+    signs: bool = True
+    encrypts: bool = True
+    experimental: bool = False
+    baseline: bool = True
+
+
+_TRAITS = {
+    KeyKind.RSA_3072: _Traits(make=partial(rsa.generate_private_key, 65537, 3072)),
+    KeyKind.RSA_4096: _Traits(make=partial(rsa.generate_private_key, 65537, 4096)),
+    KeyKind.P_256: _Traits(make=partial(ec.generate_private_key, ec.SECP256R1())),
+    KeyKind.P_384: _Traits(make=partial(ec.generate_private_key, ec.SECP384R1())),
+    KeyKind.ED25519: _Traits(make=ed25519.Ed25519PrivateKey.generate, encrypts=False),
+    KeyKind.X25519: _Traits(make=x25519.X25519PrivateKey.generate, signs=False, baseline=False),
+    KeyKind.BRAINPOOL_P256R1: _Traits(
+        make=partial(ec.generate_private_key, ec.BrainpoolP256R1()), baseline=False
+    ),
+    KeyKind.BRAINPOOL_P384R1: _Traits(
+        make=partial(ec.generate_private_key, ec.BrainpoolP384R1()), baseline=False
+    ),
+    KeyKind.ML_DSA_65: _Traits(
+        make=mldsa.MLDSA65PrivateKey.generate, encrypts=False, experimental=True
+    ),
+    KeyKind.ML_KEM_768: _Traits(
+        make=mlkem.MLKEM768PrivateKey.generate, signs=False, experimental=True
+    ),
+}
 
 
 def generate(kind: KeyKind) -> PrivateKey:
     """Make a new key pair."""
-    match kind:
-        case KeyKind.RSA_3072:
-            return rsa.generate_private_key(public_exponent=65537, key_size=3072)
-        case KeyKind.RSA_4096:
-            return rsa.generate_private_key(public_exponent=65537, key_size=4096)
-        case KeyKind.P_256:
-            return ec.generate_private_key(ec.SECP256R1())
-        case KeyKind.P_384:
-            return ec.generate_private_key(ec.SECP384R1())
-        case _:
-            assert_never(kind)
+    return _TRAITS[kind].make()
+
+
+def generate_signing(kind: KeyKind) -> SoftwareSigningKey:
+    """Make a new key pair that signs.
+
+    Raises:
+        RequestError: Keys of this kind only encrypt.
+    """
+    key = generate(kind)
+    if not isinstance(key, SoftwareSigningKey):
+        raise RequestError(
+            f"A key of kind {kind} cannot sign, so it is none for a CA. Take rsa-3072 or p-256."
+        )
+    return key
 
 
 def kind_of(key: PublicKey) -> KeyKind:
     """Return the kind to make when a key like *key* is replaced: at least as strong."""
-    if isinstance(key, rsa.RSAPublicKey):
-        return KeyKind.RSA_3072 if key.key_size <= 3072 else KeyKind.RSA_4096
-    return KeyKind.P_256 if isinstance(key.curve, ec.SECP256R1) else KeyKind.P_384
+    match key:
+        case rsa.RSAPublicKey():
+            return KeyKind.RSA_3072 if key.key_size <= 3072 else KeyKind.RSA_4096
+        case ec.EllipticCurvePublicKey():
+            return _CURVE_KINDS.get(key.curve.name, KeyKind.P_384)
+        case ed25519.Ed25519PublicKey():
+            return KeyKind.ED25519
+        case x25519.X25519PublicKey():
+            return KeyKind.X25519
+        case mldsa.MLDSA65PublicKey():
+            return KeyKind.ML_DSA_65
+        case mlkem.MLKEM768PublicKey():
+            return KeyKind.ML_KEM_768
+        case _:
+            assert_never(key)
+
+
+_CURVE_KINDS = {
+    "secp256r1": KeyKind.P_256,
+    "brainpoolP256r1": KeyKind.BRAINPOOL_P256R1,
+    "brainpoolP384r1": KeyKind.BRAINPOOL_P384R1,
+}
+
+
+def baseline_allows(key: PublicKey) -> bool:
+    """Whether the S/MIME BR allow this very key (7.1.3.1); P-521 is ours, not theirs."""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
+    return kind_of(key).baseline
 
 
 def write_key(path: Path, key: PrivateKey, passphrase: bytes) -> None:
@@ -88,8 +195,20 @@ def read_key(path: Path, passphrase: bytes) -> PrivateKey:
             f"{path}: the key does not open. The passphrase is wrong, or the file is damaged; "
             "try again with the right passphrase, else restore the file from the backup."
         ) from None
-    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+    if not isinstance(key, PrivateKey):
         raise PassphraseError(f"{path}: holds a kind of key that this CA never makes.")
+    return key
+
+
+def read_signing_key(path: Path, passphrase: bytes) -> SoftwareSigningKey:
+    """Open a CA's key file.
+
+    Raises:
+        PassphraseError: As `read_key`, or the key cannot sign.
+    """
+    key = read_key(path, passphrase)
+    if not isinstance(key, SoftwareSigningKey):
+        raise PassphraseError(f"{path}: holds a key that cannot sign, so it is none of a CA.")
     return key
 
 
@@ -97,7 +216,7 @@ def accept_public_key(key: object) -> PublicKey:
     """Return *key* if certificates may be issued for it.
 
     Raises:
-        RequestError: Neither RSA nor a NIST curve, or too weak (S/MIME BR, 6.1.5 and 6.1.6).
+        RequestError: Of no kind that we issue for, or too weak (S/MIME BR, 6.1.5 and 6.1.6).
     """
     advice = "Make a new key, for example RSA with 3072 bits or P-256, and a new request."
     if isinstance(key, rsa.RSAPublicKey):
@@ -111,12 +230,15 @@ def accept_public_key(key: object) -> PublicKey:
             raise RequestError(f"The RSA key's public exponent is below 65537 or even. {advice}")
         return key
     if isinstance(key, ec.EllipticCurvePublicKey):
-        if not isinstance(key.curve, _CURVES):
+        if not isinstance(key.curve, _NIST_CURVES + _BRAINPOOL_CURVES):
             raise RequestError(
-                f"The curve {key.curve.name} is not allowed; P-256, P-384 and P-521 are. {advice}"
+                f"The curve {key.curve.name} is not allowed; P-256, P-384, P-521, "
+                f"brainpoolP256r1 and brainpoolP384r1 are. {advice}"
             )
         return key
-    raise RequestError(f"The key is neither RSA nor on a NIST curve. {advice}")
+    if isinstance(key, PublicKey):
+        return key
+    raise RequestError(f"Certificates are not issued for this kind of key. {advice}")
 
 
 def public_key_octets(key: PublicKey) -> bytes:

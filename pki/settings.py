@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.x509.oid import ObjectIdentifier
 
-from pki import authority
+from pki import authority, practice
+from pki.profiles import Baseline
+from pki.subjects import is_organization_identifier
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, ConfigurationError, Problem, UsageError
 
@@ -23,6 +25,8 @@ version = 1
 # Stands in every subject; the CA's own names were fixed by init.
 organization = {organization}
 country = {country}
+# its entry in a public register, as "NTRDE-HRB.12345"; certificates of a sponsor profile need it
+organization_identifier = {organization_identifier}
 
 # Mailboxes may be in these domains only; ".corp.example" means every domain below it.
 # The issuing CA's certificate carries the list of init, so adding one here needs a new CA.
@@ -48,6 +52,9 @@ root = {root_urls}
 [policies]
 # certificatePolicies of subscribers' certificates
 oids = {policies}
+# which generation of the S/MIME Baseline Requirements they follow and say so: "strict",
+# "multipurpose" or "none"; what does not follow them is refused before it is signed
+baseline = {baseline}
 
 [ocsp]
 days = {ocsp_days}               # validity of the responder's certificate: nobody can revoke it
@@ -56,7 +63,13 @@ unissued = {ocsp_unissued}    # what is said of serial numbers never issued; or 
 """
 
 _KEYS: dict[str, dict[str, type]] = {
-    "": {"version": int, "organization": str, "country": str, "domains": list},
+    "": {
+        "version": int,
+        "organization": str,
+        "organization_identifier": str,
+        "country": str,
+        "domains": list,
+    },
     "days": {"mailbox": int, "crl": int, "root_crl": int, "delta": int},
     "urls": {
         "crl": list,
@@ -66,7 +79,7 @@ _KEYS: dict[str, dict[str, type]] = {
         "root_crl": list,
         "root": list,
     },
-    "policies": {"oids": list},
+    "policies": {"oids": list, "baseline": str},
     "ocsp": {"days": int, "hours": int, "unissued": str},
 }
 _UNISSUED = ("unknown", "revoked")
@@ -79,6 +92,7 @@ class Settings:
 
     organization: str = ""
     country: str = ""
+    organization_identifier: str = ""
     domains: tuple[str, ...] = ()
     mailbox_days: int = 730
     crl_days: int = 7
@@ -91,9 +105,11 @@ class Settings:
     root_crl_urls: tuple[str, ...] = ()
     root_urls: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
+    baseline: Baseline = Baseline.NONE
     ocsp_days: int = 30
-    ocsp_hours: int = 24
+    ocsp_hours: int = 4
     ocsp_unissued: str = "unknown"
+    practice: practice.Practice = practice.Practice()
 
     @property
     def mailbox_pointers(self) -> authority.Pointers:
@@ -104,6 +120,7 @@ class Settings:
             ocsp_urls=self.ocsp_urls,
             delta_urls=self.delta_urls,
             policies=self.policies,
+            baseline=self.baseline,
         )
 
 
@@ -121,17 +138,21 @@ def load(path: Path) -> Settings:
     for name in ("days", "urls", "policies", "ocsp"):
         value = document.pop(name, {})
         tables[name] = value if isinstance(value, dict) else {"": value}
+    decided, troubles = practice.parse(
+        {name: document.pop(name) for name in practice.TABLES if name in document}
+    )
     problems = [
         _problem(path, f"{table}.{key}".lstrip("."), trouble)
         for table, values in tables.items()
         for key, value in values.items()
         if (trouble := _trouble(table, key, value))
     ]
+    problems += [_problem(path, key, trouble) for key, trouble in troubles.items()]
     if document.get("version") is None:
         problems.append(_problem(path, "version", "is missing; write: version = 1"))
     if problems:
         raise ConfigurationError(tuple(problems))
-    return _settings(tables)
+    return replace(_settings(tables), practice=decided)
 
 
 def write(settings: Settings) -> str:
@@ -139,6 +160,7 @@ def write(settings: Settings) -> str:
     return _TEXT.format(
         organization=json.dumps(settings.organization, ensure_ascii=False),
         country=json.dumps(settings.country),
+        organization_identifier=json.dumps(settings.organization_identifier),
         domains=json.dumps(list(settings.domains)),
         mailbox=settings.mailbox_days,
         crl=settings.crl_days,
@@ -151,10 +173,11 @@ def write(settings: Settings) -> str:
         root_crl_urls=json.dumps(list(settings.root_crl_urls)),
         root_urls=json.dumps(list(settings.root_urls)),
         policies=json.dumps(list(settings.policies)),
+        baseline=json.dumps(settings.baseline.value),
         ocsp_days=settings.ocsp_days,
         ocsp_hours=settings.ocsp_hours,
         ocsp_unissued=json.dumps(settings.ocsp_unissued),
-    )
+    ) + practice.write(settings.practice)
 
 
 def parse_domain(text: str) -> str:
@@ -213,6 +236,10 @@ def _trouble(table: str, key: str, value: object) -> str:
         return f"{value} is unknown; this release reads version 1"
     if key == "country" and value and not (isinstance(value, str) and _is_country(value)):
         return f"{value!r} is not a country code of two capital letters"
+    if key == "baseline" and value not in list(Baseline):
+        return f"{value!r} is neither {', nor '.join(Baseline)}"
+    if key == "organization_identifier" and value and not is_organization_identifier(str(value)):
+        return f"{value!r} does not look like NTRDE-HRB.12345 or LEIXG-…"
     if key == "unissued" and value not in _UNISSUED:
         return f"{value!r} is neither {' nor '.join(_UNISSUED)}"
     if isinstance(value, list):
@@ -250,6 +277,7 @@ def _settings(tables: dict[str, dict[str, object]]) -> Settings:
     return Settings(
         organization=str(tables[""].get("organization", "")),
         country=str(tables[""].get("country", "")),
+        organization_identifier=str(tables[""].get("organization_identifier", "")),
         domains=tuple(parse_domain(domain) for domain in texts("", "domains")),
         mailbox_days=number("days", "mailbox", Settings().mailbox_days),
         crl_days=number("days", "crl", Settings().crl_days),
@@ -262,6 +290,7 @@ def _settings(tables: dict[str, dict[str, object]]) -> Settings:
         root_crl_urls=texts("urls", "root_crl"),
         root_urls=texts("urls", "root"),
         policies=texts("policies", "oids"),
+        baseline=Baseline(str(tables["policies"].get("baseline", Baseline.NONE))),
         ocsp_days=number("ocsp", "days", Settings().ocsp_days),
         ocsp_hours=number("ocsp", "hours", Settings().ocsp_hours),
         ocsp_unissued=str(tables["ocsp"].get("unissued", Settings().ocsp_unissued)),

@@ -14,9 +14,9 @@ from pki.export import fingerprint
 from pki.founding import Founding, initialise, refuse_second
 from pki.home import ISSUERS, Home
 from pki.keys import KeyKind
-from pki.profiles import clean_name
 from pki.register import Certified, IssuerName, Listed, current, serial_text
 from pki.settings import Settings, parse_country, parse_domain, parse_url
+from pki.subjects import clean_name
 from smimegw.errors import UsageError
 
 _NEARLY_OVER = timedelta(days=30)

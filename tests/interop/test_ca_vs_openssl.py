@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, export, founding, home, issuance, keys, profiles, request
+from pki import authority, export, founding, home, issuance, keys, request, subjects
 from pki.authority import Pointers, Validity
 from pki.home import Home
 from pki.issuance import Order
@@ -192,7 +192,7 @@ def test_the_issuing_ca_cannot_make_another_ca(ca: Home, tmp_path: Path) -> None
     mailbox = Mailbox.parse("alice@corp.example")
     leaf = authority.sign_mailbox(
         key.public_key(),
-        profiles.subject(mailbox, "", organization="", country=""),
+        subjects.subject(Profile.BOTH, mailbox, "", organization="", country=""),
         mailbox,
         profile=Profile.BOTH,
         issuer=authority.Issuer(certificate=rogue, key=key),
