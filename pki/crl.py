@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authority, files
 from pki.authority import BACKDATE, Issuer
-from pki.errors import LedgerError
 from pki.home import Home
 from pki.register import IssuerName, Listed, Register
 from pki.revocation import RevokedSerial
@@ -68,16 +67,17 @@ class Lists:
 
 def lists(register: Register, name: IssuerName) -> Lists:
     """Return the CRLs of *name* that count now."""
-    found: list[Delta] = []
-    complete = register.last_crl(name)
-    for entry in register.ledger.entries():
-        if entry.kind != "delta" or entry.details["issuer"] != name:
-            continue
-        number, base = int(entry.details["number"]), int(entry.details["base"])
-        if complete is not None and number >= complete.number:
-            crl = x509.load_der_x509_crl(entry.der)
-            found.append(Delta(issuer=name, number=number, base=base, crl=crl, der=entry.der))
-    return Lists(complete=complete, deltas=tuple(found))
+    deltas = (
+        Delta(
+            issuer=name,
+            number=int(entry.details["number"]),
+            base=int(entry.details["base"]),
+            crl=x509.load_der_x509_crl(entry.der),
+            der=entry.der,
+        )
+        for entry in register.history.deltas.get(name, ())
+    )
+    return Lists(complete=register.last_crl(name), deltas=tuple(deltas))
 
 
 def make(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed:
@@ -214,14 +214,7 @@ def sign(
     entries |= dict.fromkeys(removed, (now, _REMOVED))
     for serial in sorted(entries):
         builder = builder.add_revoked_certificate(_entry(serial, *entries[serial]))
-    crl = builder.sign(issuer.key, issuer.digest)
-    # the key is one that signs: `issuer.key` just did
-    if not crl.is_signature_valid(issuer.certificate.public_key()):  # type: ignore[arg-type]
-        raise LedgerError(
-            "The CRL just signed does not verify under the CA certificate: key and certificate "
-            "of the CA do not belong together. Restore the CA directory from its backup."
-        )
-    return crl
+    return issuer.sign_crl(builder)
 
 
 # --- below ---------------------------------------------------------------------------------------
@@ -257,7 +250,11 @@ def _make_delta(
         removed=(base.keys() | told) - wanted.keys(),
     )
     der = crl.public_bytes(Encoding.DER)
-    details = {"issuer": name, "number": number, "base": since.complete.number}
+    details: dict[str, str | int] = {
+        "issuer": name,
+        "number": number,
+        "base": since.complete.number,
+    }
     home.register.ledger.append("delta", at=now, details=details, der=der)
     files.replace(delta_path(home, name), der)
     return Delta(issuer=name, number=number, base=since.complete.number, crl=crl, der=der)

@@ -33,6 +33,7 @@ class History:
         self.serials: set[str] = set()
         self.certificates: dict[int, Certified] = {}
         self.crls: dict[str, Entry] = {}
+        self.deltas: dict[str, list[Entry]] = {}  # since the newest complete CRL
         self.requests: dict[int, Request] = {}
         self.released: list[tuple[int, datetime]] = []
         self._reserved: dict[str, Reservation] = {}
@@ -90,6 +91,9 @@ class History:
                 self.released.append((serial, datetime.fromisoformat(entry.at)))
             case "crl":
                 self.crls[str(entry.details["issuer"])] = entry
+                self.deltas[str(entry.details["issuer"])] = []
+            case "delta":
+                self.deltas[str(entry.details["issuer"])].append(entry)
             case "requested":
                 request = read_request(entry)
                 self.requests[request.number] = request

@@ -1,0 +1,110 @@
+"""Runs one HTTP application on one socket until it is told to stop, within limits of its own.
+
+Requests are small and answered at once, so a connection that lives long or dribbles is no reader:
+it is cut after a fixed time, and only so many exist at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+CONNECTIONS = 500
+CONNECTION_SECONDS = 60.0
+_IDLE_SECONDS = 10.0
+_DRAIN_SECONDS = 5.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+Ready = Callable[[str], None]
+
+
+class _Refused(asyncio.Protocol):
+    """Ends a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Close it at once."""
+        transport.close()
+
+
+@contextlib.asynccontextmanager
+async def hosting(
+    application: web.Application,
+    host: str,
+    port: int,
+    *,
+    tls: ssl.SSLContext | None = None,
+    seconds: float = CONNECTION_SECONDS,
+    connections: int = CONNECTIONS,
+) -> AsyncIterator[str]:
+    """Serve *application* and yield the URL under which it is reached.
+
+    Args:
+        application: What to serve.
+        host: An address or name to listen on.
+        port: 0 lets the system choose.
+        tls: For https.
+        seconds: How long one connection may last.
+        connections: How many there may be at once.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    loop = asyncio.get_running_loop()
+    runner = web.AppRunner(
+        application, access_log=None, keepalive_timeout=_IDLE_SECONDS, handle_signals=False
+    )
+    await runner.setup()
+    handlers = runner.server
+    assert handlers is not None
+
+    def protocol() -> asyncio.Protocol:
+        if len(handlers.connections) >= connections:
+            return _Refused()
+        handler = handlers()
+        loop.call_later(seconds, _cut, handler)
+        return handler
+
+    try:
+        server = await loop.create_server(
+            protocol, host, port, ssl=tls, ssl_handshake_timeout=10.0 if tls else None
+        )
+        address = server.sockets[0].getsockname()
+        scheme = "https" if tls else "http"
+        name = f"[{address[0]}]" if ":" in address[0] else address[0]
+        try:
+            yield f"{scheme}://{name}:{address[1]}"
+        finally:
+            server.close()
+            await handlers.shutdown(_DRAIN_SECONDS)
+    finally:
+        await runner.cleanup()
+
+
+async def run_until_stopped(
+    served: AbstractAsyncContextManager[str],
+    ready: Ready,
+    *companions: AbstractAsyncContextManager[None],
+) -> None:
+    """Serve until SIGTERM or SIGINT; *companions* run meanwhile."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        url = await stack.enter_async_context(served)
+        for companion in companions:
+            await stack.enter_async_context(companion)
+        ready(url)
+        await stop.wait()
+
+
+def _cut(handler: RequestHandler) -> None:
+    if handler.transport is not None:
+        handler.transport.abort()
