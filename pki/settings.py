@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.x509.oid import ObjectIdentifier
 
 from pki import authority, practice
+from pki.practice import Practice
 from pki.profiles import Baseline
 from pki.subjects import is_organization_identifier
 from smimegw.addresses import Mailbox
@@ -109,7 +110,7 @@ class Settings:
     ocsp_days: int = 30
     ocsp_hours: int = 4
     ocsp_unissued: str = "unknown"
-    practice: practice.Practice = practice.Practice()
+    practice: Practice = Practice()  # noqa: RUF009 - frozen
 
     @property
     def mailbox_pointers(self) -> authority.Pointers:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pki import settings
+from pki.practice import Addresses, Duplicates, Practice
 from pki.settings import Settings
 from smimegw.errors import ConfigurationError, UsageError
 
@@ -28,6 +29,20 @@ FULL = Settings(
     ocsp_days=14,
     ocsp_hours=2,
     ocsp_unissued="revoked",
+    practice=Practice(
+        second_person=True,
+        days=3,
+        addresses=Addresses.DIRECTORY,
+        duplicates=Duplicates.SUPERSEDE,
+        renewal_days=40,
+        overlap_days=20,
+        url="ldaps://ldap.corp.example",
+        bind_dn="cn=ca,dc=corp,dc=example",
+        password_file="/etc/ca/ldap",
+        base="ou=people,dc=corp,dc=example",
+        filter="(&(mail=%{address})(active=TRUE))",
+        ca="/etc/ca/ldap.pem",
+    ),
 )
 
 
@@ -52,6 +67,13 @@ def test_written_settings_are_read_back(tmp_path: Path, chosen: Settings) -> Non
         ("policies.oids = ['baseline']", "policies.oids"),
         ("version = 2", "version"),
         ("= 3", "is not TOML"),
+        ("requests.second_person = 1", "true or false"),
+        ("requests.days = 0", "1 to 999"),
+        ("requests.duplicates = 'ignore'", "allow, refuse, supersede"),
+        ("requests.addresses = 'directory'", "needs url and base"),
+        ("requests.second_persons = true", "Did you mean second_person"),
+        ("renewal.overlap = 60", "Make that one larger"),
+        ("directory = 3", "is no table"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(tmp_path: Path, line: str, expected: str) -> None:
