@@ -34,6 +34,8 @@ _COMMANDS = {
     "hold": "revoking.hold",
     "release": "revoking.release",
     "crl": "crl.crl",
+    "ocsp": "status_service.ocsp",
+    "serve": "status_service.serve",
     "list": "showing.list_command",
     "show": "showing.show",
     "export": "showing.export",

@@ -1,0 +1,81 @@
+"""Makes lists and responders when they are due, in processes of their own.
+
+The network service must not hold a key of the CA.  So now and then it starts the commands that a
+timer of the system would start; each opens the key, signs, and is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+
+_SECONDS = 600.0
+_DEADLINE_SECONDS = 300.0
+_PROGRAM = (sys.executable, "-c", "from pki.cli import main; main()")
+
+Report = Callable[[str], None]
+
+
+@contextlib.asynccontextmanager
+async def making_due(
+    directory: Path,
+    passphrase_file: str,
+    commands: Sequence[Sequence[str]],
+    report: Report,
+    *,
+    seconds: float = _SECONDS,
+) -> AsyncIterator[None]:
+    """Run *commands* of smimegw-ca at once and then every *seconds*, one after the other.
+
+    Args:
+        directory: The CA's.
+        passphrase_file: Where they read its passphrase.
+        commands: Such as ``("crl", "make", "--due")``.
+        report: Takes a text for the administrator when one fails.
+        seconds: Between two rounds.
+    """
+    options = ("--no-input", "--quiet", "--directory", str(directory))
+    secret = ("--passphrase-file", passphrase_file)
+
+    async def rounds() -> None:
+        while True:
+            for command in commands:
+                trouble = await _run((*_PROGRAM, *command, *options, *secret))
+                if trouble:
+                    report(f"smimegw-ca {' '.join(command)}: {trouble}")
+            await asyncio.sleep(seconds)
+
+    task = asyncio.create_task(rounds())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _run(command: Sequence[str]) -> str:
+    """Run one command; what it complained about, "" when it did well."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ,
+    )
+    try:
+        async with asyncio.timeout(_DEADLINE_SECONDS):
+            _, complaint = await process.communicate()
+    except TimeoutError:
+        return f"took longer than {_DEADLINE_SECONDS:.0f} s and was ended"
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode == 0:
+        return ""
+    return complaint.decode("utf-8", "replace").strip() or f"exit code {process.returncode}"
