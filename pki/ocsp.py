@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pki.authority import BACKDATE
 from pki.revocation import Revocation
 from smimegw.cms import asn1, der
 from smimegw.cms.asn1 import Element
@@ -114,8 +115,9 @@ class Responder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Times:
-    """For how long an answer counts."""
+    """When an answer was made and for how long it counts."""
 
+    produced_at: datetime
     this_update: datetime
     next_update: datetime
 
@@ -181,7 +183,7 @@ def answer(
     own_key = _hash(hashes.SHA1(), _key_octets(responder.certificate))  # noqa: S303 - RFC 6960, 4.2.1
     data = der.sequence(
         der.explicit(2, der.octet_string(own_key)),
-        _time(times.this_update),
+        _time(times.produced_at),
         der.sequence(*singles),
         der.explicit(1, der.sequence(*extensions)) if extensions else b"",
     )
@@ -198,9 +200,10 @@ def answer(
 
 def times_from(now: datetime, hours: int, responder: Responder) -> Times:
     """Return *hours* from now, not beyond the responder's own end."""
-    start = now.replace(microsecond=0)
-    end = min(start + timedelta(hours=hours), responder.certificate.not_valid_after_utc)
-    return Times(this_update=start, next_update=end)
+    now = now.replace(microsecond=0)
+    start = max(now - BACKDATE, responder.certificate.not_valid_before_utc)
+    end = min(now + timedelta(hours=hours), responder.certificate.not_valid_after_utc)
+    return Times(produced_at=now, this_update=start, next_update=end)
 
 
 # --- reading -------------------------------------------------------------------------------------

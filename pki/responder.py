@@ -16,13 +16,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import authority, files
+from pki import authority, extensions, files, profiles
 from pki.authority import Issuer, Validity
 from pki.errors import PassphraseError
 from pki.home import Home
 from pki.ocsp import Responder
+from pki.profiles import Profile
 from pki.register import IssuerName, Reservation
 
 _FILE_OCTETS = 64 * 1024
@@ -59,7 +59,11 @@ def appoint(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> A
     )
     key = ec.generate_private_key(ec.SECP256R1())
     reservation = Reservation(
-        issuer=name, mailbox=None, profile=None, name=subject.rfc4514_string(), key_held=True
+        issuer=name,
+        mailbox=None,
+        profile=Profile.OCSP,
+        name=subject.rfc4514_string(),
+        key_held=True,
     )
     serial = home.register.reserve(reservation, now=now)
     certificate = sign(key.public_key(), subject, issuer=issuer, serial=serial, validity=validity)
@@ -82,7 +86,6 @@ def sign(
     validity: Validity,
 ) -> x509.Certificate:
     """Sign a certificate that is good for answering OCSP requests and nothing else."""
-    usage = dict.fromkeys(_OTHER_USAGES, False)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -91,11 +94,11 @@ def sign(
         .serial_number(serial)
         .not_valid_before(validity.not_before)
         .not_valid_after(validity.not_after)
-        .add_extension(x509.KeyUsage(digital_signature=True, **usage), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING]), critical=False)
+        .add_extension(profiles.key_usage(Profile.OCSP, key), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(Profile.OCSP.shape.purposes), critical=False)
         .add_extension(x509.OCSPNoCheck(), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-        .add_extension(authority.authority_key_identifier(issuer.certificate), critical=False)
+        .add_extension(extensions.authority_key_identifier(issuer.certificate), critical=False)
     )
     return issuer.sign_certificate(builder)
 
@@ -134,15 +137,3 @@ def is_due(directory: Path, name: IssuerName, issuer: x509.Certificate, *, now: 
         return True
     start, end = current.not_valid_before_utc, current.not_valid_after_utc
     return now >= start + (end - start) / 2
-
-
-_OTHER_USAGES = (
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "key_cert_sign",
-    "crl_sign",
-    "encipher_only",
-    "decipher_only",
-)

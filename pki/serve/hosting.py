@@ -57,6 +57,7 @@ async def hosting(
         OSError: The address cannot be listened on.
     """
     loop = asyncio.get_running_loop()
+    application.on_response_prepare.append(_say_little)
     runner = web.AppRunner(
         application, access_log=None, keepalive_timeout=_IDLE_SECONDS, handle_signals=False
     )
@@ -103,6 +104,10 @@ async def run_until_stopped(
             await stack.enter_async_context(companion)
         ready(url)
         await stop.wait()
+
+
+async def _say_little(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers["Server"] = "smimegw-ca"  # versions are nobody's business
 
 
 def _cut(handler: RequestHandler) -> None:

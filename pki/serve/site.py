@@ -58,7 +58,7 @@ class _Answers:
         if found is None or found[0] != revision:
             return None
         _, times, octets = found
-        age = (now - times.this_update).total_seconds()
+        age = (now - times.produced_at).total_seconds()
         return (octets, times) if 0 <= age < _KEPT_SECONDS else None
 
     def keep(self, asked: tuple[bytes, ...], revision: int, times: Times, octets: bytes) -> None:
