@@ -13,6 +13,10 @@ class RequestError(UsageError):
     """A certification request, or the key in it, is not fit for a certificate."""
 
 
+class LintError(UsageError):
+    """A certificate or CRL was about to be signed that breaks the rules; the text names them."""
+
+
 class PassphraseError(SmimegwError):
     """A private key file could not be opened with the passphrase that was given."""
 
