@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
 from pki import home
+from pki.bundles import Bundles, CertificatesOnly, NoBundles, Reader, SignedByOwner
 from pki.cli.program import WARNINGS
-from pki.cli.shell import Shell, common_options, examples
-from pki.publish import EmbeddedTarget, LDAPTarget, Outcome, Plan, Target, carry_out, make_plan
-from pki.register import Certified, serial_text
+from pki.cli.shell import Shell, common_options, examples, passphrase_option
+from pki.crl import Delta
+from pki.home import Home
+from pki.plan import Keep, Plan, make_plan
+from pki.publish import Outcome, Target, carry_out
+from pki.register import serial_text
+from pki.targets import EmbeddedTarget, LDAPTarget
 from smimegw.adapters.ldap.publisher import PublishingTarget
 from smimegw.errors import DirectoryError, UsageError
 
@@ -47,7 +54,36 @@ _OPTIONS = {
     help="CA certificates for TLS, PEM.",
 )
 @click.option("--start-tls", is_flag=True, help="Begin TLS on an ldap:// connection.")
+@click.option(
+    "--existing-only", is_flag=True, help="Make no entries for people who have none in LDAP."
+)
+@click.option(
+    "--without-smime-attribute",
+    is_flag=True,
+    help="Write userCertificate only, not userSMIMECertificate, to LDAP.",
+)
+@click.option(
+    "--sign-for",
+    type=click.Choice([reader.value for reader in Reader]),
+    help="Let people's keys, where the CA has them, sign in userSMIMECertificate what is read: by "
+    "the gateway, or by their mail programs. Needs the CA's passphrase.",
+)
+@click.option(
+    "--keep-expired",
+    type=click.IntRange(0),
+    default=0,
+    metavar="DAYS",
+    help="Leave expired certificates there for so long.",
+)
+@click.option(
+    "--keep-revoked",
+    type=click.IntRange(0),
+    default=0,
+    metavar="DAYS",
+    help="Leave revoked certificates there for so long; the CRL names them.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@passphrase_option
 @common_options
 @click.pass_obj
 def publish(
@@ -60,6 +96,11 @@ def publish(
     authorities_base: str,
     tls_ca: Path | None,
     start_tls: bool,
+    existing_only: bool,
+    without_smime_attribute: bool,
+    sign_for: str | None,
+    keep_expired: int,
+    keep_revoked: int,
     dry_run: bool,
 ) -> None:
     """Publish encryption certificates, CA certificates and CRLs; withdraw revoked and expired ones.
@@ -79,18 +120,37 @@ def publish(
             authorities_base=authorities_base,
             ca=tls_ca,
             start_tls=start_tls,
+            may_add_people=not existing_only,
         )
+    keep = Keep(expired=timedelta(days=keep_expired), revoked=timedelta(days=keep_revoked))
     with home.reading(shell.directory) as opened:
-        plan = make_plan(opened, now=shell.now)
-        issuing = opened.authority("issuing")
-    if ldap:
-        _to_ldap(plan, ldap, issuing, shell, dry_run=dry_run)
-    elif dry_run:
-        _show(plan, shell)
-    else:
-        assert embedded
-        outcome = _carry_out(plan, EmbeddedTarget.open(embedded, now=shell.now))
-        _report(outcome, embedded, shell)
+        plan = make_plan(opened, now=shell.now, keep=keep)
+        if ldap:
+            bundles = _bundles(opened, shell, sign_for, without=without_smime_attribute)
+            _to_ldap(plan, ldap, bundles, shell, dry_run=dry_run)
+        elif dry_run:
+            _show(plan, shell)
+        else:
+            assert embedded
+            outcome = _carry_out(plan, EmbeddedTarget.open(embedded, now=shell.now))
+            _report(outcome, embedded, shell)
+
+
+def _bundles(opened: Home, shell: Shell, sign_for: str | None, *, without: bool) -> Bundles:
+    if without and sign_for:
+        raise UsageError("--sign-for is about the attribute that --without-smime-attribute omits.")
+    if without:
+        return NoBundles()
+    plain = CertificatesOnly(authorities=opened.register.own_certificates())
+    if not sign_for:
+        return plain
+    return SignedByOwner(
+        home=opened,
+        passphrase=shell.passphrase(),
+        reader=Reader(sign_for),
+        now=shell.now,
+        otherwise=plain,
+    )
 
 
 def _ldap_target(
@@ -102,6 +162,7 @@ def _ldap_target(
     authorities_base: str,
     ca: Path | None,
     start_tls: bool,
+    may_add_people: bool,
 ) -> PublishingTarget:
     needed = {
         "--bind-dn": bind_dn,
@@ -119,22 +180,29 @@ def _ldap_target(
         authorities_base=authorities_base,
         ca=ca,
         start_tls=start_tls,
+        may_add_people=may_add_people,
     )
 
 
 def _to_ldap(
-    plan: Plan, where: PublishingTarget, issuing: Certified, shell: Shell, *, dry_run: bool
+    plan: Plan, where: PublishingTarget, bundles: Bundles, shell: Shell, *, dry_run: bool
 ) -> None:
+    def show(ldif: str) -> None:
+        shell.answer(ldif, kind="plan", target=where.urls, ldif=ldif)
+
     try:
-        target = LDAPTarget(where, issuing=issuing, dry_run=dry_run)
+        target = LDAPTarget(
+            where, bundle=bundles.bundle, show=show if dry_run else None, dry_run=dry_run
+        )
         outcome = _carry_out(plan, target)
     except DirectoryError as error:
-        raise DirectoryError(_in_options(str(error)), server=error.server) from error
+        raise DirectoryError(
+            _in_options(str(error)), server=error.server, retryable=error.retryable
+        ) from error
+    outcome = replace(outcome, refused=tuple(_in_options(text) for text in outcome.refused))
     if not dry_run:
         _report(outcome, where.urls, shell)
         return
-    ldif = "\n".join(target.ldif)
-    shell.answer(ldif, kind="plan", target=where.urls, ldif=ldif, refused=list(outcome.refused))
     for text in outcome.refused:
         shell.warn(text)
     shell.talk("Nothing was written.")
@@ -170,14 +238,20 @@ def _show(plan: Plan, shell: Shell) -> None:
                 mailbox=item.mailbox.address if item.mailbox else None,
                 serial=serial,
             )
-    for authority in plan.authorities:
-        shell.answer(
-            f"publish  CA certificate  {authority.name}",
-            kind="plan",
-            action="publish-authority",
-            serial=serial_text(authority.serial),
-        )
+    for word, authorities in (
+        ("publish", plan.authorities),
+        ("withdraw", plan.withdraw_authorities),
+    ):
+        for authority in authorities:
+            shell.answer(
+                f"{word}  CA certificate  {authority.name}",
+                kind="plan",
+                action=f"{word}-authority",
+                serial=serial_text(authority.serial),
+            )
     for listed in plan.crls:
+        if isinstance(listed, Delta):
+            continue  # deltas are for readers of LDAP
         shell.answer(
             f"publish  CRL {listed.number} of the {listed.issuer} CA",
             kind="plan",

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from smimegw.adapters.ldap.directory import LDAPDirectory
+from smimegw.adapters.ldap.publication import Bundle
 from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.cms import der
@@ -45,12 +46,16 @@ def octets(number: int = 0) -> bytes:
     return issued(number).certificate.der
 
 
-def bundle(number: int = 0) -> bytes:
+def bundle(number: int = 0) -> Bundle:
     """A userSMIMECertificate value: the certificate and its path."""
+    return Bundle.of(bundle_octets(number))
+
+
+def bundle_octets(number: int = 0) -> bytes:
     return certificates_only([issued(number).certificate, authority().certificate])
 
 
-def publish(server: Slapd, number: int = 0, smime_value: bytes | None = None) -> str:
+def publish(server: Slapd, number: int = 0, smime_value: Bundle | None = None) -> str:
     with LDAPPublisher(publishing_target(server)) as publisher:
         return publisher.publish_certificate(BOB, "Bob Baker", octets(number), smime_value)
 
@@ -204,7 +209,7 @@ def test_a_signed_bundle_says_what_its_signer_reads(
     value = subprocess.run(
         command.split(), input=b"", cwd=tmp_path, capture_output=True, timeout=30, check=True
     ).stdout
-    slapd.add_person("bob@corp.example", smime_certificates=[value if signs else bundle()])
+    slapd.add_person("bob@corp.example", smime_certificates=[value if signs else bundle_octets()])
 
     async def read() -> list[bool]:
         directory = LDAPDirectory(ldap_settings(slapd))

@@ -105,6 +105,18 @@ def publish_authority(engine: sa.Engine, certificate_der: bytes, *, now: datetim
     return True
 
 
+def withdraw_authority(engine: sa.Engine, certificate_der: bytes) -> bool:
+    """Take a CA certificate back; False when it was not there.
+
+    Raises:
+        DirectoryError: Nothing was written.
+    """
+    fingerprint = "sha256:" + hashlib.sha256(certificate_der).hexdigest()
+    same = authorities.c.fingerprint == fingerprint
+    with writing(engine) as connection:
+        return bool(connection.execute(sa.delete(authorities).where(same)).rowcount)
+
+
 def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
     """Put a CRL in the place of its issuer's last one; False when that is the same.
 

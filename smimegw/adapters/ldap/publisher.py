@@ -3,45 +3,43 @@
     with LDAPPublisher(target) as publisher:
         print(publisher.publish_certificate(mailbox, "Alice Adams", certificate_der))
 
-Blocking, for the CA's command line.  Every method may be repeated, changes nothing of others, and
-returns the change as LDIF; with *dry_run* that is all it does.
+Blocking, for command lines.  Every method may be repeated, changes nothing of others, and returns
+the change as LDIF; with *dry_run* that is all it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import ldap3
-
 from smimegw.adapters.ldap.attempt import Attempt
-from smimegw.adapters.ldap.client import both_spellings
-from smimegw.adapters.ldap.connection import Entry, LDAPConnection, translated
-from smimegw.adapters.ldap.filter import FilterTemplate, escape
-from smimegw.adapters.ldap.ldif import AddEntry, Change, write_ldif
-from smimegw.adapters.ldap.publication import (
-    entry_after,
+from smimegw.adapters.ldap.authority_entries import (
+    RevocationList,
     plan_authority,
-    plan_certificate,
+    plan_authority_withdrawal,
     plan_crl,
+    plan_cross_pair,
+)
+from smimegw.adapters.ldap.changes import entry_after
+from smimegw.adapters.ldap.connection import Entry, LDAPConnection
+from smimegw.adapters.ldap.ldif import Change, write_ldif
+from smimegw.adapters.ldap.publication import (
+    Bundle,
+    plan_certificate,
     plan_new_person,
     plan_withdrawal,
 )
+from smimegw.adapters.ldap.reading import SECONDS, EntryReader
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
-from smimegw.adapters.ldap.values import entry_name, issuer_of_crl
+from smimegw.adapters.ldap.writing import StaleEntryError, send
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError, UsageError
 from smimegw.x509.certificate import Certificate
 
-_SECONDS = 15.0  # a person waits; one operation
-_OPERATIONS = {
-    "add": ldap3.MODIFY_ADD,
-    "delete": ldap3.MODIFY_DELETE,
-    "replace": ldap3.MODIFY_REPLACE,
-}
+_TRIES = 3  # while somebody else keeps changing the same entry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +55,7 @@ class PublishingTarget:
         ca: PEM file of the authorities for TLS; None means those of the operating system.
         start_tls: Use StartTLS on ``ldap://``.
         person_filter: Finds a person's entry.
+        may_add_people: Make an entry for a person who has none; otherwise he is refused.
     """
 
     urls: str
@@ -67,6 +66,7 @@ class PublishingTarget:
     ca: Path | None = None
     start_tls: bool = False
     person_filter: str = "(|(mail=%{address})(smimegwMailAlternateAddress=%{address}))"
+    may_add_people: bool = True
 
 
 class LDAPPublisher:
@@ -81,9 +81,13 @@ class LDAPPublisher:
         """
         self._target = target
         self._dry_run = dry_run
-        self._filter = FilterTemplate(target.person_filter, origin="publish")
         self._connection = _connect(target)
-        self._planned: dict[str, Entry] = {}  # by filter: what a dry run would have left behind
+        self._reader = EntryReader(
+            self._connection,
+            people_base=target.people_base,
+            authorities_base=target.authorities_base,
+            person_filter=target.person_filter,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -100,36 +104,51 @@ class LDAPPublisher:
         """Close the connection."""
         self._connection.close()
 
+    def read_ahead(self, mailboxes: Iterable[Mailbox]) -> None:
+        """Find the entries of *mailboxes*, who come next, with few searches.
+
+        Raises:
+            DirectoryError: The server does not answer.
+        """
+        self._reader.read_ahead(mailboxes)
+
+    # --- people ----------------------------------------------------------------------------------
+
     def publish_certificate(
         self,
         mailbox: Mailbox,
         name: str,
         certificate_der: bytes,
-        smime_value: bytes | None = None,
+        bundle: Bundle | None = None,
     ) -> str:
         """Add a certificate to the entry of *mailbox*; make the entry when there is none.
 
         Args:
             mailbox: Whose certificate it is.
-            name: The person's name, for a new entry; the address when empty.
+            name: The person's name, for an entry that has to be made.
             certificate_der: The certificate.
-            smime_value: A value for userSMIMECertificate: SignedData (RFC 2798, 2.8).
-
-        Returns:
-            The change as LDIF, empty when everything was there already.
+            bundle: A value of userSMIMECertificate that carries it.
 
         Raises:
             CertificateError: *certificate_der* is not a certificate.
             DirectoryError: The server could not do it, or two entries have this mailbox.
         """
         certificate = Certificate.parse(certificate_der)
-        where, entry = self._person(mailbox)
-        if entry:
-            plan = plan_certificate(entry, certificate, smime_value)
-        else:
+
+        def plan(entry: Entry | None) -> Change | None:
+            if entry:
+                return plan_certificate(entry, certificate, bundle)
+            if not self._target.may_add_people:
+                raise DirectoryError(
+                    f"no entry below {self._target.people_base} has the address <{mailbox}>; "
+                    "write it into the person's entry, or let new entries be made",
+                    server=str(self._connection.server),
+                    retryable=False,
+                )
             base = self._target.people_base
-            plan = plan_new_person(mailbox, name, certificate, smime_value, base)
-        return self._apply(where, entry, plan)
+            return plan_new_person(mailbox, name, certificate, bundle, base)
+
+        return self._change_person(mailbox, plan)
 
     def withdraw_certificate(self, mailbox: Mailbox, certificate_der: bytes) -> str:
         """Remove exactly this certificate from the entry of *mailbox*; the entry stays.
@@ -139,8 +158,11 @@ class LDAPPublisher:
         Raises:
             DirectoryError: The server could not do it, or two entries have this mailbox.
         """
-        where, entry = self._person(mailbox)
-        return self._apply(where, entry, plan_withdrawal(entry, certificate_der) if entry else None)
+        return self._change_person(
+            mailbox, lambda entry: plan_withdrawal(entry, certificate_der) if entry else None
+        )
+
+    # --- authorities -----------------------------------------------------------------------------
 
     def publish_authority(self, certificate_der: bytes) -> str:
         """Add a CA certificate to the CA's entry; make the entry when there is none.
@@ -150,61 +172,113 @@ class LDAPPublisher:
             DirectoryError: The server could not do it.
         """
         certificate = Certificate.parse(certificate_der)
-        where, entry = self._authority(certificate.subject_der)
-        plan = plan_authority(entry, certificate, self._target.authorities_base)
-        return self._apply(where, entry, plan)
+        base = self._target.authorities_base
+        return self._change_authority(
+            certificate.subject_der, lambda entry: plan_authority(entry, certificate, base)
+        )
+
+    def withdraw_authority(self, certificate_der: bytes) -> str:
+        """Remove exactly this CA certificate, and the cross pairs that hold it.
+
+        Raises:
+            CertificateError: *certificate_der* is not a certificate.
+            DirectoryError: The server could not do it.
+        """
+        certificate = Certificate.parse(certificate_der)
+        return self._change_authority(
+            certificate.subject_der, lambda entry: plan_authority_withdrawal(entry, certificate.der)
+        )
+
+    def publish_cross_pair(
+        self, issued_to_this: bytes | None, issued_by_this: bytes | None = None
+    ) -> str:
+        """Put cross certificates into the entry of the CA that one is for (RFC 4523, 2.3).
+
+        Args:
+            issued_to_this: Another CA's certificate for the CA whose entry it is.
+            issued_by_this: That CA's certificate for the other one.
+
+        Raises:
+            CertificateError: One is not a certificate.
+            UsageError: Neither was given.
+            DirectoryError: The server could not do it.
+        """
+        to_this = Certificate.parse(issued_to_this) if issued_to_this else None
+        by_this = Certificate.parse(issued_by_this) if issued_by_this else None
+        owner = to_this.subject_der if to_this else by_this.issuer_der if by_this else None
+        if owner is None:
+            raise UsageError("a cross certificate pair needs at least one certificate")
+        base = self._target.authorities_base
+        return self._change_authority(
+            owner, lambda entry: plan_cross_pair(entry, to_this, by_this, base)
+        )
 
     def publish_crl(self, crl_der: bytes) -> str:
-        """Put a CRL in the place of its issuer's last one; CRLs of other issuers stay.
+        """Put a CRL in the place of its issuer's last one of its kind; those of others stay.
+
+        Complete lists, lists for CA certificates only, and delta lists have an attribute each.
 
         Raises:
             UsageError: Not a CRL with a number, or older than the one that is there.
             DirectoryError: The server could not do it.
         """
-        issuer = issuer_of_crl(crl_der)
-        if issuer is None:
-            raise UsageError("this is not a CRL in DER")
-        where, entry = self._authority(issuer)
-        return self._apply(where, entry, plan_crl(entry, crl_der, self._target.authorities_base))
+        crl = RevocationList.parse(crl_der)
+        base = self._target.authorities_base
+        return self._change_authority(crl.issuer, lambda entry: plan_crl(entry, crl, base))
 
-    # --- entries ---------------------------------------------------------------------------------
+    # --- changing --------------------------------------------------------------------------------
 
-    def _person(self, mailbox: Mailbox) -> tuple[str, Entry | None]:
-        attributes = ("objectClass", *both_spellings(("userCertificate", "userSMIMECertificate")))
-        where = self._filter.write(mailbox)
-        found = self._search(self._target.people_base, where, attributes)
-        if len(found) > 1:
-            names = "; ".join(entry.dn for entry in found)
-            raise DirectoryError(
-                f"several entries have <{mailbox}>: {names}; leave the address to one of them",
-                server=str(self._connection.server),
-                retryable=False,
-            )
-        return where, found[0] if found else None
+    def _change_person(
+        self, mailbox: Mailbox, plan: Callable[[Entry | None], Change | None]
+    ) -> str:
+        return self._change(
+            lambda: self._reader.person(mailbox),
+            plan,
+            pretend=lambda entry: self._reader.pretend_person(mailbox, entry),
+            forget=lambda: self._reader.forget_person(mailbox),
+        )
 
-    def _authority(self, name_der: bytes) -> tuple[str, Entry | None]:
-        attributes = both_spellings(("cACertificate", "certificateRevocationList"))
-        where = f"(&(objectClass=pkiCA)(cn={escape(entry_name(name_der))}))"
-        found = self._search(self._target.authorities_base, where, attributes)
-        return where, found[0] if found else None
+    def _change_authority(
+        self, name_der: bytes, plan: Callable[[Entry | None], Change | None]
+    ) -> str:
+        return self._change(
+            lambda: self._reader.authority(name_der),
+            plan,
+            pretend=lambda entry: self._reader.pretend_authority(name_der, entry),
+            forget=lambda: None,
+        )
 
-    def _search(self, base: str, where: str, attributes: tuple[str, ...]) -> tuple[Entry, ...]:
-        if where in self._planned:
-            return (self._planned[where],)
-        return self._connection.search(base, where, attributes, Attempt(_SECONDS), size_limit=20)
-
-    # --- writing ---------------------------------------------------------------------------------
-
-    def _apply(self, where: str, entry: Entry | None, change: Change | None) -> str:
-        if change is None:
-            return ""
-        if self._dry_run:
-            self._planned[where] = entry_after(entry, change)
-        else:
-            with translated(self._connection, Attempt(_SECONDS)):
-                _send(self._connection.raw, change)
-            self._connection.check_result(f"change of {change.dn}")
-        return write_ldif(change)
+    def _change(
+        self,
+        find: Callable[[], Entry | None],
+        plan: Callable[[Entry | None], Change | None],
+        *,
+        pretend: Callable[[Entry], None],
+        forget: Callable[[], None],
+    ) -> str:
+        reason = ""
+        for _ in range(_TRIES):
+            entry = find()
+            change = plan(entry)
+            if change is None:
+                return ""
+            if self._dry_run:
+                pretend(entry_after(entry, change))
+                return write_ldif(change)
+            forget()
+            try:
+                send(self._connection, entry, change)
+            except StaleEntryError as error:
+                reason = str(error)
+                continue
+            return write_ldif(change)
+        raise DirectoryError(
+            f"{self._connection.server} refused the change {_TRIES} times, though the entry was "
+            f"read again each time: {reason}; somebody else keeps changing it, or it is there and "
+            "cannot be found by its address",
+            server=str(self._connection.server),
+            retryable=False,
+        )
 
 
 def _connect(target: PublishingTarget) -> LDAPConnection:
@@ -219,20 +293,7 @@ def _connect(target: PublishingTarget) -> LDAPConnection:
     failures = []
     for server in settings.servers:
         try:
-            return LDAPConnection.open(server, settings, Attempt(_SECONDS), writing=True)
+            return LDAPConnection.open(server, settings, Attempt(SECONDS), writing=True)
         except DirectoryError as error:
             failures.append(str(error))
     raise DirectoryError("; ".join(failures), server=target.urls)
-
-
-def _send(raw: ldap3.Connection, change: Change) -> None:
-    # the stubs of ldap3 leave these two calls without types
-    if isinstance(change, AddEntry):
-        attributes = {name: list(values) for name, values in change.attributes}
-        raw.add(change.dn, attributes=attributes)  # type: ignore[no-untyped-call]
-        return
-    changes = {
-        item.attribute: [(_OPERATIONS[item.operation], list(item.values))]
-        for item in change.changes
-    }
-    raw.modify(change.dn, changes)  # type: ignore[no-untyped-call]

@@ -11,9 +11,11 @@ import pytest
 
 from pki import issuance
 from pki.home import Home
+from pki.plan import Keep, make_plan
 from pki.profiles import Profile
-from pki.publish import EmbeddedTarget, carry_out, make_plan
+from pki.publish import carry_out
 from pki.register import serial_text
+from pki.targets import EmbeddedTarget
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
 from smimegw.addresses import Mailbox
@@ -138,6 +140,10 @@ class _OddDirectory:
         return False
 
     publish_authority = publish_crl = withdraw_certificate
+    publish_crossed = withdraw_authority = withdraw_certificate
+
+    def prepare(self, people) -> None:
+        pass
 
     def close(self) -> None:
         pass
@@ -158,3 +164,61 @@ def test_a_silent_directory_stops_the_run(ca: Home, now: datetime) -> None:
     directory = _OddDirectory(serial_text(first.serial), retryable=True)
     with pytest.raises(DirectoryError):
         carry_out(make_plan(ca, now=now), directory)
+
+
+def test_a_directory_that_refuses_everybody_stops_the_run(ca: Home, now: datetime) -> None:
+    """Missing rights are told once, not once per person."""
+
+    class Closed(_OddDirectory):
+        tried = 0
+
+        def publish_certificate(self, certified) -> bool:
+            self.tried += 1
+            raise DirectoryError("insufficient access", retryable=False)
+
+    for number in range(21):
+        issue(ca, now, f"user{number}@corp.example")
+    directory = Closed("", retryable=False)
+    with pytest.raises(DirectoryError, match="20 entries were refused"):
+        carry_out(make_plan(ca, now=now), directory)
+    assert directory.tried == 20
+
+
+def test_an_expired_certificate_may_stay_for_a_while(ca: Home, now: datetime) -> None:
+    """Neither written anew nor withdrawn, until its days are over."""
+    certified = issue(ca, now, days=10)
+    keep = Keep(expired=timedelta(days=30))
+    soon, late = certified.not_after + timedelta(days=29), certified.not_after + timedelta(days=31)
+    assert make_plan(ca, now=soon).withdraw == (certified,)
+    plan = make_plan(ca, now=soon, keep=keep)
+    assert (plan.publish, plan.withdraw) == ((), ())
+    assert make_plan(ca, now=late, keep=keep).withdraw == (certified,)
+
+
+def test_a_revoked_certificate_may_stay_for_a_while(ca: Home, now: datetime) -> None:
+    """Whoever finds it there finds it on the CRL, too (F15)."""
+    certified = issue(ca, now)
+    revoke_and_list(ca, certified, now, "superseded")
+    plan = make_plan(ca, now=now + timedelta(days=6), keep=Keep(revoked=timedelta(days=7)))
+    assert (plan.publish, plan.withdraw) == ((), ())
+    plan = make_plan(ca, now=now + timedelta(days=8), keep=Keep(revoked=timedelta(days=7)))
+    assert [item.serial for item in plan.withdraw] == [certified.serial]
+
+
+def test_a_revoked_ca_leaves_the_directory(
+    ca: Home, now: datetime, target: EmbeddedTarget, database: str
+) -> None:
+    """No path may be built with it."""
+    carry_out(make_plan(ca, now=now), target)
+    issuing = ca.authority("issuing")
+    issuance.revoke(ca, issuing, "cACompromise", now=now)
+    assert carry_out(make_plan(ca, now=now), target).authorities == 1
+
+    async def ask() -> tuple[object, ...]:
+        directory = EmbeddedDirectory(open_database(database))
+        try:
+            return await directory.authorities(issuing.certificate.subject.public_bytes())
+        finally:
+            await directory.close()
+
+    assert asyncio.run(ask()) == ()
