@@ -6,46 +6,33 @@ out (M22): a crash can waste a serial number but not use one twice or lose a cer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, crl, files, keys, subjects
-from pki.authority import Issuer, Validity
-from pki.errors import RequestError
+from pki import crl, files, keys
+from pki.authority import Issuer
 from pki.home import Home
-from pki.keys import KeyKind, PrivateKey, PublicKey
-from pki.profiles import Profile
+from pki.keys import PrivateKey
+from pki.orders import Order, prepare
 from pki.register import Certified, IssuerName, Listed, Reservation, serial_text
 from pki.revocation import Revocation
-from smimegw.addresses import Mailbox
+from smimegw import failpoints
 from smimegw.errors import UsageError
 
+__all__ = [
+    "Order",
+    "certify",
+    "hold",
+    "issue",
+    "make_crl",
+    "release",
+    "renewal",
+    "revoke",
+]
 DrawSerial = Callable[[], int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """One certificate to issue.
-
-    Attributes:
-        public_key: From a request, or of a key that its owner has; the CA never sees the other
-            half.
-        private_key: A key that the CA has already; with neither, the CA makes one.
-        days: None means the CA's default, shortened to the issuer's own end where needed.
-    """
-
-    mailbox: Mailbox
-    profile: Profile
-    name: str = ""
-    key_kind: KeyKind = KeyKind.RSA_3072
-    public_key: PublicKey | None = None
-    private_key: PrivateKey | None = field(default=None, repr=False)
-    days: int | None = None
-    renews: int | None = None
 
 
 def issue(
@@ -63,35 +50,16 @@ def issue(
         UsageError: Mailbox, name, days or key are not fit; nothing is used up then.
         BusyError: The disk does not take it.
     """
-    home.check_mailbox(order.mailbox)
-    subject = subjects.subject(
-        order.profile,
-        order.mailbox,
-        order.name,
-        organization=home.settings.organization,
-        country=home.settings.country,
-        organization_identifier=home.settings.organization_identifier,
-        baseline=home.settings.baseline,
-    )
-    validity = _validity(home, issuer, order, now)
-    private, public = _key_pair(order)
-    _refuse_compromised(home, public)
-    reservation = _reservation(order, key_held=private is not None)
-
-    def sign(serial: int) -> x509.Certificate:
-        return authority.sign_mailbox(
-            public,
-            subject,
-            order.mailbox,
-            profile=order.profile,
-            issuer=issuer,
-            serial=serial,
-            validity=validity,
-            pointers=home.settings.mailbox_pointers,
-        )
-
+    prepared = prepare(home, issuer, order, now=now)
     return certify(
-        home, reservation, private, sign, passphrase=passphrase, now=now, draw_serial=draw_serial
+        home,
+        prepared.reservation,
+        prepared.private_key,
+        prepared.sign,
+        passphrase=passphrase,
+        now=now,
+        draw_serial=draw_serial,
+        supersedes=prepared.supersedes,
     )
 
 
@@ -191,6 +159,7 @@ def certify(
     now: datetime,
     draw_serial: DrawSerial = x509.random_serial_number,
     place: IssuerName = "root",
+    supersedes: Sequence[int] = (),
 ) -> Certified:
     """Reserve, keep the key, sign, record, write: the one way to a certificate.
 
@@ -203,55 +172,21 @@ def certify(
         now: The time.
         draw_serial: Where serial numbers come from.
         place: Which of the CA's own certificates, when it is for no mailbox.
+        supersedes: Serial numbers of certificates that are revoked in the same step.
     """
     serial = home.register.reserve(reservation, now=now, draw_serial=draw_serial)
+    failpoints.reach("issue.reserved")
     owner: IssuerName | int = serial if reservation.mailbox else place
     files.make_directory(home.key_path(owner).parent)
     if private is not None:
         keys.write_key(home.key_path(owner), private, passphrase)
+    failpoints.reach("issue.key-kept")
     certificate = sign(serial)
-    home.register.record_issued(serial, certificate, now=now)
+    failpoints.reach("issue.signed")
+    home.register.record_issued_all([(serial, certificate)], now=now, supersedes=supersedes)
+    failpoints.reach("issue.recorded")
     files.write_new(
         home.certificate_path(owner), certificate.public_bytes(Encoding.PEM), mode=files.PUBLIC
     )
+    failpoints.reach("issue.written")
     return home.register.find(serial_text(serial))
-
-
-def _validity(home: Home, issuer: Issuer, order: Order, now: datetime) -> Validity:
-    by_default = order.days is None
-    days = home.settings.mailbox_days if order.days is None else order.days
-    return Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
-
-
-def _reservation(order: Order, *, key_held: bool) -> Reservation:
-    return Reservation(
-        issuer="issuing",
-        mailbox=order.mailbox,
-        profile=order.profile,
-        name=order.name,
-        key_held=key_held,
-        renews=order.renews,
-    )
-
-
-def _key_pair(order: Order) -> tuple[PrivateKey | None, PublicKey]:
-    if order.public_key is not None:
-        return None, order.public_key
-    private = order.private_key or keys.generate(order.key_kind)
-    return private, private.public_key()
-
-
-def _refuse_compromised(home: Home, public: PublicKey) -> None:
-    octets = keys.public_key_octets(public)
-    for certified in home.register.certificates():
-        same = (
-            keys.public_key_octets(keys.accept_public_key(certified.certificate.public_key()))
-            == octets
-        )
-        if same and not certified.mailbox:
-            raise RequestError("This is the CA's own key. Make a new one and a new request.")
-        if same and certified.revocation and certified.revocation.reason == "keyCompromise":
-            raise RequestError(
-                f"This key was revoked as compromised (serial {serial_text(certified.serial)}). "
-                "Make a new key and a new request."
-            )

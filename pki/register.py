@@ -98,9 +98,19 @@ class Register:
         self.record_issued_all([(serial, certificate)], now=now)
 
     def record_issued_all(
-        self, issued: Sequence[tuple[int, x509.Certificate]], *, now: datetime
+        self,
+        issued: Sequence[tuple[int, x509.Certificate]],
+        *,
+        now: datetime,
+        supersedes: Sequence[int] = (),
     ) -> None:
-        """Keep certificates; only after this may they leave the CA."""
+        """Keep certificates; only after this may they leave the CA.
+
+        Args:
+            issued: Serial numbers and certificates.
+            now: The time.
+            supersedes: Serial numbers of certificates that are revoked in the same step.
+        """
         waiting = self.history.open_reservations()
         for serial, certificate in issued:
             if certificate.serial_number != serial or serial_text(serial) not in waiting:
@@ -113,6 +123,9 @@ class Register:
                     der=certificate.public_bytes(Encoding.DER),
                 )
                 for serial, certificate in issued
+            ]
+            + [
+                self._revocation(serial, x509.ReasonFlags.superseded.value) for serial in supersedes
             ],
             at=now,
         )
@@ -134,12 +147,15 @@ class Register:
                 f"{serial_text(serial)} is revoked already, since {since} because of "
                 f"{certified.revocation.reason}. A revocation is final; nothing was changed."
             )
-        details = {"reason": revocation.reason}
-        if certified.revocation:  # of a hold: it was never good in between
-            details["since"] = certified.revocation.revoked_at.isoformat()
-        self.ledger.append(
-            "revoked", at=revocation.revoked_at, serial=serial_text(serial), details=details
-        )
+        draft = self._revocation(serial, revocation.reason)
+        self.ledger.append_all([draft], at=revocation.revoked_at)
+
+    def _revocation(self, serial: int, reason: str) -> Draft:
+        details = {"reason": reason}
+        before = self.history.certificates[serial].revocation
+        if before:  # a hold: it was never good in between
+            details["since"] = before.revoked_at.isoformat()
+        return Draft(kind="revoked", serial=serial_text(serial), details=details)
 
     def record_held(self, serial: int, *, now: datetime) -> None:
         """Record that a certificate is on hold from now on (RFC 5280, 5.3.1).

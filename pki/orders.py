@@ -1,0 +1,189 @@
+"""Looks at what is to be issued before anything is used up: address, name, key, twins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from cryptography import x509
+
+from pki import authority, keys, subjects
+from pki.authority import Issuer, Validity
+from pki.errors import RequestError
+from pki.home import Home
+from pki.keys import KeyKind, PrivateKey, PublicKey
+from pki.practice import Duplicates
+from pki.profiles import Profile
+from pki.register import Certified, Reservation, serial_text
+from smimegw.addresses import Mailbox
+from smimegw.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One certificate to issue.
+
+    Attributes:
+        public_key: From a request, or of a key that its owner has; the CA never sees the other
+            half.
+        private_key: A key that the CA has already; with neither, the CA makes one.
+        days: None means the CA's default, shortened to the issuer's own end where needed.
+        renews: Serial number of the certificate that this one follows.
+        request: Number of the request; 0 for none.
+        publish_from: Directories show it from then on; None means at once.
+        operator: Who has it issued, for the ledger.
+    """
+
+    mailbox: Mailbox
+    profile: Profile
+    name: str = ""
+    key_kind: KeyKind = KeyKind.RSA_3072
+    public_key: PublicKey | None = None
+    private_key: PrivateKey | None = field(default=None, repr=False)
+    days: int | None = None
+    renews: int | None = None
+    request: int = 0
+    publish_from: datetime | None = None
+    operator: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An order that was looked at, and lacks only its serial number.
+
+    Attributes:
+        private_key: The key that the CA keeps; None when it does not have it.
+        supersedes: Serial numbers of certificates that it takes the place of.
+    """
+
+    order: Order
+    issuer: Issuer = field(repr=False)
+    public_key: PublicKey
+    private_key: PrivateKey | None = field(repr=False)
+    subject: x509.Name
+    validity: Validity
+    pointers: authority.Pointers
+    key_held: bool
+    supersedes: tuple[int, ...] = ()
+    findings: str = ""
+
+    @property
+    def reservation(self) -> Reservation:
+        """What the serial number is reserved for."""
+        return Reservation(
+            issuer="issuing",
+            mailbox=self.order.mailbox,
+            profile=self.order.profile,
+            name=self.order.name,
+            key_held=self.key_held,
+            renews=self.order.renews,
+            request=self.order.request,
+            publish_from=self.order.publish_from,
+            operator=self.order.operator,
+            findings=self.findings,
+        )
+
+    def compose(self, serial: int) -> x509.CertificateBuilder:
+        """Return what is to be signed."""
+        return authority.compose_mailbox(
+            self.public_key,
+            self.subject,
+            self.order.mailbox,
+            profile=self.order.profile,
+            issuer=self.issuer,
+            serial=serial,
+            validity=self.validity,
+            pointers=self.pointers,
+        )
+
+    def sign(self, serial: int) -> x509.Certificate:
+        """Sign it."""
+        return self.issuer.sign_certificate(self.compose(serial))
+
+
+def prepare(
+    home: Home, issuer: Issuer, order: Order, *, now: datetime, key_held: bool | None = None
+) -> Prepared:
+    """Look at an order; make the key unless it brings one.
+
+    Args:
+        home: The CA directory.
+        issuer: Who signs.
+        order: What to issue.
+        now: The time.
+        key_held: Whether the CA has the other half of the order's public key; None means no.
+
+    Raises:
+        UsageError: Mailbox, name, days or key are not fit, or the mailbox has a certificate
+            already and may not have two.
+    """
+    home.check_mailbox(order.mailbox)
+    subject = subjects.subject(
+        order.profile,
+        order.mailbox,
+        order.name,
+        organization=home.settings.organization,
+        country=home.settings.country,
+        organization_identifier=home.settings.organization_identifier,
+        baseline=home.settings.baseline,
+    )
+    by_default = order.days is None
+    days = home.settings.mailbox_days if order.days is None else order.days
+    validity = Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
+    supersedes = _superseded(home, order, now=now)
+    private, public = _key_pair(order)
+    _refuse_compromised(home, public)
+    return Prepared(
+        order=order,
+        issuer=issuer,
+        public_key=public,
+        private_key=private,
+        subject=subject,
+        validity=validity,
+        pointers=home.settings.mailbox_pointers,
+        key_held=bool(key_held) or private is not None,
+        supersedes=supersedes,
+    )
+
+
+def twins(home: Home, order: Order, *, now: datetime) -> tuple[Certified, ...]:
+    """Return the certificates that the mailbox has for the same profile and can use."""
+    return tuple(
+        certified
+        for certified in home.register.find_mailbox(order.mailbox)
+        if certified.profile is order.profile and certified.status(now) in ("valid", "held")
+    )
+
+
+def _superseded(home: Home, order: Order, *, now: datetime) -> tuple[int, ...]:
+    if order.renews is not None:
+        return ()  # a successor stands beside what it follows until that ends
+    found = twins(home, order, now=now)
+    match home.settings.practice.duplicates:
+        case Duplicates.REFUSE if found:
+            raise UsageError(
+                f"<{order.mailbox}> has a {order.profile} certificate already "
+                f"({serial_text(found[0].serial)}), and ca.toml says requests.duplicates = "
+                f'"refuse". Follow it with: smimegw-ca renew {order.mailbox}, or revoke it first.'
+            )
+        case Duplicates.SUPERSEDE:
+            return tuple(certified.serial for certified in found)
+    return ()
+
+
+def _key_pair(order: Order) -> tuple[PrivateKey | None, PublicKey]:
+    if order.public_key is not None:
+        return None, order.public_key
+    private = order.private_key or keys.generate(order.key_kind)
+    return private, private.public_key()
+
+
+def _refuse_compromised(home: Home, public: PublicKey) -> None:
+    for certified in home.register.history.of_key(keys.public_key_octets(public)):
+        if not certified.mailbox:
+            raise RequestError("This is the CA's own key. Make a new one and a new request.")
+        if certified.revocation and certified.revocation.reason == "keyCompromise":
+            raise RequestError(
+                f"This key was revoked as compromised (serial {serial_text(certified.serial)}). "
+                "Make a new key and a new request."
+            )
