@@ -8,15 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from smimegw import sessions
-from smimegw.adapters.chain.answers import CacheTimes
-from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
-from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
-from smimegw.adapters.chain.remembered import RememberedLast
 from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.correspondents import DatabaseCorrespondents
-from smimegw.adapters.database.directory import EmbeddedDirectory
-from smimegw.adapters.database.engine import open_database
-from smimegw.adapters.database.harvest import HarvestDirectory
 from smimegw.adapters.database.ledger import DatabaseLedger
 from smimegw.adapters.database.sightings import DatabaseSightings
 from smimegw.adapters.files.settings import read_settings
@@ -27,23 +20,18 @@ from smimegw.adapters.http.revocation import HTTPRevocation
 from smimegw.adapters.journal.file import FileJournal
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
-from smimegw.adapters.ldap.directory import LDAPDirectory
-from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
 from smimegw.adapters.logs.events import LoggedEvents
 from smimegw.adapters.logs.metrics import Metrics
 from smimegw.adapters.logs.privacy import AddressMask, address_key
 from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
-from smimegw.config.choices import Harvest, LogAddresses
-from smimegw.config.directories import Directory as DirectoryConfiguration
-from smimegw.config.directories import EmbeddedDirectory as EmbeddedConfiguration
+from smimegw.config.choices import LogAddresses
 from smimegw.config.model import Configuration
-from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, Problem
+from smimegw.directories import open_directories, with_harvest
+from smimegw.errors import ConfigurationError, KeystoreError
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import (
-    AuthorityDirectory,
-    CertificateDirectory,
     Clock,
     NoRevocationSource,
     Ports,
@@ -74,6 +62,7 @@ class Assembled:
         events: For whoever logs outside the pipeline.
         database: For readiness.
         journal: To be recovered before mail is taken.
+        decisions: Where this process writes its decision records.
     """
 
     configuration: Configuration
@@ -84,6 +73,7 @@ class Assembled:
     events: LoggedEvents
     database: Database
     journal: FileJournal
+    decisions: Path
     _closing: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     async def close(self) -> None:
@@ -112,8 +102,8 @@ def assemble(
     closing.push_async_callback(database.close)
     clock: Clock = SystemClock()
     correspondents = DatabaseCorrespondents(database, limits=configuration.limits)
-    published, authorities = _directories(configuration, database, closing)
-    directory = _with_harvest(published, correspondents, configuration, clock)
+    published, authorities = open_directories(configuration, database, events, closing)
+    directory = with_harvest(published, correspondents, configuration, clock)
     keystore = _keystore(configuration, events)
     relay = SMTPRelay(
         {name: sessions.next_hop_settings(hop) for name, hop in configuration.next_hop.items()},
@@ -160,6 +150,7 @@ def assemble(
         events=events,
         database=database,
         journal=journal,
+        decisions=decisions,
         _closing=closing,
     )
 
@@ -203,83 +194,6 @@ def own_database(configuration: Configuration) -> Database:
         configuration.database_location,
         password=secret.read_text if secret else None,
         deadline_seconds=configuration.limits.database_seconds,
-    )
-
-
-def _with_harvest(
-    published: CertificateDirectory,
-    correspondents: DatabaseCorrespondents,
-    configuration: Configuration,
-    clock: Clock,
-) -> CertificateDirectory:
-    """The directories and, behind them, what mail taught as far as that may be used."""
-    harvest = configuration.memory.harvest
-    if harvest is Harvest.OFF:
-        return published
-    learned = HarvestDirectory(correspondents, successors=harvest is Harvest.SAME_CA)
-    return RememberedLast(published, learned, clock)
-
-
-def _directories(
-    configuration: Configuration, database: Database, closing: contextlib.AsyncExitStack
-) -> tuple[CertificateDirectory, AuthorityDirectory]:
-    people: list[CertificateDirectory] = []
-    issuers: list[AuthorityDirectory] = []
-    for entry in configuration.directories:
-        directory = open_directory(entry, configuration, database)
-        closing.push_async_callback(directory.close)
-        times = _cache_times(entry)
-        people.append(CachingDirectory(directory, times))
-        issuers.append(CachingAuthorities(directory, times))
-    return ChainDirectory(people), ChainAuthorities(issuers)
-
-
-# One message asks the database half a dozen times; what the CA publishes counts within seconds.
-_EMBEDDED_TIMES = CacheTimes(found_seconds=5.0, absent_seconds=2.0)
-
-
-def _cache_times(entry: DirectoryConfiguration) -> CacheTimes:
-    if isinstance(entry, EmbeddedConfiguration):
-        return _EMBEDDED_TIMES
-    return CacheTimes(
-        found_seconds=entry.cache.found.total_seconds(),
-        absent_seconds=entry.cache.absent.total_seconds(),
-        stale_seconds=entry.cache.stale.total_seconds(),
-    )
-
-
-def open_directory(
-    entry: DirectoryConfiguration, configuration: Configuration, database: Database
-) -> LDAPDirectory | EmbeddedDirectory:
-    """One directory as configured, without a cache; connections are made when first needed.
-
-    Raises:
-        ConfigurationError: An embedded one cannot be opened.
-        DirectoryError: The gateway's own database cannot be opened.
-    """
-    if isinstance(entry, EmbeddedConfiguration):
-        location = str(entry.path or configuration.database_location)
-        shared = location == configuration.database_location
-        try:
-            engine = database.open() if shared else open_database(location)
-        except DirectoryError as exc:
-            problem = Problem(file=location, line=None, key="directory", message=str(exc))
-            raise ConfigurationError((problem,)) from exc
-        return EmbeddedDirectory(engine, name=entry.name)
-    return LDAPDirectory(
-        LDAPSettings(
-            name=entry.name,
-            servers=parse_servers(entry.url, start_tls=entry.start_tls, origin=entry.name),
-            base=entry.base,
-            filter=entry.filter,
-            attributes=tuple(name.removesuffix(";binary") for name in entry.attributes),
-            bind_dn=entry.bind.dn if entry.bind else "",
-            password=entry.bind.password.read_text if entry.bind else None,
-            ca=entry.ca,
-            deadline_seconds=entry.deadline.total_seconds(),
-            authority_base=entry.authority_base,
-        ),
-        limits=configuration.limits,
     )
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from smimegw.adapters.journal.file import FileJournal
+from smimegw.adapters.logs.open_decisions import newest_records, open_decisions
 from smimegw.app import Assembled
-from smimegw.errors import ConfigurationError, JournalError, Problem
+from smimegw.errors import ConfigurationError, JournalError, Problem, RecordError
+from smimegw.pipeline.decision_record import note_aborted
 from smimegw.pipeline.unfinished import explain
 
 _NUMBERED = re.compile(r"dots-([1-9][0-9]{0,4})\.jsonl")
@@ -28,6 +30,7 @@ async def recover(assembled: Assembled, on_failure: Callable[[str], None]) -> No
     journal = assembled.journal
     try:
         left = await explain(journal.recover(), assembled.ports)
+        _close_decisions(assembled.decisions, assembled)
         journal.begin(left)
     except JournalError as exc:
         problem = Problem(
@@ -58,10 +61,33 @@ async def take_over(assembled: Assembled, workers: int) -> None:
             assembled.events.emit("journal.error", text=str(exc))
             continue
         try:
-            if not await explain(unfinished, assembled.ports):
+            left = await explain(unfinished, assembled.ports)
+            _close_decisions(path.with_name(path.name.replace("dots", "decisions")), assembled)
+            if not left:
                 path.unlink()
         finally:
             await journal.close()
+
+
+def _close_decisions(path: Path, assembled: Assembled) -> None:
+    """Record of what was decided and never tried that it was aborted (C06).
+
+    Dots that were tried have their line in the journal, and by now an outcome in the records.
+    """
+    try:
+        found = open_decisions(newest_records(path))
+    except RecordError as exc:
+        assembled.events.emit("record.error", text=str(exc), code="R-20")
+        return
+    for record in found:
+        txn, addresses = str(record["txn"]), [str(r["rcpt"]) for r in record["recipients"]]
+        note_aborted(txn, addresses, "crash", assembled.ports, assembled.settings)
+        assembled.events.emit(
+            "record.aborted",
+            txn=txn,
+            **{"from": record.get("from", ""), "to": ",".join(addresses)},
+            text="decided when the process ended, and not sent; the client comes again",
+        )
 
 
 def _abandoned(directory: Path, workers: int) -> Iterator[Path]:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 
+from smimegw.adapters.logs.open_decisions import open_decisions, recorded_at
 from smimegw.adapters.logs.record_chain import BEGINNING, ChainReport, verify
-from smimegw.adapters.logs.stored_records import chain_name, lines_of, record_files
+from smimegw.adapters.logs.stored_records import chain_name, lines_of, record_files, records_of
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.options import config_option, json_option
 from smimegw.config.load import load
 from smimegw.errors import UsageError
+
+_WORKED_ON = timedelta(minutes=10)  # longer than any message is
 
 
 @click.group(epilog="Example: smimegw records verify")
@@ -60,6 +65,43 @@ def verify_files(files: tuple[Path, ...], tip: str | None, config: Path, as_json
         click.echo(f"FAIL  {text}", err=True)
     broken = [entry for entry in checked if entry.report.broken_line]
     return Exit.NO if broken or missing or gaps else Exit.YES
+
+
+@records.command("unfinished")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@config_option
+@json_option
+@exits
+def unfinished(files: tuple[Path, ...], config: Path, as_json: bool) -> Exit:
+    """List decisions of which no outcome is recorded.
+
+    Without FILES those in the state directory are read.  What a process was at when it ended is
+    closed by its next start, as aborted or in doubt; so only messages that are being worked on just
+    now should stand here.  The exit is 1 when one is older than ten minutes.
+
+    \b
+    Examples:
+      smimegw records unfinished
+      smimegw records unfinished node1/decisions.jsonl node2/decisions.jsonl
+    """
+    found = open_decisions(records_of(files or _own(config)))
+    now = datetime.now(UTC)
+    for record in found:
+        click.echo(json.dumps(_open_values(record)) if as_json else _open_sentence(record))
+    return Exit.NO if any(now - recorded_at(entry) > _WORKED_ON for entry in found) else Exit.YES
+
+
+def _open_values(record: Mapping[str, Any]) -> dict[str, object]:
+    values = {key: record.get(key, "") for key in ("txn", "at", "node", "from", "message_id")}
+    recipients = [entry.get("rcpt", "") for entry in record.get("recipients", ())]
+    return {"schema": 1, "kind": "records.unfinished", **values, "recipients": recipients}
+
+
+def _open_sentence(record: Mapping[str, Any]) -> str:
+    values = _open_values(record)
+    who = " ".join(f"<{entry.get('rcpt', '')}>" for entry in record.get("recipients", ()))
+    text = f"{values['txn']}  {values['at']}  from <{values['from']}> to {who}: no outcome"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _own(config: Path) -> Sequence[Path]:

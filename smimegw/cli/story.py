@@ -57,6 +57,8 @@ def _lines(story: Story) -> Iterator[str]:
             yield from _delivered(record)
     if reply is not None:
         yield from _answered(reply)
+    elif (aborted := story.of_kind("aborted")) is not None:
+        yield _line(aborted.get("at", ""), "aborted", _ABORTED.get(str(aborted.get("why")), ""))
     else:
         text = "no answer is recorded: the process ended before, or still works on it"
         yield f"{'':<12}  {'unknown':<10} {text}"
@@ -132,6 +134,12 @@ _NEWS = {
     "crash": "IN DOUBT: the process ended before the next hop answered",
     "untold": "accepted, and the client was not told; its retry leaves this recipient out",
     "ledger": "IN DOUBT: accepted, but the ledger could not be told",
+}
+
+
+_ABORTED = {
+    "session": "the session ended before there was an answer; the client comes again",
+    "crash": "the process ended before anything was sent; the client comes again",
 }
 
 

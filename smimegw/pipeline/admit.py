@@ -20,7 +20,7 @@ from smimegw.errors import (
 from smimegw.failpoints import reach
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField
-from smimegw.pipeline.decision_record import note_reply
+from smimegw.pipeline.decision_record import note_aborted, note_reply
 from smimegw.pipeline.deliver import LOGIN_REFUSED, TOO_SLOW, UNREACHABLE
 from smimegw.pipeline.dots import BROKEN_OFF
 from smimegw.pipeline.facts import direction_of
@@ -221,6 +221,10 @@ class Incoming:
             self._ports.events.emit("internal.error", txn=self._id, error=exc)
             row = "R-17"
             outcome = Outcome.same_for_all(reply_for(row, detail=self._id), count)
+        except asyncio.CancelledError:
+            addresses = [recipient.mailbox.address for recipient in self._recipients]
+            note_aborted(self._id, addresses, "session", self._ports, self._settings)
+            raise
         else:
             if not outcome.reply.is_positive:
                 self._log_refusal(_END, tx.envelope.recipients, outcome.reply, "")

@@ -128,6 +128,31 @@ def _fate(entry: Delivered) -> dict[str, Any]:
     }
 
 
+def note_aborted(
+    txn: str, recipients: Sequence[str], why: str, ports: Ports, settings: Settings
+) -> None:
+    """Note that no reply was made: the session or the process ended before.
+
+    Args:
+        txn: The transaction.
+        recipients: Their addresses.
+        why: ``session`` or ``crash``.
+        ports: With records and clock.
+        settings: Who we are.
+    """
+    ports.records.note(
+        {
+            "schema": _SCHEMA,
+            "kind": "aborted",
+            "txn": txn,
+            "at": ports.clock.now().isoformat(),
+            "node": settings.hostname,
+            "why": why,
+            "recipients": [{"rcpt": address} for address in recipients],
+        }
+    )
+
+
 def note_reply(
     tx: Transaction, outcome: Outcome, row: str, ports: Ports, settings: Settings
 ) -> None:

@@ -32,6 +32,8 @@ from smimegw.adapters.database.publisher import (
 from smimegw.adapters.keys.containers import KeyMaterial
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.logs.open_decisions import open_decisions
+from smimegw.adapters.logs.stored_records import records_of
 from smimegw.adapters.smtp.sink import SinkMessage
 from smimegw.addresses import Mailbox
 from tests.failpoints.client import Gone, send
@@ -354,10 +356,25 @@ class _Run:
                 result.flaws.append(f"{name} got it {count} times, nothing explains it")
         if self.case.point not in result.seen:
             result.flaws.append(f"{self.case.point} was never reached")
+        result.flaws += self._unrecorded()
         for path in self.here.rglob("*"):
             if path.is_file() and self._readable(path.read_bytes()):
                 result.flaws.append(f"content in {path.name}")
         return result
+
+    def _unrecorded(self) -> list[str]:
+        """What the records leave open after a kill and a start, or say although it is not so."""
+        if self.case.action != "kill":
+            return []
+        path = self.here / "state" / "decisions.jsonl"
+        records = list(records_of([path])) if path.exists() else []
+        aborted = [entry["txn"] for entry in records if entry.get("why") == "crash"]
+        left = [f"decided without an outcome: {r['txn']}" for r in open_decisions(records)]
+        return left + [
+            f"recorded as aborted, and sent: {txn}"
+            for txn in aborted
+            if any(txn.encode() in entry.content for entry in self.sink.messages)
+        ]
 
     def _wrong(self, entry: SinkMessage) -> list[str]:
         """What must not be so in a copy, or is missing."""

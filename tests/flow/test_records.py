@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from smimegw.adapters.logs.open_decisions import newest_records, open_decisions
 from smimegw.adapters.logs.privacy import AddressMask
 from smimegw.adapters.logs.record_chain import verify
 from smimegw.adapters.logs.records import JSONLinesRecords
@@ -412,6 +413,59 @@ def test_policy_diff_counts_records_of_old_releases(written: Path) -> None:
     policies = str(written / "policies")
     result = call(written, "policy", "diff", policies, policies, "--on", str(written / "old.jsonl"))
     assert "1 records without the facts" in result.stdout
+
+
+def test_records_unfinished_lists_what_was_decided_only(written: Path) -> None:
+    """Nothing at first; then what a killed process left (C06)."""
+    assert call(written, "records", "unfinished").exit_code == 0
+    path = written / "decisions.jsonl"
+    decided, *_ = (line for line in path.read_text().splitlines() if '"decision"' in line)
+    killed = json.loads(decided) | {"txn": "killed", "at": "2026-11-23T12:00:00+00:00"}
+    with path.open("a") as file:
+        file.write(json.dumps(killed) + "\n")
+    result = call(written, "records", "unfinished", "--json")
+    assert result.exit_code == 1
+    [entry] = [json.loads(line) for line in result.stdout.splitlines()]
+    assert (entry["txn"], entry["recipients"]) == ("killed", [BOB])
+    assert "killed" in call(written, "records", "unfinished").stdout
+
+
+@pytest.mark.parametrize("kind", ["reply", "delivery", "late", "aborted"])
+def test_every_outcome_closes_a_decision(kind: str) -> None:
+    """An answer, a delivery, late news or a known end; another message's do not (C06)."""
+    decided = [{"kind": "decision", "txn": "a"}, {"kind": "decision", "txn": "b"}]
+    left = open_decisions([*decided, {"kind": kind, "txn": "a"}])
+    assert [record["txn"] for record in left] == ["b"]
+
+
+def test_only_the_newest_records_are_read(tmp_path: Path) -> None:
+    """A start does not read a file of years, and no half line (C06)."""
+    path = tmp_path / "decisions.jsonl"
+    pad = "x" * 4000
+    with path.open("w") as file:
+        for number in range(1000):
+            at = f"2026-11-23T{number // 60:02}:{number % 60:02}:00+00:00"
+            file.write(json.dumps({"kind": "decision", "txn": number, "at": at, "pad": pad}) + "\n")
+    assert [record["txn"] for record in newest_records(path)] == list(range(989, 1000))
+
+
+def test_client_gone_before_an_answer_is_recorded(company: Company) -> None:
+    """Nobody else would say why there is a decision and nothing else (C06)."""
+    company.world.relay.pause_before_data = asyncio.Event()
+
+    async def gone() -> None:
+        sending = asyncio.create_task(
+            company.begin_and_finish("relay", ["x@else.example"], message(ALICE, "x@else.example"))
+        )
+        await company.world.relay.reached_data.wait()
+        sending.cancel()
+        await asyncio.wait({sending})
+
+    asyncio.run(gone())
+    found = kinds(company)
+    assert found["aborted"]["why"] == "session"
+    assert found["aborted"]["txn"] == found["decision"]["txn"]
+    assert "delivery" not in found
 
 
 def test_records_verify_says_that_all_is_well(written: Path) -> None:

@@ -143,6 +143,7 @@ _KINDS = (
     _kind("certificate.ambiguous", "gateway", Level.WARNING, "rcpt source owners"),
     _kind("directory.lookup", "gateway", Level.SILENT, "source result seconds"),
     _kind("directory.error", "gateway", Level.ERROR, "source rcpt text code"),
+    _kind("directory.ignored", "gateway", Level.WARNING, "source rcpt text"),
     _kind("directory.stale", "gateway", Level.WARNING, "source rcpt age"),
     _kind("revocation.fetched", "gateway", Level.INFO, "method source url size seconds"),
     _kind("revocation.error", "gateway", Level.WARNING, "method source url text code"),
@@ -153,6 +154,7 @@ _KINDS = (
     _kind("ledger.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.busy", "gateway", Level.WARNING, "text code"),
     _kind("journal.error", "gateway", Level.ERROR, "text code"),
+    _kind("record.aborted", "gateway", Level.WARNING, "from to text"),
     _kind("journal.recovered", "gateway", Level.WARNING, "in_doubt untold torn"),
 )
 
