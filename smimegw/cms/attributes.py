@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 
@@ -147,6 +148,7 @@ def _attribute(oid: str, value: bytes) -> bytes:
     return der.sequence(der.oid(oid), der.set_of((value,)))
 
 
+@lru_cache(maxsize=1024)  # of our own signers
 def _signing_certificate_v2(certificate: Certificate) -> bytes:
     # ESSCertIDv2 with the default hash, SHA-256, left out as DER demands (RFC 5035, 4)
     issuer, serial_number = asn1.read_document(issuer_and_serial_number(certificate)).elements()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from cryptography import x509
 
@@ -19,6 +19,7 @@ from smimegw.errors import CMSError, LimitError
 from smimegw.x509.certificate import Certificate
 
 _MOST = 100  # real lists have about ten
+_REMEMBERED_OCTETS = 1024  # real lists have 200; strangers must not fill the memory
 _EXTENSION = x509.ObjectIdentifier("1.2.840.113549.1.9.15")  # the attribute's own OID (RFC 4262, 2)
 
 
@@ -81,6 +82,10 @@ class Capabilities:
 
     def write(self) -> bytes:
         """Write SMIMECapabilities."""
+        return self._encoded
+
+    @cached_property
+    def _encoded(self) -> bytes:
         return der.sequence(*(item.write() for item in self.algorithms))
 
 
@@ -91,6 +96,18 @@ def read_capabilities(element: Element) -> Capabilities:
         CMSError: Malformed.
         LimitError: Absurdly many.
     """
+    if len(element.content) > _REMEMBERED_OCTETS:
+        return _read(element)
+    return _remembered(element.encoded)
+
+
+@lru_cache(maxsize=256)
+def _remembered(octets: bytes) -> Capabilities:
+    """Each mail of a program says the same of it."""
+    return _read(asn1.read_document(octets))
+
+
+def _read(element: Element) -> Capabilities:
     reader = element.children()
     algorithms: list[Capability] = []
     while not reader.at_end:

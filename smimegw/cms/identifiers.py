@@ -22,7 +22,9 @@ _STRING_CODECS = {
     0x1E: "utf-16-be",  # BMPString
 }
 
-_NAME_OCTETS = 8192  # real names have 200; what is remembered must not grow with strangers' wishes
+# What is remembered must not grow with strangers' wishes.
+_NAME_OCTETS = 8192  # real names have 200
+_CERTIFICATE_OCTETS = 8192  # real certificates have 2,000
 
 CanonicalName = tuple[frozenset[tuple[str, str | bytes]], ...]
 
@@ -128,6 +130,17 @@ def _prepared(element: Element) -> str | bytes:
 
 
 def _issuer_and_serial(certificate_der: bytes) -> tuple[bytes, int]:
+    if len(certificate_der) > _CERTIFICATE_OCTETS:
+        return _read_issuer_and_serial(certificate_der)
+    return _remembered_issuer_and_serial(certificate_der)
+
+
+@lru_cache(maxsize=1024)
+def _remembered_issuer_and_serial(certificate_der: bytes) -> tuple[bytes, int]:
+    return _read_issuer_and_serial(certificate_der)
+
+
+def _read_issuer_and_serial(certificate_der: bytes) -> tuple[bytes, int]:
     fields = asn1.read_document(certificate_der).children().read(asn1.SEQUENCE).children()
     fields.optional(0xA0)  # version
     serial_number = fields.read(asn1.INTEGER).integer()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import cache
 
 from smimegw.errors import MIMEError
 from smimegw.mime import base64
@@ -69,15 +70,20 @@ def multipart_signed(
 def _signed_pieces(entity: Entity, signature_der: bytes, mark: bytes) -> Iterator[bytes]:
     yield PREAMBLE + b"\r\n" + mark + b"\r\n"
     yield from entity.pieces()
+    yield b"\r\n" + mark + b"\r\n" + _signature_header() + b"\r\n"
+    yield from base64.encode_lines((signature_der,))
+    yield b"\r\n" + mark + b"--\r\n"
+
+
+@cache
+def _signature_header() -> bytes:
     fields = (
         field("Content-Type", 'application/pkcs7-signature; name="smime.p7s"'),
         field("Content-Transfer-Encoding", "base64"),
         field("Content-Disposition", 'attachment; filename="smime.p7s"'),
         field("Content-Description", "S/MIME Cryptographic Signature"),
     )
-    yield b"\r\n" + mark + b"\r\n" + HeaderSection(fields).raw + b"\r\n"
-    yield from base64.encode_lines((signature_der,))
-    yield b"\r\n" + mark + b"--\r\n"
+    return HeaderSection(fields).raw
 
 
 def pkcs7_mime(smime_type: str, pieces: Iterable[bytes]) -> tuple[Fields, Iterator[bytes]]:
@@ -92,8 +98,13 @@ def pkcs7_mime(smime_type: str, pieces: Iterable[bytes]) -> tuple[Fields, Iterat
     """
     if smime_type not in SMIME_TYPES:
         raise MIMEError("unknown smime-type (RFC 8551, 3.2.2)")
+    return _pkcs7_fields(smime_type), base64.encode_lines(pieces)
+
+
+@cache
+def _pkcs7_fields(smime_type: str) -> Fields:
     suffix = "p7z" if smime_type == "compressed-data" else "p7m"
-    fields: Fields = (
+    return (
         _folded(
             "Content-Type",
             f"application/pkcs7-mime; smime-type={smime_type}",
@@ -102,7 +113,6 @@ def pkcs7_mime(smime_type: str, pieces: Iterable[bytes]) -> tuple[Fields, Iterat
         field("Content-Transfer-Encoding", "base64"),
         field("Content-Disposition", f'attachment; filename="smime.{suffix}"'),
     )
-    return fields, base64.encode_lines(pieces)
 
 
 def _folded(name: str, *lines: str) -> HeaderField:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from smimegw.errors import MIMEError
@@ -19,6 +20,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _EXTENDED = re.compile(r"([^*]+)(?:\*(0|[1-9][0-9]{0,2}))?(\*)?")  # RFC 2231, 7
 # Parameters that decide how a message is taken apart: exactly one way of writing each is allowed.
 _STRUCTURAL = frozenset({"boundary", "protocol", "micalg", "smime-type"})
+_REMEMBERED_OCTETS = 1024  # real fields have 100; strangers must not fill the memory
 _STRICT_SUBTYPES = frozenset({"pkcs7-mime", "x-pkcs7-mime"})
 
 
@@ -74,6 +76,18 @@ def parse_content_type(body: bytes, limits: Limits = DEFAULT_LIMITS) -> ContentT
             empty, too long or ends with a space; for multipart and PKCS #7 types also anything
             that is no parameter.
     """
+    if len(body) > _REMEMBERED_OCTETS:
+        return _parsed(body, limits.boundary_octets)
+    return _remembered(body, limits.boundary_octets)
+
+
+@lru_cache(maxsize=256)
+def _remembered(body: bytes, boundary_octets: int) -> ContentType:
+    """Several steps ask for the type of the same entity."""
+    return _parsed(body, boundary_octets)
+
+
+def _parsed(body: bytes, boundary_octets: int) -> ContentType:
     text = _text_of(body)
     position = _skip_comments(text, 0)
     match = _TYPE.match(text, position)
@@ -84,7 +98,7 @@ def parse_content_type(body: bytes, limits: Limits = DEFAULT_LIMITS) -> ContentT
     parameters = _parse_parameters(text, match.end(), strict=strict)
     boundary = dict(parameters).get("boundary")
     if boundary is not None and main == "multipart":
-        _check_boundary(boundary, limits)
+        _check_boundary(boundary, boundary_octets)
     return ContentType(main, sub, parameters)
 
 
@@ -128,10 +142,10 @@ def _text_of(body: bytes) -> str:
     return body.decode("utf-8", "surrogateescape")
 
 
-def _check_boundary(boundary: str, limits: Limits) -> None:
+def _check_boundary(boundary: str, allowed: int) -> None:
     octets = boundary.encode("utf-8", "surrogateescape")
-    if not octets or len(octets) > limits.boundary_octets:
-        raise MIMEError(f"boundary of {len(octets)} octets (allowed 1 to {limits.boundary_octets})")
+    if not octets or len(octets) > allowed:
+        raise MIMEError(f"boundary of {len(octets)} octets (allowed 1 to {allowed})")
     if octets[-1:] in b" \t" or any(octet < 32 or octet == 127 for octet in octets):
         raise MIMEError("boundary ends with a space or holds control characters (RFC 2046, 5.1.1)")
 

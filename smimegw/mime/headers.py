@@ -36,6 +36,7 @@ _SOME_FIELD = re.compile(rb"^[!-9;-~]{1,998}+[ \t]{0,998}+:", re.MULTILINE)
 _FIELD = re.compile(rb"[^\n]+(?:\n[ \t][^\n]*)*\n?|\n(?:[ \t][^\n]*\n?)*")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _BARE_CR = re.compile(rb"\r(?!\n)")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ def field(name: str, value: str | bytes) -> HeaderField:
         octets = value.encode("ascii") if isinstance(value, str) else value
     except UnicodeEncodeError:
         raise MIMEError(f"field {name}: text is not ASCII") from None
-    if any(octet < 32 and octet != 9 for octet in octets) or b"\x7f" in octets:
+    if _CONTROL.search(octets):
         raise MIMEError(f"field {name}: control characters in its text")
     lines = _fold(name.encode("ascii") + b": " + octets.strip(b" \t"), len(name) + 2)
     if any(len(line) > LINE_CHARACTERS_MAX for line in lines):
