@@ -112,10 +112,10 @@ def _each(
             refused.append(f"{describe(item)}: {error}")  # one odd entry must not stop the rest
             in_a_row += 1
             if in_a_row == _IN_A_ROW:
-                text = (
-                    f"{_IN_A_ROW} entries one after the other were refused, the last for: {error}"
-                )
-                raise DirectoryError(text, server=error.server) from error
+                raise DirectoryError(
+                    f"{in_a_row} entries were refused one after the other, the last: {error}",
+                    server=error.server,
+                ) from error
     return changed
 
 

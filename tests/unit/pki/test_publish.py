@@ -11,7 +11,7 @@ import pytest
 
 from pki import issuance
 from pki.home import Home
-from pki.plan import Keep, make_plan
+from pki.plan import Keep, Plan, make_plan
 from pki.profiles import Profile
 from pki.publish import carry_out
 from pki.register import serial_text
@@ -176,11 +176,9 @@ def test_a_directory_that_refuses_everybody_stops_the_run(ca: Home, now: datetim
             self.tried += 1
             raise DirectoryError("insufficient access", retryable=False)
 
-    for number in range(21):
-        issue(ca, now, f"user{number}@corp.example")
     directory = Closed("", retryable=False)
     with pytest.raises(DirectoryError, match="20 entries were refused"):
-        carry_out(make_plan(ca, now=now), directory)
+        carry_out(Plan(publish=(issue(ca, now),) * 21), directory)
     assert directory.tried == 20
 
 
