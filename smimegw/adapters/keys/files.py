@@ -7,29 +7,30 @@ memory as long as their file is there unchanged.
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
 from smimegw.adapters.keys.containers import KeyMaterial
 from smimegw.adapters.keys.key_directory import KeyDirectory
-from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
-from smimegw.adapters.keys.key_object import KeyObject, associated_data, purpose_of
+from smimegw.adapters.keys.key_encryption import KeyEncryption, KeyRing
+from smimegw.adapters.keys.key_object import (
+    Holder,
+    KeyObject,
+    KeyPurpose,
+    associated_data,
+    identifier_of,
+    purpose_of,
+)
+from smimegw.adapters.keys.opening import KeyToken, OpenedKey, Opener
 from smimegw.addresses import Mailbox
 from smimegw.cms.identifiers import CertificateIdentifier
-from smimegw.cms.keys import (
-    DecryptionCredential,
-    PrivateKey,
-    SigningCredential,
-    SoftwareDecryptionKey,
-    SoftwareSigningKey,
-)
+from smimegw.cms.keys import DecryptionCredential, SigningCredential
 from smimegw.errors import KeystoreError, UsageError
 from smimegw.limits import DEFAULT_LIMITS
+from smimegw.x509.certificate import Certificate
 
 T = TypeVar("T")
 
@@ -43,6 +44,7 @@ class FilesKeystore:
         directory: Where the files are; `prepare` makes it.
         key_encryption_key: None while the keystore is locked: what needs a key fails with
             ``KeystoreError(locked=True)``, everything else goes on (R-13, R-49).
+        token: Where keys may be that are not in the files.
         strict_local_part: Domains whose local parts are compared exactly.
         deadline_seconds: For one question.
     """
@@ -50,21 +52,18 @@ class FilesKeystore:
     def __init__(
         self,
         directory: Path,
-        key_encryption_key: KeyEncryptionKey | None,
+        key_encryption_key: KeyEncryption | KeyRing | None,
         *,
+        token: KeyToken | None = None,
         strict_local_part: Iterable[str] = (),
         deadline_seconds: float = DEFAULT_LIMITS.lookup_seconds,
     ) -> None:
         self._directory = KeyDirectory(directory)
-        self._key_encryption_key = key_encryption_key
+        self._opener = Opener(as_ring(key_encryption_key), token)
         self._strict_domains = frozenset(strict_local_part)
         self._deadline_seconds = deadline_seconds
         # Of its own: a disk that hangs must not take the threads in which others work.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="keys")
-        self._lock = threading.Lock()
-        # By the whole object: a file whose mailboxes were edited is another object, and its seal
-        # is judged again.
-        self._opened: dict[KeyObject, PrivateKey] = {}
 
     # --- the port ------------------------------------------------------------------------------
 
@@ -133,26 +132,87 @@ class FilesKeystore:
             CertificateError: The certificate allows neither signing nor encryption.
             KeystoreError: Locked, or the directory cannot be written.
         """
-        if self._key_encryption_key is None:
-            raise _locked()
-        certificate = material.certificate
-        owners = tuple(_own(certificate.mailboxes, mailbox) for mailbox in mailboxes)
-        owners = owners or certificate.mailboxes
-        if not owners:
-            raise UsageError("the certificate names no mailbox, so nobody could use this key")
-        purpose = purpose_of(certificate)
-        secret = self._key_encryption_key.seal(
-            material.pkcs8(), associated_data(certificate, owners, purpose)
-        )
+        ring = self._opener.ring
+        owners, purpose = _owners(material.certificate, mailboxes)
+        data = associated_data(material.certificate, owners, purpose)
         key = KeyObject(
-            certificate=certificate,
+            certificate=material.certificate,
             chain=material.chain,
             mailboxes=owners,
             purpose=purpose,
-            secret=secret,
+            secret=ring.seal(material.pkcs8(), data),
         )
         self._directory.write(key)
         return key
+
+    def add_to_token(self, material: KeyMaterial, mailboxes: Sequence[Mailbox] = ()) -> KeyObject:
+        """Put a private key into the token and keep where it is; else as `add`.
+
+        Raises:
+            UsageError, CertificateError, KeystoreError: As `add`; or the token cannot hold it.
+        """
+        owners, purpose = _owners(material.certificate, mailboxes)
+        label = f"{owners[0].address} {identifier_of(material.certificate)[:12]}"
+        uri = self._opener.token.add(material.private_key, label=label, purpose=purpose)
+        try:
+            return self.adopt(material.certificate, material.chain, uri, owners)
+        except Exception:
+            self._opener.token.remove(uri)
+            raise
+
+    def adopt(
+        self,
+        certificate: Certificate,
+        chain: tuple[Certificate, ...],
+        uri: str,
+        mailboxes: Sequence[Mailbox] = (),
+    ) -> KeyObject:
+        """Keep that the private key of *certificate* is in the token under *uri*.
+
+        Raises:
+            UsageError: Already there, or *mailboxes* are not the certificate's.
+            CertificateError: The certificate allows neither signing nor encryption.
+            KeystoreError: Locked, no such key in the token, or it is another certificate's.
+        """
+        owners, purpose = _owners(certificate, mailboxes)
+        data = associated_data(certificate, owners, purpose, Holder.TOKEN)
+        key = KeyObject(
+            certificate=certificate,
+            chain=chain,
+            mailboxes=owners,
+            purpose=purpose,
+            secret=self._opener.ring.seal(uri.encode(), data),
+            holder=Holder.TOKEN,
+        )
+        self._opener.open(key, self._directory.path_of(key))
+        self._directory.write(key)
+        return key
+
+    def rewrap(self) -> Iterator[tuple[KeyObject, bool]]:
+        """Move every key to the current key-encryption key, one by one and durably.
+
+        Each step stands by itself: stopped anywhere, the keystore is whole, and another run does
+        what is left.  Private keys are not opened.
+
+        Yields:
+            Each key that was sealed by an earlier one, and whether it has been moved; if not, it
+            was removed or changed by somebody else meanwhile.
+
+        Raises:
+            KeystoreError: Locked, changed since it was written, or the directory cannot be
+                written; the text names the file.
+        """
+        ring = self._opener.ring
+        current = ring.current.identifier
+        for key in self._directory.objects():
+            if key.secret.key_identifier == current:
+                continue
+            try:
+                secret = ring.rewrap(key.secret, key.associated_data)
+            except KeystoreError as exc:
+                text = f"{self._directory.path_of(key)}: {exc}"
+                raise KeystoreError(text, retryable=False, locked=exc.locked) from exc
+            yield key, self._directory.replace(key, replace(key, secret=secret))
 
     def remove(self, key: KeyObject) -> None:
         """Delete *key* for good; mail encrypted to it can never be read again.
@@ -160,6 +220,9 @@ class FilesKeystore:
         Raises:
             KeystoreError: It cannot be deleted.
         """
+        if key.holder is Holder.TOKEN:
+            uri = self._opener.secret(key, self._directory.path_of(key))
+            self._opener.token.remove(uri.decode())
         self._directory.remove(key)
 
     async def _ask(self, function: Callable[..., T], *args: object) -> T:
@@ -177,8 +240,7 @@ class FilesKeystore:
     def _signing_credentials(self, mailbox: Mailbox) -> tuple[SigningCredential, ...]:
         found = self._select(lambda key: key.purpose.signs and self._is_of(key, mailbox))
         return tuple(
-            SigningCredential(key.certificate, key.chain, SoftwareSigningKey(self._open(key)))
-            for key in found
+            SigningCredential(key.certificate, key.chain, self._open(key).signing) for key in found
         )
 
     def _decryption_credentials(
@@ -192,13 +254,11 @@ class FilesKeystore:
             )
         )
         return tuple(
-            DecryptionCredential(key.certificate, SoftwareDecryptionKey(self._open(key)))
-            for key in found
+            DecryptionCredential(key.certificate, self._open(key).decryption) for key in found
         )
 
     def _check(self) -> None:
-        if self._key_encryption_key is None:
-            raise _locked()
+        _ = self._opener.ring
         for flaw in self._directory.flaws():
             raise KeystoreError(flaw)
         for key in self._directory.objects():
@@ -206,9 +266,7 @@ class FilesKeystore:
 
     def _select(self, wanted: Callable[[KeyObject], bool]) -> tuple[KeyObject, ...]:
         keys = self._directory.objects()
-        with self._lock:
-            for gone in self._opened.keys() - set(keys):
-                del self._opened[gone]
+        self._opener.forget_all_but(keys)
         found = tuple(key for key in keys if wanted(key))
         if not found:
             # A file that cannot be read may be the wanted one: "unknown" is not "none".
@@ -216,29 +274,27 @@ class FilesKeystore:
                 raise KeystoreError(flaw)
         return found
 
+    def _open(self, key: KeyObject) -> OpenedKey:
+        return self._opener.open(key, self._directory.path_of(key))
+
     def _is_of(self, key: KeyObject, mailbox: Mailbox) -> bool:
         strict = mailbox.domain in self._strict_domains
         return any(mailbox.same_as(own, strict_local_part=strict) for own in key.mailboxes)
 
-    def _open(self, key: KeyObject) -> PrivateKey:
-        with self._lock:
-            opened = self._opened.get(key)
-        if opened is not None:
-            return opened
-        if self._key_encryption_key is None:
-            raise _locked()
-        data = associated_data(key.certificate, key.mailboxes, key.purpose)
-        try:
-            octets = self._key_encryption_key.open(key.secret, data)
-        except KeystoreError as exc:
-            text = f"{self._directory.path_of(key)}: {exc}"
-            raise KeystoreError(text, retryable=False, locked=exc.locked) from exc
-        # RSA numbers were checked at import (tens of milliseconds), and the seal keeps them so.
-        private = load_der_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
-        if not isinstance(private, PrivateKey):
-            raise KeystoreError(f"{self._directory.path_of(key)}: an unknown kind of private key")
-        with self._lock:
-            return self._opened.setdefault(key, private)
+
+def _owners(
+    certificate: Certificate, mailboxes: Sequence[Mailbox]
+) -> tuple[tuple[Mailbox, ...], KeyPurpose]:
+    owners = tuple(_own(certificate.mailboxes, mailbox) for mailbox in mailboxes)
+    owners = owners or certificate.mailboxes
+    if not owners:
+        raise UsageError("the certificate names no mailbox, so nobody could use this key")
+    return owners, purpose_of(certificate)
+
+
+def as_ring(key: KeyEncryption | KeyRing | None) -> KeyRing | None:
+    """A single key-encryption key is a ring without earlier ones."""
+    return key if isinstance(key, KeyRing) or key is None else KeyRing(key)
 
 
 def _own(mailboxes: tuple[Mailbox, ...], wanted: Mailbox) -> Mailbox:
@@ -247,11 +303,3 @@ def _own(mailboxes: tuple[Mailbox, ...], wanted: Mailbox) -> Mailbox:
             return mailbox
     names = ", ".join(mailbox.address for mailbox in mailboxes) or "no mailbox"
     raise UsageError(f"the certificate is not for <{wanted}>; it names {names}")
-
-
-def _locked() -> KeystoreError:
-    return KeystoreError(
-        "the keystore is locked: there is no key-encryption key; set keystore.key_encryption_key"
-        " in the configuration (a new one is made by `smimegw key generate-kek FILE`)",
-        locked=True,
-    )

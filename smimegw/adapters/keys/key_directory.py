@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import threading
@@ -77,15 +78,10 @@ class KeyDirectory:
             UsageError: There is a key of that certificate already; it was not touched.
             KeystoreError: The directory cannot be written.
         """
-        temporary = self.path / f".{secrets.token_hex(8)}.new"
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(write_key_object(key))
-                file.flush()
-                os.fsync(file.fileno())
-            # A link, because unlike a rename it never replaces a file that is already there.
-            self.path_of(key).hardlink_to(temporary)
+            with self._written(key) as temporary:
+                # A link, because unlike a rename it never replaces a file that is already there.
+                self.path_of(key).hardlink_to(temporary)
         except FileExistsError:
             raise UsageError(
                 f"the key of this certificate is already in {self.path}, nothing was changed; to"
@@ -93,10 +89,27 @@ class KeyDirectory:
             ) from None
         except OSError as exc:
             raise self._failed(exc) from exc
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
         self._sync()
+
+    def replace(self, old: KeyObject, new: KeyObject) -> bool:
+        """Put *new* where *old* is, durably; False if it is no longer there or another one.
+
+        Raises:
+            KeystoreError: The directory cannot be written.
+        """
+        path = self.path_of(old)
+        try:
+            with self._alone(), self._written(new) as temporary:
+                try:
+                    if parse_key_object(path.read_bytes(), old.identifier) != old:
+                        return False
+                except FileNotFoundError:
+                    return False
+                temporary.replace(path)
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        self._sync()
+        return True
 
     def remove(self, key: KeyObject) -> None:
         """Delete the file of *key*; there is no way back.
@@ -105,10 +118,36 @@ class KeyDirectory:
             KeystoreError: It cannot be deleted.
         """
         try:
-            self.path_of(key).unlink()
+            with self._alone():
+                self.path_of(key).unlink()
         except OSError as exc:
             raise self._failed(exc) from exc
         self._sync()
+
+    @contextlib.contextmanager
+    def _written(self, key: KeyObject) -> Iterator[Path]:
+        """A file of another name with *key* in it, on the disk; gone afterwards."""
+        temporary = self.path / f".{secrets.token_hex(8)}.new"
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(write_key_object(key))
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else replaces or removes: a key that was removed must not come back."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _index(self) -> dict[str, _Entry]:
         try:

@@ -24,7 +24,17 @@ from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, CertificateError, KeystoreError
 from smimegw.x509.certificate import Certificate
 
-_FORMAT = 1
+
+class Holder(StrEnum):
+    """Where the private key itself is."""
+
+    FILE = "file"
+    TOKEN = "token"  # noqa: S105 – no password
+
+    @property
+    def file_format(self) -> int:
+        """Number of the file format: 1 knows no tokens and is still what sealed keys have."""
+        return 1 if self is Holder.FILE else 2
 
 
 class KeyPurpose(StrEnum):
@@ -54,7 +64,8 @@ class KeyObject:
         chain: Further certificates of its path, issuer first, as they were imported.
         mailboxes: For whom the key may be used; some or all of the certificate's.
         purpose: What the certificate allowed at import.
-        secret: The private key (PKCS #8, DER), sealed.
+        secret: Sealed: the private key (PKCS #8, DER), or the URI of the key in a token.
+        holder: Which of both.
     """
 
     certificate: Certificate
@@ -62,6 +73,12 @@ class KeyObject:
     mailboxes: tuple[Mailbox, ...]
     purpose: KeyPurpose
     secret: SealedSecret
+    holder: Holder = Holder.FILE
+
+    @property
+    def associated_data(self) -> bytes:
+        """What the secret is bound to."""
+        return associated_data(self.certificate, self.mailboxes, self.purpose, self.holder)
 
     @property
     def identifier(self) -> str:
@@ -105,22 +122,27 @@ def purpose_of(certificate: Certificate) -> KeyPurpose:
 
 
 def associated_data(
-    certificate: Certificate, mailboxes: tuple[Mailbox, ...], purpose: KeyPurpose
+    certificate: Certificate,
+    mailboxes: tuple[Mailbox, ...],
+    purpose: KeyPurpose,
+    holder: Holder = Holder.FILE,
 ) -> bytes:
     """Return what the sealed key is bound to; JSON because it says where each value ends."""
-    values = [
-        _FORMAT,
+    values: list[object] = [
+        holder.file_format,
         identifier_of(certificate),
         purpose.value,
         [mailbox.address for mailbox in mailboxes],
     ]
+    if holder is not Holder.FILE:
+        values.append(holder.value)
     return json.dumps(values, separators=(",", ":")).encode("ascii")
 
 
 def write_key_object(key: KeyObject) -> bytes:
     """Return the file's octets."""
     document = {
-        "format": _FORMAT,
+        "format": key.holder.file_format,
         "id": key.identifier,
         "purpose": key.purpose.value,
         "mailboxes": [mailbox.address for mailbox in key.mailboxes],
@@ -141,8 +163,7 @@ def parse_key_object(octets: bytes, identifier: str) -> KeyObject:
     """
     try:
         document = json.loads(octets)
-        if document["format"] != _FORMAT:
-            raise _broken(f"format {document['format']!r} is not known to this version")
+        holder = _holder(document["format"])
         certificate, *chain = (_certificate(pem) for pem in document["certificates"])
         key = KeyObject(
             certificate=certificate,
@@ -154,6 +175,7 @@ def parse_key_object(octets: bytes, identifier: str) -> KeyObject:
                 wrapped_key=_octets(document["wrapped_key"]),
                 sealed=_octets(document["sealed"]),
             ),
+            holder=holder,
         )
     except KeyError as exc:
         raise _broken(f"it has no {exc.args[0]!r}") from None
@@ -164,6 +186,13 @@ def parse_key_object(octets: bytes, identifier: str) -> KeyObject:
     if not identifier == document.get("id") == key.identifier:
         raise _broken("its name is not the fingerprint of the certificate inside")
     return key
+
+
+def _holder(number: object) -> Holder:
+    for holder in Holder:
+        if holder.file_format == number:
+            return holder
+    raise _broken(f"format {number!r} is not known to this version")
 
 
 def _broken(reason: str) -> KeystoreError:
