@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from smimegw.addresses import Mailbox
+from smimegw.errors import DirectoryError
 from smimegw.ports import CertificateDirectory, FoundCertificate
 
 
@@ -27,7 +28,7 @@ class SourceAnswer:
         said: In one word.
         count: How many certificates.
         age_seconds: Of a kept answer; 0 when fresh.
-        text: Why it failed.
+        text: Why it failed, or what is special about the answer.
     """
 
     source: str
@@ -44,12 +45,22 @@ class LookUp:
     Attributes:
         found: The certificates that count, unvalidated.
         said: What those that were asked said, in that order.
-        trouble: Why the whole is unknown; empty when it is not.
+        error: Why the whole is unknown; None when it is known.
     """
 
     found: tuple[FoundCertificate, ...] = ()
     said: tuple[SourceAnswer, ...] = ()
-    trouble: str = ""
+    error: DirectoryError | None = None
+
+    def found_or_raise(self) -> tuple[FoundCertificate, ...]:
+        """The certificates.
+
+        Raises:
+            DirectoryError: The whole is unknown.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.found
 
 
 @runtime_checkable
@@ -59,6 +70,25 @@ class AnsweringDirectory(CertificateDirectory, Protocol):
     async def look_up(self, mailbox: Mailbox) -> LookUp:
         """As `find`, but a failure is told in the result."""
         ...
+
+
+async def look_up(directory: CertificateDirectory, mailbox: Mailbox) -> LookUp:
+    """Ask *directory*, and say what each of its sources said; never raises `DirectoryError`."""
+    if isinstance(directory, AnsweringDirectory):
+        return await directory.look_up(mailbox)
+    try:
+        found = await directory.find(mailbox)
+    except DirectoryError as exc:
+        failed = SourceAnswer(source=directory.name, said=Said.FAILED, text=str(exc))
+        return LookUp(said=(failed,), error=exc)
+    answer = SourceAnswer(
+        source=directory.name,
+        said=Said.FOUND if found else Said.NONE,
+        count=len(found),
+        age_seconds=max((entry.cached_seconds for entry in found), default=0),
+        text="kept answer, the directory is down" if any(e.stale for e in found) else "",
+    )
+    return LookUp(found=found, said=(answer,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
-"""Asks the operating system for the addresses of a name, in threads that nobody else waits for.
+"""Asks the operating system for the addresses of a name, and knows which ones are the Internet's.
 
-A name server that does not answer keeps each thread for many seconds.  In the event loop's own
-threads, where it would be asked by default, it would soon hold up whatever else needs one of them:
-decision records, keys.
+It is asked in threads that nobody else waits for: a name server that does not answer keeps each of
+them for many seconds.  In the event loop's own threads, where it would be asked by default, it
+would soon hold up whatever else needs one of them: decision records, keys.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 _THREADS = ThreadPoolExecutor(8, thread_name_prefix="names")
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, 2.1
 
 
 async def addresses_of(host: str, port: int) -> tuple[str, ...]:
@@ -34,3 +35,26 @@ async def addresses_of(host: str, port: int) -> tuple[str, ...]:
 def _look_up(host: str, port: int) -> list[str]:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
+
+
+def is_public(address: str) -> bool:
+    """Whether *address* is one of the Internet's, also where IPv6 only wraps an IPv4 address."""
+    try:
+        parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address):
+        wrapped = _wrapped(parsed)
+        if wrapped is not None:
+            return is_public(str(wrapped))
+        if parsed.is_site_local:
+            return False
+    return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved)
+
+
+def _wrapped(address: IPv6Address) -> IPv4Address | None:
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    if address.teredo is not None:
+        return address.teredo[1]
+    return address.ipv4_mapped or address.sixtofour

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterable
 
 from smimegw.addresses import Mailbox
-from smimegw.app import Assembled, open_directory
+from smimegw.app import Assembled
 from smimegw.cli.finding import Check, Finding, Health
 from smimegw.config.hosts import HostRule
 from smimegw.config.model import Configuration
 from smimegw.config.sessions import Listener
 from smimegw.config.values import Endpoint
+from smimegw.directories import open_directory
 from smimegw.errors import AuthenticationError, ConfigurationError, DirectoryError, NextHopError
 from smimegw.pipeline.gather import recipient_evidence
 from smimegw.pipeline.select import recipient_facts

@@ -12,11 +12,13 @@ from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.keys import SigningCredential
 from smimegw.errors import CertificateError, DatabaseError, DirectoryError, KeystoreError
+from smimegw.pipeline.enrol import enrol, would_help
 from smimegw.pipeline.inquire import inquire
 from smimegw.pipeline.once_more import once_more
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import SigningAnswer
 from smimegw.ports import FoundCertificate, Ports
+from smimegw.sources import SourceAnswer, look_up
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.lint import signing_flaw
@@ -40,12 +42,14 @@ class RecipientEvidence:
         judged: In the order of the directory.
         trouble: Why the directory could not answer; empty when it did.
         capabilities: What the mailbox' own signed mail said its software reads.
+        said: What each source said that was asked.
     """
 
     mailbox: Mailbox
     judged: tuple[JudgedCertificate, ...] = ()
     trouble: str = ""
     capabilities: Capabilities = NOTHING_KNOWN
+    said: tuple[SourceAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +75,12 @@ async def recipient_evidence(
     """Find and judge the encryption certificates of *mailbox*; never raises for a dependency."""
     began = ports.clock.now()
     source, result = ports.directory.name, "error"
+    said: tuple[SourceAnswer, ...] = ()
     try:
         async with asyncio.timeout(settings.limits.lookup_seconds) as deadline:
-            found = await ports.directory.find(mailbox)
+            answer = await look_up(ports.directory, mailbox)
+            said = answer.said
+            found = answer.found_or_raise()
             gathered = await evidence_for(
                 [entry.certificate for entry in found],
                 ports,
@@ -86,7 +93,7 @@ async def recipient_evidence(
         ports.events.emit(
             "directory.error", source=source, rcpt=mailbox.address, text=trouble, code="R-06"
         )
-        return RecipientEvidence(mailbox=mailbox, trouble=trouble)
+        return RecipientEvidence(mailbox=mailbox, trouble=trouble, said=said)
     else:
         stale = any(entry.stale for entry in found)
         result = "stale" if stale else "found" if found else "absent"
@@ -95,7 +102,7 @@ async def recipient_evidence(
         ports.events.emit("directory.lookup", source=source, result=result, seconds=seconds)
     now = ports.clock.now()
     judged = await ports.workers.run(_judge, found, gathered, mailbox, now, settings)
-    return RecipientEvidence(mailbox=mailbox, judged=judged)
+    return RecipientEvidence(mailbox=mailbox, judged=judged, said=said)
 
 
 def _judge(
@@ -106,11 +113,14 @@ def _judge(
     settings: Settings,
 ) -> tuple[JudgedCertificate, ...]:
     judged = []
+    # Without its issuers nobody knows whether a CA of ours says more about it than DNS does.
+    takes_word = settings.trust.believes_dns and not gathered.trouble
     for entry in found:
+        vouched = (entry.certificate,) if entry.vouched and takes_word else ()
         try:
             validated = settings.judgements.validate(
                 entry.certificate,
-                gathered.evidence,
+                replace(gathered.evidence, vouched=vouched),
                 purpose=Purpose.ENCRYPTION,
                 mailbox=mailbox,
                 now=now,
@@ -259,8 +269,27 @@ async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tupl
     return issuers, crls, ""
 
 
-async def signing_evidence(mailbox: Mailbox, ports: Ports, settings: Settings) -> SigningEvidence:
-    """Find the newest usable signing credential of *mailbox*; never raises for a dependency."""
+async def signing_evidence(
+    mailbox: Mailbox, ports: Ports, settings: Settings, *, enrols: bool = False
+) -> SigningEvidence:
+    """Find the newest usable signing credential of *mailbox*; never raises for a dependency.
+
+    Args:
+        mailbox: Whose; the session may use it.
+        ports: Where to read.
+        settings: Trust and limits.
+        enrols: Who has none gets one.
+    """
+    found = await _signing_evidence(mailbox, ports, settings)
+    if not enrols or not would_help(found.answer, found.detail):
+        return found
+    trouble = await enrol(mailbox, ports, settings)
+    if trouble:
+        return replace(found, detail=trouble)
+    return await _signing_evidence(mailbox, ports, settings)
+
+
+async def _signing_evidence(mailbox: Mailbox, ports: Ports, settings: Settings) -> SigningEvidence:
     try:
         credentials = await once_more(partial(ports.keystore.signing_credentials, mailbox))
     except KeystoreError as exc:
@@ -319,6 +348,8 @@ async def outbound(
     recipients: Iterable[Mailbox],
     ports: Ports,
     settings: Settings,
+    *,
+    enrols: bool = False,
 ) -> OutboundEvidence:
     """Read all at once: the signing credential of *originator* and what *recipients* have.
 
@@ -327,12 +358,15 @@ async def outbound(
         recipients: Only those for whom a rule encrypts, and whoever else must read their copies.
         ports: Where to read.
         settings: Trust and limits.
+        enrols: An originator without a certificate gets one.
     """
     recipients = tuple(recipients)
     async with asyncio.TaskGroup() as tasks:
         learned = tasks.create_task(_capabilities(recipients, ports, settings))
         signer = tasks.create_task(
-            _no_signer() if originator is None else signing_evidence(originator, ports, settings)
+            _no_signer()
+            if originator is None
+            else signing_evidence(originator, ports, settings, enrols=enrols)
         )
         found = [
             tasks.create_task(recipient_evidence(mailbox, ports, settings))

@@ -26,6 +26,7 @@ class TrustMaterial:
         require_revocation: Unknown revocation status makes a certificate unusable.
         crl_grace_seconds: How long after nextUpdate a CRL still counts (R-05).
         policies: A path must be valid under one of these certificate policies; none: under any.
+        believes_dns: A certificate that its domain vouches for in signed DNS needs no path.
     """
 
     anchors: tuple[Certificate, ...] = ()
@@ -36,6 +37,7 @@ class TrustMaterial:
     require_revocation: bool = True
     crl_grace_seconds: int = 72 * 3600
     policies: tuple[str, ...] = ()
+    believes_dns: bool = False
 
     def anchors_for(self, purpose: Purpose) -> tuple[Certificate, ...]:
         """Who is trusted when a certificate is judged for *purpose*."""

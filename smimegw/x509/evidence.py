@@ -21,6 +21,8 @@ class Evidence:
         policies: Object identifiers of certificate policies; a path must be valid under one of
             them (user-initial-policy-set with initial-explicit-policy, RFC 5280, 6.1.1).  With
             none, policies are only what CAs make of them.
+        vouched: End-entities that count without a path where there is none: their domains said so,
+            signed, and the administrator takes that word (RFC 8162, usage 3).
     """
 
     trust_anchors: tuple[Certificate, ...]
@@ -30,3 +32,4 @@ class Evidence:
     require_revocation: bool = True
     crl_grace_seconds: int = 72 * 3600
     policies: tuple[str, ...] = ()
+    vouched: tuple[Certificate, ...] = ()

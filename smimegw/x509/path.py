@@ -39,7 +39,8 @@ class ValidatedCertificate:
 
     Attributes:
         certificate: The end-entity.
-        path: End-entity … trust anchor; one certificate when the end-entity itself is the anchor.
+        path: End-entity … trust anchor; one certificate when the end-entity itself is the anchor,
+            or when somebody vouched for it.
         purpose: What it was judged for.
         mailbox: The address in the certificate that matched; None when none was asked for.
         revocation: GOOD, or UNKNOWN where the evidence did not demand more; never REVOKED.
@@ -138,6 +139,8 @@ def _best_path(
         raise failures[0]  # of the likeliest path
     if search.was_cut:
         raise CertificateError("limits", f"no path of {limits.path_depth} certificates or fewer")
+    if certificate in evidence.vouched:
+        return (certificate,), ()
     raise CertificateError("untrusted-ca", f"no path to a trusted CA: {certificate.subject_text}")
 
 

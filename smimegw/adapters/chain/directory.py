@@ -4,30 +4,56 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from smimegw.addresses import Mailbox
+from smimegw.config.hosts import DomainRule
 from smimegw.errors import DirectoryError
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, FoundCertificate
+from smimegw.sources import LookUp, SourceAnswer, look_up
 from smimegw.x509.certificate import Certificate
 
 T = TypeVar("T")
 
 
-class ChainDirectory:
-    """Implements `CertificateDirectory`: the first directory that has any certificate decides.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One directory of a chain.
 
-    One that cannot answer ends the search with its error, even when a later one could answer: the
-    order is the administrator's word on whom to believe, and "unknown" is never "none".
+    Attributes:
+        directory: Who is asked.
+        domains: About recipients of which domains; empty is all.
+        may_be_skipped: When it cannot answer, the next are asked all the same.
     """
 
-    def __init__(self, directories: Sequence[CertificateDirectory]) -> None:
-        self._directories = tuple(directories)
+    directory: CertificateDirectory
+    domains: tuple[DomainRule, ...] = ()
+    may_be_skipped: bool = False
+
+    def covers(self, mailbox: Mailbox) -> bool:
+        """Whether it is asked about *mailbox*."""
+        return not self.domains or any(rule.matches(mailbox.domain) for rule in self.domains)
+
+
+class ChainDirectory:
+    """Implements `AnsweringDirectory`: the first directory that has any certificate decides.
+
+    One that cannot answer ends the search with its error, even when a later one could answer: the
+    order is the administrator's word on whom to believe, and "unknown" is never "none".  One that
+    may be skipped gives only the first of the two up: when nobody behind it has a certificate, its
+    error is the answer.
+    """
+
+    def __init__(self, directories: Sequence[CertificateDirectory | Source]) -> None:
+        self._sources = tuple(
+            entry if isinstance(entry, Source) else Source(directory=entry) for entry in directories
+        )
 
     @property
     def name(self) -> str:
         """``chain:`` and the names in order."""
-        return "chain:" + ",".join(directory.name for directory in self._directories)
+        return "chain:" + ",".join(source.directory.name for source in self._sources)
 
     async def find(self, mailbox: Mailbox) -> tuple[FoundCertificate, ...]:
         """Return the certificates of the first directory that has any.
@@ -35,16 +61,28 @@ class ChainDirectory:
         Raises:
             DirectoryError: One could not answer before any had certificates.
         """
-        for directory in self._directories:
-            found = await directory.find(mailbox)
-            if found:
-                return found
-        return ()
+        return (await self.look_up(mailbox)).found_or_raise()
+
+    async def look_up(self, mailbox: Mailbox) -> LookUp:
+        """As `find`, with what each directory said; those that were not asked are not named."""
+        said: list[SourceAnswer] = []
+        error: DirectoryError | None = None
+        for source in self._sources:
+            if not source.covers(mailbox):
+                continue
+            answer = await look_up(source.directory, mailbox)
+            said.extend(answer.said)
+            if answer.found:
+                return LookUp(found=answer.found, said=tuple(said))
+            error = error or answer.error
+            if answer.error is not None and not source.may_be_skipped:
+                break
+        return LookUp(said=tuple(said), error=error)
 
     async def flush(self, mailbox: Mailbox | None = None) -> None:
         """Forget cached answers in all of them."""
-        for directory in self._directories:
-            await directory.flush(mailbox)
+        for source in self._sources:
+            await source.directory.flush(mailbox)
 
 
 class ChainAuthorities:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from smimegw.addresses import Mailbox
 from smimegw.ports import CertificateDirectory, Clock, FoundCertificate
+from smimegw.sources import LookUp, look_up
 
 
 class RememberedLast:
-    """Implements `CertificateDirectory`: published before harvested (T-30).
+    """Implements `AnsweringDirectory`: published before harvested (T-30).
 
     Args:
         published: The directories of the configuration.
@@ -36,11 +37,21 @@ class RememberedLast:
         Raises:
             DirectoryError: One that had to be asked could not answer.
         """
-        published = await self._published.find(mailbox)
+        return (await self.look_up(mailbox)).found_or_raise()
+
+    async def look_up(self, mailbox: Mailbox) -> LookUp:
+        """As `find`, with what each source said."""
+        published = await look_up(self._published, mailbox)
         now = self._clock.now()
-        if any(entry.certificate.not_after >= now for entry in published):
+        valid = any(entry.certificate.not_after >= now for entry in published.found)
+        if published.error is not None or valid:
             return published
-        return await self._remembered.find(mailbox) or published
+        remembered = await look_up(self._remembered, mailbox)
+        return LookUp(
+            found=remembered.found or published.found,
+            said=(*published.said, *remembered.said),
+            error=remembered.error,
+        )
 
     async def flush(self, mailbox: Mailbox | None = None) -> None:
         """Forget cached answers in both."""

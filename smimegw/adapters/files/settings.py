@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from smimegw.adapters.files.senders import read_senders
 from smimegw.adapters.files.trust import read_certificates, read_crls
 from smimegw.addresses import Mailbox
-from smimegw.config.choices import Harvest, RevocationMode
+from smimegw.config.choices import Harvest, RevocationMode, TrustSMIMEA
 from smimegw.config.model import Configuration
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.pipeline.strip import Claims
@@ -77,4 +77,5 @@ def read_trust(configuration: Configuration) -> TrustMaterial:
         require_revocation=revocation.mode is RevocationMode.REQUIRE,
         crl_grace_seconds=int(revocation.crl_grace.total_seconds()),
         policies=trust.policies,
+        believes_dns=trust.smimea is TrustSMIMEA.DNS,
     )

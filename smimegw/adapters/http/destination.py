@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from smimegw.adapters.names import addresses_of
+from smimegw.adapters.names import addresses_of, is_public
 from smimegw.config.hosts import HostRule
 from smimegw.errors import RevocationError
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _PORTS = {"http": 80, "https": 443}
-_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, 2.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,26 +132,3 @@ class Gatekeeper:
                 f"{address} is not a public address; if it shall be asked, write the host into "
                 "revocation.private_hosts"
             )
-
-
-def is_public(address: str) -> bool:
-    """Whether *address* is one of the Internet's, also where IPv6 only wraps an IPv4 address."""
-    try:
-        parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(parsed, IPv6Address):
-        wrapped = _wrapped(parsed)
-        if wrapped is not None:
-            return is_public(str(wrapped))
-        if parsed.is_site_local:
-            return False
-    return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved)
-
-
-def _wrapped(address: IPv6Address) -> IPv4Address | None:
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFF_FFFF)
-    if address.teredo is not None:
-        return address.teredo[1]
-    return address.ipv4_mapped or address.sixtofour

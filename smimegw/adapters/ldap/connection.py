@@ -55,7 +55,7 @@ class LDAPConnection:
             raise DirectoryError(text, server=str(server), retryable=False) from error
         raw = ldap3.Connection(
             ldap3.Server(
-                server.host,
+                server.address or server.host,
                 port=server.port,
                 use_ssl=server.tls,
                 tls=tls,

@@ -23,12 +23,14 @@ class LDAPServer:
         port: TCP port.
         tls: TLS from the first octet (``ldaps``).
         start_tls: TLS by the StartTLS operation (RFC 4511, 4.14).
+        address: Where to connect when *host* was resolved and looked at before; "" resolves it.
     """
 
     host: str
     port: int
     tls: bool
     start_tls: bool
+    address: str = ""
 
     @classmethod
     def parse(cls, url: str, *, start_tls: bool) -> LDAPServer:

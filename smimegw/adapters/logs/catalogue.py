@@ -150,6 +150,8 @@ _KINDS = (
     _kind("revocation.checked", "gateway", Level.SILENT, "result method"),
     _kind("keystore.locked", "gateway", Level.ERROR, "text code"),
     _kind("keystore.error", "gateway", Level.ERROR, "text code"),
+    _kind("enrolment.done", "gateway", Level.INFO, "from seconds"),
+    _kind("enrolment.error", "gateway", Level.ERROR, "from text code"),
     _kind("record.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.busy", "gateway", Level.WARNING, "text code"),

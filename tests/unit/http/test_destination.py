@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from smimegw.adapters.http.destination import Destination, Gatekeeper, is_public
+from smimegw.adapters.http.destination import Destination, Gatekeeper
+from smimegw.adapters.names import is_public
 from smimegw.config.hosts import host_rule
 from smimegw.errors import RevocationError
 
