@@ -150,6 +150,10 @@ class KeystoreError(DependencyError):
         self.locked = locked
 
 
+class EnrolmentError(DependencyError):
+    """The certificate authority gave no certificate: unreachable, refused, or not yet approved."""
+
+
 class NextHopError(DependencyError):
     """The next hop is unreachable, broke off or spoke nonsense (no SMTP reply to pass on).
 

@@ -91,6 +91,7 @@ class Limits:
     database_seconds: float = 2.0  # one question to our own database, or one change
     harvest_seconds: float = 5.0  # learning from one mail; its client waits for our reply
     database_probe_seconds: float = 10.0  # /ready knows after so long that it answers again
+    enrolment_seconds: float = 15.0  # a new certificate: the sender waits for our reply
     drain_seconds: float = 60.0
     connect_seconds: float = 10.0  # to a next hop, TLS handshake included
     outbound_reply_seconds: float = 60.0  # from the end of the data to our reply: people wait

@@ -16,6 +16,7 @@ from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
 from smimegw.custody import Journal, Ledger, NoJournal, NoLedger
+from smimegw.errors import EnrolmentError
 from smimegw.memory import Correspondents, NoCorrespondents, NoSightings, Sightings
 from smimegw.mime.entity import Entity
 from smimegw.smtp.extensions import Extensions
@@ -163,6 +164,32 @@ class Keystore(Protocol):
             KeystoreError: Locked, or not answering.
         """
         ...
+
+
+class Enrolment(Protocol):
+    """Gets certificates from the certificate authority of our domains."""
+
+    async def enrol(self, mailbox: Mailbox) -> None:
+        """Make a key, have it certified for *mailbox*, and keep both in the keystore.
+
+        When it returns, `Keystore.signing_credentials` has a certificate that is valid now.
+
+        Raises:
+            EnrolmentError: There is none, for a reason that the text tells.
+        """
+        ...
+
+
+class NoEnrolment:
+    """Implements `Enrolment` where no certificate authority is configured."""
+
+    async def enrol(self, mailbox: Mailbox) -> None:  # noqa: ARG002
+        """Never.
+
+        Raises:
+            EnrolmentError: Always.
+        """
+        raise EnrolmentError("a rule says enrol, and smimegw.toml has no table [enrolment]")
 
 
 # --- the next hop ------------------------------------------------------------------------------
@@ -364,3 +391,4 @@ class Ports:
     ledger: Ledger = field(default_factory=NoLedger)
     journal: Journal = field(default_factory=NoJournal)
     host: Host = field(default_factory=SoundHost)
+    enrolment: Enrolment = field(default_factory=NoEnrolment)

@@ -35,6 +35,7 @@ from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.header_keys import header_text
 from smimegw.policy.model import Decision, Policy
+from smimegw.ports import NoEnrolment
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import (
@@ -182,7 +183,9 @@ def _transaction(
 
 async def _outbound(tx: Transaction, policy: Policy, assembled: Assembled, as_json: bool) -> Exit:
     try:
-        decided = await plan(tx, policy, assembled.ports, assembled.settings)
+        # A question makes no certificate: where mail would get one, this says that there is none.
+        ports = replace(assembled.ports, enrolment=NoEnrolment())
+        decided = await plan(tx, policy, ports, assembled.settings)
     except Refusal as refusal:
         _tell_refusal(refusal, as_json)
         return Exit.NO

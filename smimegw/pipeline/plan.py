@@ -122,6 +122,7 @@ async def plan(tx: Transaction, policy: Policy, ports: Ports, settings: Settings
         readers.values(),
         ports,
         settings,
+        enrols=not settings.shadow and any(_enrols(entry.rule) for entry in matched),
     )
     reach("outbound.gathered")
     own = await _own_layers(tx, ports, settings)
@@ -232,6 +233,10 @@ def _may_sign(rule: Rule) -> bool:
         rule.then.protect.encrypts
         and rule.then.without_certificate is WithoutCertificate.SEND_SIGNED
     )
+
+
+def _enrols(rule: Rule) -> bool:
+    return rule.then.enrol and _may_sign(rule)
 
 
 def _evidence_of(evidence: OutboundEvidence, mailbox: Mailbox) -> gather.RecipientEvidence:

@@ -72,6 +72,7 @@ def _then_texts(rule: Rule) -> Iterator[str]:
         if then.protect.signs or then.without_certificate is WithoutCertificate.SEND_SIGNED:
             optional = then.signature is SignatureWish.OPTIONAL
             last = "send it unsigned" if optional else "refuse the message"
+            last = f"get one, or else {last}" if then.enrol else last
             yield f"sender without signing certificate: {last}"
         if not then.protect.encrypts or then.without_certificate is not WithoutCertificate.REFUSE:
             allowed = then.quote_encrypted is QuoteEncrypted.ALLOW

@@ -139,6 +139,7 @@ class ThenForm:
     without_certificate: WithoutCertificate | None = None
     fallback_for: tuple[FallbackWord, ...] = ()
     signature: SignatureWish | None = None
+    enrol: bool = False
     quote_encrypted: QuoteEncrypted | None = None
     form: SignedForm = SignedForm.CLEAR
     digest: DigestWord = DigestWord.SHA256

@@ -208,6 +208,7 @@ class Actions:
         without_certificate: When encryption is wanted and there is no certificate.
         fallback_for: Further answers that *without_certificate* covers (expired, unsuitable).
         signature: How much a signature is wanted.
+        enrol: A sender without a certificate gets one from the certificate authority.
         quote_encrypted: Whether an unencrypted copy may answer mail that came encrypted.
         treatment: How protection is made.
         require: What inbound messages must have had.
@@ -218,6 +219,7 @@ class Actions:
     without_certificate: WithoutCertificate = WithoutCertificate.REFUSE
     fallback_for: tuple[CertificateAnswer, ...] = ()
     signature: SignatureWish = SignatureWish.REQUIRED
+    enrol: bool = False
     quote_encrypted: QuoteEncrypted = QuoteEncrypted.REFUSE
     treatment: Treatment = Treatment()
     require: Requirement = Requirement.NONE

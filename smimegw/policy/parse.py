@@ -41,7 +41,7 @@ from smimegw.toml.lines import KeyPath
 
 _INBOUND_KEYS = ("require", "old_ciphers")
 _OUTBOUND_KEYS = (
-    *("protect", "without_certificate", "signature", "fallback_for", "quote_encrypted"),
+    *("protect", "without_certificate", "signature", "enrol", "fallback_for", "quote_encrypted"),
     *("cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
 )
 _ENCRYPTING_KEYS = (
@@ -173,6 +173,7 @@ def _actions(form: ThenForm) -> Actions:
         without_certificate=form.without_certificate or WithoutCertificate.REFUSE,
         fallback_for=tuple(CertificateAnswer(word.value) for word in form.fallback_for),
         signature=form.signature or SignatureWish.REQUIRED,
+        enrol=form.enrol,
         quote_encrypted=form.quote_encrypted or QuoteEncrypted.REFUSE,
         treatment=_treatment(form),
         require=form.require or Requirement.NONE,
@@ -256,6 +257,9 @@ def _protection_problems(then: ThenForm, place: _Place) -> Iterator[Problem]:
     if then.signature is not None and not signs:
         message = f"without effect: protect is {protect.value}, nothing is signed"
         yield place.problem(message, "then", "signature")
+    if then.enrol and not signs:
+        message = f"without effect: protect is {protect.value}, nothing is signed"
+        yield place.problem(message, "then", "enrol")
     falls_back = then.without_certificate not in (None, WithoutCertificate.REFUSE)
     if then.quote_encrypted is not None and protect.encrypts and not falls_back:
         message = "without effect: nothing leaves unencrypted"
