@@ -153,7 +153,9 @@ class FilesKeystore:
         """
         owners, purpose = _owners(material.certificate, mailboxes)
         label = f"{owners[0].address} {identifier_of(material.certificate)[:12]}"
-        uri = self._opener.token.add(material.private_key, label=label, purpose=purpose)
+        uri = self._opener.token.add(
+            material.private_key, label=label, signs=purpose.signs, decrypts=purpose.decrypts
+        )
         try:
             return self.adopt(material.certificate, material.chain, uri, owners)
         except Exception:

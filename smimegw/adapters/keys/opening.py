@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from smimegw.adapters.keys.key_encryption import KeyRing
-from smimegw.adapters.keys.key_object import Holder, KeyObject, KeyPurpose
+from smimegw.adapters.keys.key_object import Holder, KeyObject
 from smimegw.cms.algorithms import PublicKey
 from smimegw.cms.keys import (
     DecryptionKey,
@@ -47,7 +47,7 @@ class KeyToken(Protocol):
         """
         ...
 
-    def add(self, private_key: PrivateKey, *, label: str, purpose: KeyPurpose) -> str:
+    def add(self, private_key: PrivateKey, *, label: str, signs: bool, decrypts: bool) -> str:
         """Put a key into the token and return its URI.
 
         Raises:
