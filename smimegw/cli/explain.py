@@ -14,8 +14,8 @@ import click
 from smimegw.addresses import Mailbox, parse_mailboxes
 from smimegw.app import Assembled, assemble
 from smimegw.cli.algorithms import algorithm_lines, algorithm_values
-from smimegw.cli.directory import certificate_lines
 from smimegw.cli.exits import Exit, exits
+from smimegw.cli.found_certificates import certificate_lines, source_lines
 from smimegw.cli.options import config_option, json_option
 from smimegw.cli.unwritten import UnwrittenSightings
 from smimegw.config.load import load
@@ -30,7 +30,7 @@ from smimegw.pipeline.outbound import refusal_reply
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.replies import Refusal
-from smimegw.pipeline.select import chosen
+from smimegw.pipeline.select import chosen, evidence_values
 from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.header_keys import header_text
@@ -232,6 +232,8 @@ def _tell_encryption(decided: Plan, decision: Decision) -> None:
     evidence = decided.evidence.recipients.get(decision.recipient.key)
     if evidence is None:
         return
+    for line in source_lines(evidence):
+        click.echo(f"  {line}")
     for line in certificate_lines(evidence):
         click.echo(f"  cert       {line}")
     for reader in decision.treatment.other_readers(decided.originator):
@@ -282,11 +284,7 @@ def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
                 "protection": decision.protection.value,
                 "certificate": facts.certificate.value if evidence else "",
                 "used": [e.certificate.fingerprint for e in chosen(evidence)] if evidence else [],
-                "not_used": [
-                    {"sha256": e.found.certificate.fingerprint, "reason": e.reason}
-                    for e in (evidence.judged if evidence else ())
-                    if not e.validated
-                ],
+                **(evidence_values(evidence) if evidence else {"sources": [], "not_used": []}),
                 **algorithm_values(decided, decision.recipient),
                 "fallback": decision.fallback,
                 "note": decision.note,

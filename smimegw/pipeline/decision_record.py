@@ -16,8 +16,9 @@ from smimegw.pipeline.known_facts import outbound_values
 from smimegw.pipeline.plan import Plan
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.record import log_deliveries, recipient_values
+from smimegw.pipeline.select import evidence_values
 from smimegw.pipeline.settings import Settings
-from smimegw.policy.model import Policy
+from smimegw.policy.model import Decision, Policy
 from smimegw.ports import Ports
 from smimegw.transaction import Delivery, Outcome, Transaction
 
@@ -76,13 +77,23 @@ async def write_outbound(
             "from": decided.originator.address,
             "policy": policy.digest,
             "recipients": [
-                {**recipient_values(decision, decided), "rule_source": decision.rule_source}
+                {
+                    **recipient_values(decision, decided),
+                    "rule_source": decision.rule_source,
+                    **_looked_up(decision, decided),
+                }
                 for decision in decided.decisions
             ],
             "groups": [_group(delivery) for delivery in deliveries],
             "facts": outbound_values(decided, policy),
         }
     )
+
+
+def _looked_up(decision: Decision, decided: Plan) -> dict[str, Any]:
+    """What the sources said of the recipient, and which certificates are not used and why."""
+    evidence = decided.evidence.recipients.get(decision.recipient.key)
+    return evidence_values(evidence) if evidence is not None else {}
 
 
 def _group(delivery: Delivery) -> dict[str, Any]:

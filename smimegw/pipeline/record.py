@@ -11,7 +11,7 @@ from smimegw.custody import message_id_of
 from smimegw.pipeline.dots import IN_DOUBT, Delivered
 from smimegw.pipeline.gather import RecipientEvidence
 from smimegw.pipeline.protect import label_of
-from smimegw.pipeline.select import chosen, recipient_facts
+from smimegw.pipeline.select import chosen, recipient_facts, verdicts
 from smimegw.policy.model import CertificateAnswer, Decision
 from smimegw.ports import Ports
 from smimegw.transaction import Transaction
@@ -31,7 +31,7 @@ def log_decisions(tx: Transaction, decided: Plan, ports: Ports) -> None:
 
 def _log_evidence(tx: Transaction, evidence: RecipientEvidence, ports: Ports) -> None:
     rcpt = evidence.mailbox.address
-    for entry in evidence.judged:
+    for entry in verdicts(evidence):
         source = entry.found.source
         if entry.found.stale:
             ports.events.emit(
@@ -41,7 +41,7 @@ def _log_evidence(tx: Transaction, evidence: RecipientEvidence, ports: Ports) ->
                 rcpt=rcpt,
                 age=float(entry.found.cached_seconds),
             )
-        if not entry.validated:
+        if not entry.is_used:
             ports.events.emit(
                 "certificate.not_usable",
                 txn=tx.id,

@@ -27,6 +27,7 @@ CURVES: tuple[type[ec.EllipticCurve], ...] = (  # all of cofactor 1
 )
 _EDWARDS_KEYS = (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)  # only sign (RFC 8410, 5)
 _MONTGOMERY_KEYS = (x25519.X25519PublicKey, x448.X448PublicKey)  # only agree
+_RSA_STRENGTHS = ((15360, 256), (7680, 192), (3072, 128), (2048, 112))
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _MAIL_PURPOSES = {
     ExtendedKeyUsageOID.EMAIL_PROTECTION,
@@ -92,6 +93,18 @@ def key_flaw(certificate: Certificate, *, limits: Limits = DEFAULT_LIMITS) -> st
     else:
         strong = False
     return "" if strong else "weak-key"
+
+
+def security_bits(certificate: Certificate) -> int:
+    """How strong the key is, in bits of NIST SP 800-57 part 1, table 2; 0 for unknown kinds."""
+    key = certificate.public_key
+    if isinstance(key, rsa.RSAPublicKey):
+        return next((bits for size, bits in _RSA_STRENGTHS if key.key_size >= size), 0)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.curve.key_size // 2
+    if isinstance(key, x25519.X25519PublicKey):
+        return 128
+    return 224 if isinstance(key, x448.X448PublicKey) else 0
 
 
 def signature_flaw(certificate: Certificate) -> str:
