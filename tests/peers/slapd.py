@@ -42,6 +42,7 @@ class Slapd:
         configuration: ``conf`` (slapd.conf) or ``cnconfig`` (cn=config).
         bare: Load nothing of ``ldap-schema/`` and no entries (to try its README).
         provider: The server of which this one is a read-only copy (``conf`` only).
+        schemas: What is loaded of the distribution's schema files (``conf`` only).
     """
 
     admin_password = "admin-secret"
@@ -56,12 +57,14 @@ class Slapd:
         configuration: Literal["conf", "cnconfig"] = "conf",
         bare: bool = False,
         provider: Slapd | None = None,
+        schemas: tuple[str, ...] = ("core", "cosine", "inetorgperson"),
     ) -> None:
         self.suffix = suffix
         self.names = names
         self.configuration = configuration
         self.bare = bare
         self.provider = provider
+        self.schemas = schemas
         self.ldap_port = 0
         self.ldaps_port = 0
         self._process: subprocess.Popen[bytes] | None = None

@@ -15,7 +15,7 @@ _SYSTEM_SCHEMA = Path("/etc/ldap/schema")
 def slapd_conf(server: Slapd) -> str:
     """Return slapd.conf."""
     own = server.directory
-    schemas = [_SYSTEM_SCHEMA / f"{n}.schema" for n in ("core", "cosine", "inetorgperson")]
+    schemas = [_SYSTEM_SCHEMA / f"{name}.schema" for name in server.schemas]
     includes = [own / "access.conf", own / "indexes.conf"]
     if server.bare:
         includes = []

@@ -23,6 +23,7 @@ _CROSS_PAIR = "crossCertificatePair;binary"
 _COMPLETE = "certificateRevocationList;binary"
 _OF_AUTHORITIES = "authorityRevocationList;binary"
 _DELTA = "deltaRevocationList;binary"
+_DELTA_CLASS = b"deltaCRL"  # RFC 4523, 3.4: pkiCA does not allow them
 
 AUTHORITY_ATTRIBUTES = tuple(
     name.partition(";")[0]
@@ -151,10 +152,18 @@ def plan_crl(entry: Entry | None, crl: RevocationList, base: str) -> Change | No
                 "make a new CRL"
             )
         others = [value for value in values if value not in ours]
+        changes += _missing_class(entry, crl.attribute)
         changes.append(change_of("replace", crl.attribute, *others, crl.der))
     if crl.attribute != _DELTA:
         changes += _without_old_deltas(entry, crl)
     return modification(entry, changes)
+
+
+def _missing_class(entry: Entry, attribute: str) -> list[AttributeChange]:
+    classes = {value.lower() for value in values_of(entry, "objectClass")}
+    if attribute != _DELTA or b"deltacrl" in classes:
+        return []
+    return [change_of("add", "objectClass", _DELTA_CLASS)]
 
 
 def _without_old_deltas(entry: Entry, crl: RevocationList) -> list[AttributeChange]:
@@ -201,10 +210,11 @@ def _certificates_in(pair: bytes) -> set[bytes]:
 
 def _new_entry(name_der: bytes, attribute: str, value: bytes, base: str) -> AddEntry:
     name = entry_name(name_der)
+    classes = (b"organizationalRole", b"pkiCA")
     return AddEntry(
         dn=write_dn("cn", name, base),
         attributes=(
-            ("objectClass", (b"organizationalRole", b"pkiCA")),
+            ("objectClass", (*classes, _DELTA_CLASS) if attribute == _DELTA else classes),
             ("cn", (name.encode(),)),
             (attribute, (value,)),
         ),
