@@ -7,14 +7,15 @@ from datetime import datetime
 
 from cryptography import x509
 
-from pki import authority, keys, subjects
+from pki import authority, keys, profiles, subjects
 from pki.authority import Issuer, Validity
 from pki.errors import RequestError
 from pki.home import Home
 from pki.keys import KeyKind, PrivateKey, PublicKey
 from pki.practice import Duplicates
 from pki.profiles import Profile
-from pki.register import Certified, Reservation, serial_text
+from pki.register import Certified, IssuerName, Reservation, serial_text
+from pki.requests import RequestState
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
@@ -58,6 +59,7 @@ class Prepared:
 
     order: Order
     issuer: Issuer = field(repr=False)
+    issuer_name: IssuerName
     public_key: PublicKey
     private_key: PrivateKey | None = field(repr=False)
     subject: x509.Name
@@ -71,7 +73,7 @@ class Prepared:
     def reservation(self) -> Reservation:
         """What the serial number is reserved for."""
         return Reservation(
-            issuer="issuing",
+            issuer=self.issuer_name,
             mailbox=self.order.mailbox,
             profile=self.order.profile,
             name=self.order.name,
@@ -117,8 +119,43 @@ def prepare(
         UsageError: Mailbox, name, days or key are not fit, or the mailbox has a certificate
             already and may not have two.
     """
+    subject = inspect(home, order, now=now)
+    _require_permission(home, order, now=now)
+    by_default = order.days is None
+    days = home.settings.mailbox_days if order.days is None else order.days
+    validity = Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
+    private, public = _key_pair(order)
+    profiles.check_key(order.profile, public)
+    _refuse_compromised(home, public)
+    return Prepared(
+        order=order,
+        issuer=issuer,
+        issuer_name=home.issuing,
+        public_key=public,
+        private_key=private,
+        subject=subject,
+        validity=validity,
+        pointers=home.pointers(home.issuing),
+        key_held=bool(key_held) or private is not None,
+        supersedes=_superseded(home, order, now=now),
+    )
+
+
+def inspect(home: Home, order: Order, *, now: datetime) -> x509.Name:
+    """Look at what an order says of person and key, without making anything; return the subject.
+
+    Raises:
+        RequestError: The key is not to be certified, or not for this profile.
+        UsageError: Mailbox or name are not fit, or the mailbox has a certificate already and may
+            not have two.
+    """
     home.check_mailbox(order.mailbox)
-    subject = subjects.subject(
+    profiles.check_mailbox(order.profile, order.mailbox)
+    if order.public_key is not None:
+        profiles.check_key(order.profile, order.public_key)
+        _refuse_compromised(home, order.public_key)
+    _superseded(home, order, now=now)
+    return subjects.subject(
         order.profile,
         order.mailbox,
         order.name,
@@ -126,23 +163,6 @@ def prepare(
         country=home.settings.country,
         organization_identifier=home.settings.organization_identifier,
         baseline=home.settings.baseline,
-    )
-    by_default = order.days is None
-    days = home.settings.mailbox_days if order.days is None else order.days
-    validity = Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
-    supersedes = _superseded(home, order, now=now)
-    private, public = _key_pair(order)
-    _refuse_compromised(home, public)
-    return Prepared(
-        order=order,
-        issuer=issuer,
-        public_key=public,
-        private_key=private,
-        subject=subject,
-        validity=validity,
-        pointers=home.settings.mailbox_pointers,
-        key_held=bool(key_held) or private is not None,
-        supersedes=supersedes,
     )
 
 
@@ -153,6 +173,37 @@ def twins(home: Home, order: Order, *, now: datetime) -> tuple[Certified, ...]:
         for certified in home.register.find_mailbox(order.mailbox)
         if certified.profile is order.profile and certified.status(now) in ("valid", "held")
     )
+
+
+def _require_permission(home: Home, order: Order, *, now: datetime) -> None:
+    """A request has to be approved, and where two persons decide there has to be one."""
+    request = home.register.history.requests.get(order.request)
+    if request and request.state_at(now) is not RequestState.APPROVED:
+        raise UsageError(
+            f"Request {request.number} is {request.state_at(now)}, so nothing is issued for it."
+        )
+    if order.renews is not None:
+        _require_predecessor(home, order)
+    elif request is None and home.settings.practice.second_person:
+        raise UsageError(
+            "This CA wants a second person (ca.toml, requests.second_person). File a request: "
+            f"smimegw-ca request create {order.mailbox}; somebody else approves it."
+        )
+
+
+def _require_predecessor(home: Home, order: Order) -> None:
+    assert order.renews is not None
+    before = home.register.find(serial_text(order.renews))
+    if before.profile is not order.profile or before.mailbox != order.mailbox:
+        raise UsageError(
+            f"{serial_text(order.renews)} is no {order.profile} certificate of <{order.mailbox}>, "
+            "so this one cannot follow it."
+        )
+    if before.revocation:
+        raise UsageError(
+            f"{serial_text(order.renews)} is revoked or on hold ({before.revocation.reason}), so "
+            "nothing follows it."
+        )
 
 
 def _superseded(home: Home, order: Order, *, now: datetime) -> tuple[int, ...]:

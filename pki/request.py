@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from pki import keys, profiles
@@ -29,6 +30,7 @@ class CertificationRequest:
 
     public_key: PublicKey
     wished_addresses: tuple[str, ...]
+    der: bytes = b""
 
     def remarks(self, mailbox: Mailbox) -> tuple[str, ...]:
         """Return one warning for each way in which the wishes differ from *mailbox*."""
@@ -66,7 +68,11 @@ def parse_request(octets: bytes) -> CertificationRequest:
             f"The request is signed with {digest.name}, which proves nothing any more. "
             "Make it again with SHA-256."
         )
-    return CertificationRequest(public_key=accepted, wished_addresses=_wishes(request))
+    return CertificationRequest(
+        public_key=accepted,
+        wished_addresses=_wishes(request),
+        der=request.public_bytes(Encoding.DER),
+    )
 
 
 def _load(octets: bytes) -> x509.CertificateSigningRequest:
