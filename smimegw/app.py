@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from smimegw import sessions
+from smimegw import keystores, sessions
 from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.adapters.database.ledger import DatabaseLedger
@@ -18,8 +18,6 @@ from smimegw.adapters.http.client import HTTPClient
 from smimegw.adapters.http.destination import Gatekeeper
 from smimegw.adapters.http.revocation import HTTPRevocation
 from smimegw.adapters.journal.file import FileJournal
-from smimegw.adapters.keys.files import FilesKeystore
-from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.adapters.logs.events import LoggedEvents
 from smimegw.adapters.logs.metrics import Metrics
 from smimegw.adapters.logs.privacy import AddressMask, address_key
@@ -29,7 +27,7 @@ from smimegw.adapters.smtp.relay import SMTPRelay
 from smimegw.config.choices import LogAddresses
 from smimegw.config.model import Configuration
 from smimegw.directories import open_directories, with_harvest
-from smimegw.errors import ConfigurationError, KeystoreError
+from smimegw.enrolling import open_enrolment
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import (
     Clock,
@@ -68,7 +66,7 @@ class Assembled:
     configuration: Configuration
     ports: Ports
     settings: Settings
-    keystore: FilesKeystore
+    keystore: keystores.GatewayKeystore
     metrics: Metrics
     events: LoggedEvents
     database: Database
@@ -104,7 +102,7 @@ def assemble(
     correspondents = DatabaseCorrespondents(database, limits=configuration.limits)
     published, authorities = open_directories(configuration, database, events, closing)
     directory = with_harvest(published, correspondents, configuration, clock)
-    keystore = _keystore(configuration, events)
+    keystore = keystores.gateway_keystore(configuration, events)
     relay = SMTPRelay(
         {name: sessions.next_hop_settings(hop) for name, hop in configuration.next_hop.items()},
         hostname=str(configuration.gateway.hostname),
@@ -140,6 +138,7 @@ def assemble(
             clock=clock,
             limits=configuration.limits,
         ),
+        enrolment=open_enrolment(configuration, keystore, clock),
     )
     return Assembled(
         configuration=configuration,
@@ -211,25 +210,3 @@ def _revocation(
     source = HTTPRevocation(gatekeeper, client, events=events, clock=clock, limits=limits)
     closing.push_async_callback(source.close)
     return source
-
-
-# --- keys ----------------------------------------------------------------------------------------
-
-
-def _keystore(configuration: Configuration, events: LoggedEvents) -> FilesKeystore:
-    """The keystore; without a usable key-encryption key it is locked, and that is logged."""
-    secret = configuration.keystore.key_encryption_key
-    key: KeyEncryptionKey | None = None
-    if secret is not None:
-        try:
-            key = KeyEncryptionKey.load(secret.read())
-        except (ConfigurationError, KeystoreError) as exc:
-            events.emit("keystore.locked", text=str(exc), code="R-13")
-    keystore = FilesKeystore(
-        configuration.keystore_path,
-        key,
-        strict_local_part=[str(domain) for domain in configuration.gateway.strict_local_part],
-        deadline_seconds=configuration.limits.lookup_seconds,
-    )
-    keystore.prepare()
-    return keystore

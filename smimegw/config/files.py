@@ -12,6 +12,8 @@ from pathlib import Path
 from cryptography import x509
 
 from smimegw.config.directories import FoundLDAPDirectory, LDAPDirectory
+from smimegw.config.enrolment import Enrolment
+from smimegw.config.keys import Keystore
 from smimegw.config.logins import LDAPLogins
 from smimegw.config.model import Configuration
 from smimegw.config.values import Secret
@@ -29,9 +31,8 @@ def file_faults(configuration: Configuration) -> Iterator[Fault]:
     for key in ("anchors", "signature_anchors", "encryption_anchors", "intermediates", "crls"):
         for index, place in enumerate(getattr(configuration.trust, key)):
             yield from _unreadable(place, ("trust", key, index), directory=True)
-    if configuration.keystore.key_encryption_key is not None:
-        path = ("keystore", "key_encryption_key")
-        yield from _key_encryption_key_faults(configuration.keystore.key_encryption_key, path)
+    yield from _keystore_faults(configuration.keystore)
+    yield from _enrolment_faults(configuration.enrolment)
     if configuration.database.password is not None:
         yield from _secret_faults(configuration.database.password, ("database", "password"))
     if not configuration.policies.path.is_dir():
@@ -69,6 +70,13 @@ def _directory_faults(configuration: Configuration) -> Iterator[Fault]:
         yield from _authority_faults(configuration.dns.ca, ("dns", "ca"))
 
 
+def _enrolment_faults(enrolment: Enrolment) -> Iterator[Fault]:
+    if enrolment.ca is not None:
+        yield from _authority_faults(enrolment.ca, ("enrolment", "ca"))
+    if enrolment.certificate is not None and enrolment.key is not None:
+        yield from _tls_faults(enrolment.certificate, enrolment.key, ("enrolment",))
+
+
 def _ldap_faults(directory: LDAPDirectory | LDAPLogins, path: KeyPath) -> Iterator[Fault]:
     if directory.ca is not None:
         yield from _authority_faults(directory.ca, (*path, "ca"))
@@ -98,12 +106,34 @@ def _key_encryption_key_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]
     except ConfigurationError as error:
         yield Fault(path, str(error))
         return
+    if octets.startswith(b"{"):
+        return  # one with a passphrase; the keystore says more when it opens it
     try:
         decoded = base64.b64decode(octets.strip(), validate=True)
     except binascii.Error:
         decoded = octets
     if _KEY_OCTETS not in (len(octets), len(decoded)):
         yield Fault(path, f"is not {_KEY_OCTETS} octets, raw or in base64  (secret {secret})")
+
+
+def _keystore_faults(keystore: Keystore) -> Iterator[Fault]:
+    if keystore.agent is not None:
+        return  # its secrets are the agent's, and not for this user
+    named = [keystore.key_encryption_key, *keystore.previous_key_encryption_keys]
+    for index, secret in enumerate(named):
+        path: KeyPath = ("keystore", "key_encryption_key")
+        if index:
+            path = ("keystore", "previous_key_encryption_keys", index - 1)
+        if secret is not None:
+            yield from _key_encryption_key_faults(secret, path)
+    if keystore.passphrase is not None:
+        yield from _secret_faults(keystore.passphrase, ("keystore", "passphrase"))
+    if keystore.recovery_certificate is not None:
+        path = ("keystore", "recovery_certificate")
+        yield from _authority_faults(keystore.recovery_certificate, path)
+    if keystore.token is not None:
+        yield from _unreadable(keystore.token.module, ("keystore", "token", "module"))
+        yield from _secret_faults(keystore.token.pin, ("keystore", "token", "pin"))
 
 
 def _tls_faults(certificate: Path, key: Secret, path: KeyPath) -> Iterator[Fault]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from smimegw.config.choices import (
     Harvest,
-    KeystoreKind,
     LogAddresses,
     LogFormat,
     LogLevel,
@@ -23,13 +22,17 @@ from smimegw.config.choices import (
 )
 from smimegw.config.database import DatabaseLocation
 from smimegw.config.directories import DNS, Directory, EmbeddedDirectory
+from smimegw.config.enrolment import Enrolment
 from smimegw.config.hosts import HostRule, ProxyURL
+from smimegw.config.keys import Keystore
 from smimegw.config.sessions import Listener, NextHop
 from smimegw.config.values import Domain, Endpoint, Secret
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
+_NO_ENROLMENT = Enrolment()
 _LOCAL_STATUS = Endpoint("127.0.0.1", 9464)
 _LOCAL_DNS = DNS()
+_FILES = Keystore()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,22 +132,6 @@ class Revocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keystore:
-    """Where private keys live, encrypted.
-
-    Attributes:
-        kind: "files".
-        path: Directory of the key files; default keys in the state directory.
-        key_encryption_key: The key that encrypts the others, 32 octets in base64; without it
-            the keystore is locked. Example: { credential = "key-encryption-key" }
-    """
-
-    kind: KeystoreKind = KeystoreKind.FILES
-    path: Path | None = None
-    key_encryption_key: Secret | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
     """The gateway's own database: certificates, and what it remembers of mail.
 
@@ -226,6 +213,7 @@ class Configuration:
         trust: Which authorities are believed.
         revocation: How revocation is judged.
         keystore: Where private keys live.
+        enrolment: Where senders without a certificate get one.
         database: The gateway's own database.
         memory: What the gateway remembers of mail.
         policies: The rules.
@@ -242,7 +230,8 @@ class Configuration:
     dns: DNS = _LOCAL_DNS
     trust: Trust = Trust()
     revocation: Revocation = Revocation()
-    keystore: Keystore = Keystore()
+    keystore: Keystore = _FILES
+    enrolment: Enrolment = _NO_ENROLMENT
     database: Database = Database()
     memory: Memory = Memory()
     policies: Policies = Policies()
