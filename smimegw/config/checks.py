@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from smimegw.config.directories import FoundLDAPDirectory, LDAPDirectory, OutsideDirectory
+from smimegw.config.enrolment import enrolment_faults
 from smimegw.config.model import Configuration
 from smimegw.config.session_checks import listener_faults, next_hop_faults, url_faults
 from smimegw.config.values import Endpoint, is_loopback
@@ -40,6 +41,9 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
         yield from next_hop_faults(name, next_hop)
     yield from _directory_faults(configuration)
     yield from _database_faults(configuration)
+    yield from enrolment_faults(
+        configuration.enrolment, keys_elsewhere=configuration.keystore.agent is not None
+    )
     yield from _limit_faults(configuration)
     yield from _policy_faults(configuration)
 

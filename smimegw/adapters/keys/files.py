@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from smimegw.adapters.keys.containers import KeyMaterial
 from smimegw.adapters.keys.key_directory import KeyDirectory
-from smimegw.adapters.keys.key_encryption import KeyEncryption, KeyRing
+from smimegw.adapters.keys.key_encryption import KeyEncryption, KeyRing, SealedSecret
 from smimegw.adapters.keys.key_object import (
     Holder,
     KeyObject,
@@ -144,6 +144,22 @@ class FilesKeystore:
         )
         self._directory.write(key)
         return key
+
+    def seal(self, secret: bytes, context: bytes) -> SealedSecret:
+        """Seal what is no key of the store yet, such as one that waits for its certificate.
+
+        Raises:
+            KeystoreError: Locked.
+        """
+        return self._opener.ring.seal(secret, context)
+
+    def unseal(self, secret: SealedSecret, context: bytes) -> bytes:
+        """Return what `seal` was given.
+
+        Raises:
+            KeystoreError: Locked, changed since, or sealed in another context.
+        """
+        return self._opener.ring.open(secret, context)
 
     def add_to_token(self, material: KeyMaterial, mailboxes: Sequence[Mailbox] = ()) -> KeyObject:
         """Put a private key into the token and keep where it is; else as `add`.
