@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from cryptography import x509
 
-from pki import authority, keys, profiles, subjects
+from pki import authority, keys, lint, profiles, subjects
 from pki.authority import Issuer, Validity
 from pki.errors import RequestError
 from pki.home import Home
@@ -116,8 +116,9 @@ def prepare(
         key_held: Whether the CA has the other half of the order's public key; None means no.
 
     Raises:
-        UsageError: Mailbox, name, days or key are not fit, or the mailbox has a certificate
-            already and may not have two.
+        LintError: What would be signed has errors.
+        UsageError: Mailbox, name, days or key are not fit, the mailbox has a certificate already
+            and may not have two, or nobody approved it.
     """
     subject = inspect(home, order, now=now)
     _require_permission(home, order, now=now)
@@ -127,7 +128,7 @@ def prepare(
     private, public = _key_pair(order)
     profiles.check_key(order.profile, public)
     _refuse_compromised(home, public)
-    return Prepared(
+    prepared = Prepared(
         order=order,
         issuer=issuer,
         issuer_name=home.issuing,
@@ -138,6 +139,20 @@ def prepare(
         pointers=home.pointers(home.issuing),
         key_held=bool(key_held) or private is not None,
         supersedes=_superseded(home, order, now=now),
+    )
+    return replace(prepared, findings="\n".join(lint_draft(prepared)))
+
+
+def lint_draft(prepared: Prepared) -> tuple[str, ...]:
+    """Lint what would be signed; return the warnings (M20).
+
+    Raises:
+        LintError: There are errors; no serial number is used then.
+        UsageError: pkilint is not installed, and the S/MIME BR demand a lint.
+    """
+    draft = prepared.issuer.draft(prepared.compose(x509.random_serial_number()))
+    return lint.inspect_draft(
+        draft, profile=prepared.order.profile, baseline=prepared.pointers.baseline
     )
 
 
