@@ -12,8 +12,6 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-import dns.asyncquery
-import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -81,28 +79,30 @@ class ValidatingResolver:
         question.flags |= dns.flags.AD  # RFC 6840, 5.7: tell us whether it is validated
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._ask(question, seconds)
-        except (TimeoutError, dns.exception.Timeout):
+                reply = await self._ask(question)
+        except TimeoutError:
             raise self._error(f"did not answer within {seconds:.1f} s about {name}") from None
         except _FAILURES as exc:
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             raise self._error(f"gave no usable answer about {name}: {reason}") from exc
         return self._read(name, kind, reply)
 
-    async def _ask(self, question: dns.message.Message, seconds: float) -> dns.message.Message:
+    async def _ask(self, question: dns.message.Message) -> dns.message.Message:
         address = (await addresses_of(self._host, self._port))[0]
-        if not self._tls_name:
-            return await dns.asyncquery.tcp(question, address, timeout=seconds, port=self._port)
-        if self._tls is None:
+        if self._tls_name and self._tls is None:
             self._tls = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
-        return await dns.asyncquery.tls(
-            question,
-            address,
-            timeout=seconds,
-            port=self._port,
-            ssl_context=self._tls,
-            server_hostname=self._tls_name,
+        reader, writer = await asyncio.open_connection(
+            address, self._port, ssl=self._tls, server_hostname=self._tls_name or None
         )
+        try:
+            writer.write(question.to_wire(prepend_length=True))  # RFC 1035, 4.2.2
+            length = int.from_bytes(await reader.readexactly(2))
+            reply = dns.message.from_wire(await reader.readexactly(length))
+        finally:
+            writer.transport.abort()
+        if not question.is_response(reply):
+            raise ValueError("it is the answer to another question")
+        return reply
 
     def _read(self, name: str, kind: str, reply: dns.message.Message) -> Answer:
         code = reply.rcode()
