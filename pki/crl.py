@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pki import authority, files
 from pki.authority import BACKDATE, Issuer
 from pki.home import Home
+from pki.places import ROOT
 from pki.register import IssuerName, Listed, Register
 from pki.revocation import RevokedSerial
 from smimegw.errors import UsageError
@@ -131,7 +132,7 @@ def no_delta(name: IssuerName) -> UsageError:
 
 def makes_deltas(home: Home, name: IssuerName) -> bool:
     """Whether *name* has deltas: the root revokes too seldom."""
-    return name == "issuing" and bool(home.settings.delta_urls)
+    return name != ROOT and bool(home.settings.delta_urls)
 
 
 def delta_path(home: Home, name: IssuerName) -> Path:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from pki import keys
 from pki.errors import RequestError
 from pki.home import Home
+from pki.places import ROOT
 from pki.register import Certified, serial_text
 from smimegw.addresses import Mailbox
 
@@ -49,12 +50,12 @@ def chain(home: Home, certified: Certified) -> bytes:
 
 def issuers(home: Home, certified: Certified) -> tuple[x509.Certificate, ...]:
     """Return the certificates above one, nearest first."""
-    root, issuing = home.authority("root"), home.authority("issuing")
+    root = home.authority(ROOT)
     if certified.serial == root.serial:
         return ()
-    if certified.serial == issuing.serial:
+    if certified.issuer == ROOT:
         return (root.certificate,)
-    return (issuing.certificate, root.certificate)
+    return (home.authority(certified.issuer).certificate, root.certificate)
 
 
 def pkcs12_file(

@@ -10,10 +10,12 @@ from cryptography import x509
 
 from pki import authority, files, keys, settings, subjects
 from pki.authority import Issuer, Pointers, Validity
-from pki.home import ISSUERS, Home, locked
+from pki.home import Home, locked
 from pki.issuance import certify, make_crl
 from pki.keys import KeyKind
 from pki.ledger import Ledger
+from pki.places import FIRST, ROOT
+from pki.profiles import Profile
 from pki.register import IssuerName, Register, Reservation
 from pki.settings import Settings
 from smimegw.errors import UsageError
@@ -44,7 +46,7 @@ def initialise(path: Path, founding: Founding, *, passphrase: bytes, now: dateti
     files.make_directory(path)
     with locked(path):
         refuse_second(path)
-        for place in (*ISSUERS, "issued"):
+        for place in (ROOT, FIRST, "issued"):
             files.make_directory(path / place)
         with Ledger.create(path / "ledger.db") as ledger:
             ledger.append("initialised", at=now, details={"name": name})
@@ -66,7 +68,7 @@ def refuse_second(path: Path) -> None:
             f"{path}: there is a certificate authority already; it was left as it is. "
             "Give another --directory, or look at it with: smimegw-ca status"
         )
-    if any((path / name).exists() for name in (*ISSUERS, "ledger.db")):
+    if any((path / name).exists() for name in (ROOT, FIRST, "ledger.db")):
         raise UsageError(
             f"{path}: an earlier init did not finish there; it issued nothing to anybody. "
             "Empty the directory and run init again."
@@ -84,7 +86,7 @@ def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now:
     root_validity = Validity.starting(now, founding.root_days)
     root = certify(
         home,
-        _own("root", root_name),
+        _own(ROOT, ROOT, root_name),
         root_key,
         lambda serial: authority.sign_root(
             root_key, root_name, serial=serial, validity=root_validity
@@ -95,7 +97,7 @@ def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now:
     issuer = Issuer(certificate=root.certificate, key=root_key)
     issuing = certify(
         home,
-        _own("root", issuing_name),
+        _own(ROOT, FIRST, issuing_name),
         issuing_key,
         lambda serial: authority.sign_issuing(
             issuing_key.public_key(),
@@ -112,13 +114,17 @@ def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now:
         ),
         passphrase=passphrase,
         now=now,
-        place="issuing",
     )
     make_crl(home, "root", issuer, now=now)
     make_crl(home, "issuing", Issuer(certificate=issuing.certificate, key=issuing_key), now=now)
 
 
-def _own(issuer: IssuerName, name: x509.Name) -> Reservation:
+def _own(issuer: IssuerName, place: IssuerName, name: x509.Name) -> Reservation:
     return Reservation(
-        issuer=issuer, mailbox=None, profile=None, name=name.rfc4514_string(), key_held=True
+        issuer=issuer,
+        mailbox=None,
+        profile=Profile.ROOT if place == ROOT else Profile.ISSUING,
+        name=name.rfc4514_string(),
+        key_held=True,
+        own=place,
     )

@@ -4,7 +4,7 @@
 
     ca.toml                          settings; written last, so it marks a finished init
     ledger.db                        everything issued, revoked and listed
-    root/ and issuing/               certificate.pem, key.pem (encrypted), crl.der
+    root/, issuing/, issuing-2/      certificate.pem, key.pem (encrypted) or token.toml, crl.der
     issued/SERIAL/                   certificate.pem, key.pem (encrypted) when the CA made the key
     lock                             held by whoever changes something
 """
@@ -16,16 +16,17 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, files, keys, settings
+from pki import authority, files, own_keys, places, settings
 from pki.authority import Issuer
 from pki.errors import BusyError, LedgerError
+from pki.extensions import Pointers
 from pki.ledger import Ledger
 from pki.register import Certified, IssuerName, Register, serial_text
 from pki.settings import Settings
@@ -34,7 +35,6 @@ from smimegw.errors import UsageError
 
 LOCK_SECONDS = 10.0
 _LOCK_PAUSE_SECONDS = 0.05
-ISSUERS: tuple[IssuerName, ...] = ("root", "issuing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,19 +57,86 @@ class Home:
         """Where the newest CRL is, DER."""
         return self.path / issuer / "crl.der"
 
+    @property
+    def issuers(self) -> tuple[IssuerName, ...]:
+        """The CAs whose certificates are here, the root first, then the issuing ones by age."""
+        return tuple(places.assigned(self.register.own_certificates()))
+
+    @property
+    def issuing(self) -> IssuerName:
+        """The CA that issues now: the newest.
+
+        Raises:
+            UsageError: There is none, or its certificate is not here yet.
+        """
+        name = next(reversed(self.issuers), places.ROOT)
+        return places.FIRST if name == places.ROOT else name
+
     def authority(self, issuer: IssuerName) -> Certified:
-        """Return the CA's own certificate."""
-        own = self.register.own_certificates()
-        return own[ISSUERS.index(issuer)]
+        """Return the CA's own certificate.
+
+        Raises:
+            UsageError: It is not here: this is a root alone, or the root did not certify it yet.
+        """
+        assigned = places.assigned(self.register.own_certificates())
+        if issuer in assigned:
+            return assigned[issuer]
+        if self.request_path(issuer).exists():
+            raise UsageError(
+                f"The {issuer} CA has no certificate yet. Carry {self.request_path(issuer)} to the "
+                "root, have it signed (smimegw-ca root sign), and bring the certificate back: "
+                "smimegw-ca install FILE"
+            )
+        raise UsageError(
+            f"{self.path}: there is no {issuer} CA in this directory. It holds: "
+            f"{', '.join(assigned) or 'nothing yet'}. Name the right one with --directory."
+        )
 
     def issuer(self, name: IssuerName, passphrase: bytes) -> Issuer:
-        """Open a CA key.
+        """Open a CA key, in its file or its token.
 
         Raises:
             PassphraseError: It does not open.
+            UsageError: This CA is not here.
+            KeystoreError: The token does not answer.
         """
-        key = keys.read_signing_key(self.key_path(name), passphrase)
-        return Issuer(certificate=self.authority(name).certificate, key=key)
+        certificate = self.authority(name).certificate
+        return Issuer(certificate=certificate, key=own_keys.open_key(self.path / name, passphrase))
+
+    def holds_key(self, name: IssuerName) -> bool:
+        """Whether this directory can sign for *name*; an offline root's key is elsewhere."""
+        return own_keys.exists(self.path / name)
+
+    def listing(self, *, now: datetime) -> tuple[IssuerName, ...]:
+        """The CAs that need fresh CRLs, and answers about what they issued.
+
+        One that was followed by another still lists until the last certificate it issued ended.
+        Whether this directory can sign for it, `holds_key` says.
+        """
+        return tuple(
+            name
+            for name in self.issuers
+            if self.authority(name).not_after >= now
+            and (name in (places.ROOT, self.issuing) or self._has_issued_valid(name, now))
+        )
+
+    def request_path(self, name: IssuerName) -> Path:
+        """Where the request to the root for *name* is, PEM."""
+        return self.path / name / "request.pem"
+
+    def pointers(self, name: IssuerName) -> Pointers:
+        """What the certificates that *name* issues to subscribers point to."""
+        every = self.settings.mailbox_pointers
+
+        def located(urls: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(places.located(url, name) for url in urls)
+
+        return replace(
+            every,
+            crl_urls=located(every.crl_urls),
+            delta_urls=located(every.delta_urls),
+            issuer_urls=located(every.issuer_urls),
+        )
 
     def check_mailbox(self, mailbox: Mailbox) -> None:
         """Make sure that this CA may speak for a mailbox.
@@ -77,7 +144,7 @@ class Home:
         Raises:
             UsageError: Its domain is not one of the CA's.
         """
-        permitted = authority.permitted_domains(self.authority("issuing").certificate)
+        permitted = authority.permitted_domains(self.authority(self.issuing).certificate)
         if mailbox.domain.startswith("["):
             raise UsageError(f"<{mailbox}> is at an address literal; only domain names are issued.")
         if " " in mailbox.address:
@@ -94,6 +161,12 @@ class Home:
                     f"<{mailbox}> is outside of the domains of this CA: {', '.join(domains)} "
                     f"({place}). Correct the address, or set up a CA for {mailbox.domain}."
                 )
+
+    def _has_issued_valid(self, name: IssuerName, now: datetime) -> bool:
+        return any(
+            certified.issuer == name and certified.not_after >= now
+            for certified in self.register.certificates()
+        )
 
     def _place(self, owner: IssuerName | int) -> Path:
         return self.path / (owner if isinstance(owner, str) else f"issued/{serial_text(owner)}")
@@ -177,16 +250,16 @@ def mend(home: Home, *, now: datetime) -> None:
         home.key_path(serial).unlink(missing_ok=True)
         home.register.record_abandoned(serial, now=now)
     for certified in home.register.certificates():
-        owner: IssuerName | int = certified.serial
-        if certified.mailbox is None:
-            continue
+        owner: IssuerName | int = certified.own or certified.serial
+        if certified.mailbox is None and certified.profile is None:
+            continue  # a responder's, and the CA's own of the first release
         path = home.certificate_path(owner)
         if not path.exists():
             files.make_directory(path.parent)
             files.write_new(
                 path, certified.certificate.public_bytes(Encoding.PEM), mode=files.PUBLIC
             )
-    for issuer in ISSUERS:
+    for issuer in home.issuers:
         newest = home.register.last_crl(issuer)
         path = home.crl_path(issuer)
         if newest and (not path.exists() or path.read_bytes() != newest.der):
@@ -204,7 +277,7 @@ def _compare_with_files(home: Home) -> None:
     for place in sorted((home.path / "issued").glob("[0-9A-F]*")):
         if place.name not in known:
             raise LedgerError(f"{place}: exists, but the ledger does not know it. {advice}")
-    for issuer in ISSUERS:
+    for issuer in home.issuers:
         path, newest = home.crl_path(issuer), home.register.last_crl(issuer)
         if not path.exists():
             continue

@@ -158,7 +158,6 @@ def certify(
     passphrase: bytes,
     now: datetime,
     draw_serial: DrawSerial = x509.random_serial_number,
-    place: IssuerName = "root",
     supersedes: Sequence[int] = (),
 ) -> Certified:
     """Reserve, keep the key, sign, record, write: the one way to a certificate.
@@ -171,12 +170,11 @@ def certify(
         passphrase: Of the CA's keys.
         now: The time.
         draw_serial: Where serial numbers come from.
-        place: Which of the CA's own certificates, when it is for no mailbox.
         supersedes: Serial numbers of certificates that are revoked in the same step.
     """
     serial = home.register.reserve(reservation, now=now, draw_serial=draw_serial)
     failpoints.reach("issue.reserved")
-    owner: IssuerName | int = serial if reservation.mailbox else place
+    owner: IssuerName | int = reservation.own or serial
     files.make_directory(home.key_path(owner).parent)
     if private is not None:
         keys.write_key(home.key_path(owner), private, passphrase)

@@ -192,7 +192,7 @@ def _output(
 def _issue_all(
     opened: Home, orders: Sequence[Order], shell: Shell, *, passphrase: bytes, output: _Output
 ) -> list[Certified]:
-    issuer = opened.issuer("issuing", passphrase)
+    issuer = opened.issuer(opened.issuing, passphrase)
     issued = []
     for order in orders:
         certified = issuance.issue(opened, issuer, order, passphrase=passphrase, now=shell.now)

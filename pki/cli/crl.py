@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from pki import crl as lists
-from pki import files, home
+from pki import files, home, places
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.crl import Delta
+from pki.home import Home
 from pki.register import IssuerName, Listed
 
 
@@ -35,23 +36,41 @@ def crl(shell: Shell, action: str, root: bool, due: bool, delta: bool, output: P
     --due makes one when half its time is over or when a revocation stands on no list yet, and asks
     for the passphrase only then.
     """
-    name: IssuerName = "root" if root else "issuing"
     home.require(shell.directory)
-    made = _newest(shell, name, delta=delta) if action == "show" else None
-    if action == "make" and due:
-        with home.reading(shell.directory) as opened:
-            reasons = lists.due(opened, name, now=shell.now)
-        if not reasons:
-            shell.talk(f"No CRL of the {name} CA is due.")
-            return
-        shell.talk("Due: " + "; ".join(reasons))
-    if made is None:
-        made = _make(shell, name, due=due, delta=delta)
-    _show(shell, made, output)
+    with home.reading(shell.directory) as opened:
+        names = (places.ROOT,) if root else _issuing(opened, shell)
+        waiting = {name: lists.due(opened, name, now=shell.now) for name in names if due}
+    if action == "show":
+        for name in names:
+            _show(shell, _newest(shell, name, delta=delta), _beside(output, name))
+        return
+    for name, reasons in waiting.items():
+        shell.talk(f"{name} CRL due: " + "; ".join(reasons) if reasons else _not_due(name))
+    names = tuple(name for name in names if not due or waiting[name])
+    passphrase = shell.passphrase() if names else b""
+    for name in names:
+        made = _make(shell, name, passphrase, due=due, delta=delta)
+        _show(shell, made, _beside(output, name))
 
 
-def _make(shell: Shell, name: IssuerName, *, due: bool, delta: bool) -> Listed | Delta:
-    passphrase = shell.passphrase()
+def _issuing(opened: Home, shell: Shell) -> tuple[IssuerName, ...]:
+    """The issuing CA, and those before it whose certificates are still about."""
+    found = [name for name in opened.listing(now=shell.now) if name != places.ROOT]
+    return tuple(found) or (opened.issuing,)
+
+
+def _beside(output: Path | None, name: IssuerName) -> Path | None:
+    """Where the copy for *name* goes: one file each, as in the addresses of certificates."""
+    return output.with_name(places.located_name(output.name, name)) if output else None
+
+
+def _not_due(name: IssuerName) -> str:
+    return f"No CRL of the {name} CA is due."
+
+
+def _make(
+    shell: Shell, name: IssuerName, passphrase: bytes, *, due: bool, delta: bool
+) -> Listed | Delta:
     with home.changing(shell.directory, now=shell.now) as opened:
         issuer = opened.issuer(name, passphrase)
         if due:

@@ -12,7 +12,7 @@ from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, passphrase_option, table
 from pki.export import fingerprint
 from pki.founding import Founding, initialise, refuse_second
-from pki.home import ISSUERS, Home
+from pki.home import Home
 from pki.keys import KeyKind
 from pki.register import Certified, IssuerName, Listed, current, serial_text
 from pki.settings import Settings, parse_country, parse_domain, parse_url
@@ -149,8 +149,8 @@ def _state(opened: Home, shell: Shell) -> _State:
     people = [item for item in register.certificates() if item.mailbox]
     entries, head = register.ledger.verify()
     return _State(
-        own={name: opened.authority(name) for name in ISSUERS},
-        crls={name: last for name in ISSUERS if (last := register.last_crl(name))},
+        own={name: opened.authority(name) for name in opened.issuers},
+        crls={name: last for name in opened.issuers if (last := register.last_crl(name))},
         domains=opened.settings.domains,
         issued={
             word: sum(item.status(shell.now) == word for item in people)
@@ -209,7 +209,7 @@ def _members(state: _State) -> Json:
 
 def _warnings(opened: Home, shell: Shell) -> list[str]:
     warnings = []
-    for name in ISSUERS:
+    for name in opened.listing(now=shell.now):
         end = opened.authority(name).not_after
         if end - shell.now < timedelta(days=opened.settings.mailbox_days):
             warnings.append(

@@ -8,10 +8,12 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 
 import click
+from cryptography import x509
 
 from pki import home, responder
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
-from pki.register import serial_text
+from pki.places import ROOT
+from pki.register import IssuerName, serial_text
 from smimegw.errors import UsageError
 
 _DUE = (("crl", "make", "--due"), ("ocsp", "make", "--due"))
@@ -74,25 +76,35 @@ def serve(shell: Shell, listen: str, make_due: bool) -> None:
 def ocsp(shell: Shell, action: str, due: bool) -> None:  # noqa: ARG001 - room for others
     """Appoint a new OCSP responder: a new key and a short-lived certificate for it."""
     home.require(shell.directory)
-    if due:
-        with home.reading(shell.directory) as opened:
-            issuing = opened.authority("issuing").certificate
-        if not responder.is_due(shell.directory, "issuing", issuing, now=shell.now):
-            shell.talk("The OCSP responder is not due.")
-            return
+    with home.reading(shell.directory) as opened:
+        issuing = [name for name in opened.listing(now=shell.now) if name != ROOT]
+        waiting = [
+            name
+            for name in issuing or [opened.issuing]
+            if not due or _is_due(shell, name, opened.authority(name).certificate)
+        ]
+    if not waiting:
+        shell.talk("The OCSP responder is not due.")
+        return
     passphrase = shell.passphrase()
-    with home.changing(shell.directory, now=shell.now) as opened:
-        issuer = opened.issuer("issuing", passphrase)
-        made = responder.appoint(opened, "issuing", issuer, now=shell.now)
-    shell.answer(
-        str(made.path),
-        kind="ocsp-responder",
-        serial=serial_text(made.serial),
-        not_after=made.not_after.isoformat(),
-        file=str(made.path),
-    )
-    shell.talk(f"Responder {serial_text(made.serial)}, valid to {made.not_after:%Y-%m-%d}")
+    for name in waiting:
+        with home.changing(shell.directory, now=shell.now) as opened:
+            issuer = opened.issuer(name, passphrase)
+            made = responder.appoint(opened, name, issuer, now=shell.now)
+        serial = serial_text(made.serial)
+        shell.answer(
+            str(made.path),
+            kind="ocsp-responder",
+            serial=serial,
+            not_after=made.not_after.isoformat(),
+            file=str(made.path),
+        )
+        shell.talk(f"Responder {serial} of the {name} CA, valid to {made.not_after:%Y-%m-%d}")
     shell.suggest("smimegw-ca serve")
+
+
+def _is_due(shell: Shell, name: IssuerName, issuer: x509.Certificate) -> bool:
+    return responder.is_due(shell.directory, name, issuer, now=shell.now)
 
 
 def listening(shell: Shell, url: str) -> None:

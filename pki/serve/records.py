@@ -15,7 +15,7 @@ from pathlib import Path
 from pki import crl, home, responder, settings
 from pki.crl import Lists
 from pki.errors import BusyError, LedgerError, PassphraseError
-from pki.home import ISSUERS, Home
+from pki.home import Home
 from pki.ledger import Ledger
 from pki.ocsp import NOT_ISSUED, Responder, Standing
 from pki.register import IssuerName, Register
@@ -78,7 +78,7 @@ class Records:
 
     def responders(self) -> Iterator[tuple[IssuerName, Responder]]:
         """Who answers now, read again when the file was exchanged; those that can be used."""
-        for name in ISSUERS:
+        for name in self._home.issuers:
             with contextlib.suppress(PassphraseError, OSError):
                 yield name, self._responder(name)
 
@@ -98,7 +98,7 @@ class Records:
     def troubles(self, now: datetime) -> tuple[str, ...]:
         """What an administrator must mend so that readers keep getting news."""
         found = []
-        for name in ISSUERS:
+        for name in self._home.listing(now=now):
             complete = self.lists(name).complete
             if complete is None or complete.next_update <= now:
                 root = " --root" if name == "root" else ""

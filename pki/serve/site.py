@@ -20,6 +20,7 @@ from aiohttp import web
 from pki import ocsp
 from pki.errors import BusyError, LedgerError
 from pki.ocsp import Failure, Request, Responder, Times
+from pki.places import is_place
 from pki.register import IssuerName
 from pki.serve.records import Records
 from smimegw.errors import CMSError, LimitError
@@ -179,9 +180,8 @@ class _Site:
 
 
 def _issuer(text: str) -> IssuerName:
-    match text:
-        case "root" | "issuing":
-            return text
+    if is_place(text):
+        return text
     raise web.HTTPNotFound
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from pki.home import ISSUERS, Home
+from pki.home import Home
 from pki.keys import KeyKind
 from pki.profiles import Profile
 from pki.register import Certified
@@ -19,7 +19,7 @@ from tests.unit.pki.steps import issue, revoke_and_list
 
 
 def _judge(ca: Home, certified: Certified, purpose: Purpose, now: datetime) -> ValidatedCertificate:
-    lists = [ca.register.last_crl(name) for name in ISSUERS]
+    lists = [ca.register.last_crl(name) for name in ca.issuers]
     evidence = Evidence(
         trust_anchors=(Certificate.parse(ca.authority("root").der),),
         intermediates=(Certificate.parse(ca.authority("issuing").der),),
