@@ -10,16 +10,19 @@ from typing import Any
 
 import click
 
-from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.keys.containers import read_certificates
 from smimegw.adapters.keys.key_object import KeyObject
 from smimegw.addresses import Mailbox
+from smimegw.cli import key_rotation as rotation
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.key_source import (
     keystore_options,
     open_keystore,
     password_option,
+    read_bounded,
     read_key_file,
 )
+from smimegw.cli.options import config_option
 from smimegw.errors import CertificateError, UsageError
 
 _SHORT = 12  # letters of a fingerprint on screens for people
@@ -30,33 +33,8 @@ def key() -> None:
     """Private keys of the gateway's users."""
 
 
-@key.command("generate-kek")
-@click.argument("file", type=click.Path(path_type=Path))
-@exits
-def generate_kek(file: Path) -> None:
-    """Make the key-encryption key and write it to FILE, which must not exist.
-
-    Every private key in the keystore is encrypted under it.  Keep a copy in a safe place, apart
-    from backups of the keystore: without it no key can ever be opened again.
-
-    \b
-    Examples:
-      smimegw key generate-kek /etc/smimegw/kek
-      smimegw key generate-kek ./kek
-    """
-    new = KeyEncryptionKey.generate()
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise UsageError(f"{file} is there already; a key is never overwritten") from None
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(new.export())
-        stream.flush()
-        os.fsync(stream.fileno())
-    click.echo(f"Written {file}: {new.identifier}")
-    click.echo("Next: name it in the configuration, and keep a copy apart from the backups:")
-    click.echo("    [keystore]")
-    click.echo(f"    key_encryption_key = {{ file = {json.dumps(str(file.absolute()))} }}")
+for _command in (*rotation.COMMANDS,):
+    key.add_command(_command)
 
 
 @key.command("import")
@@ -70,6 +48,7 @@ def generate_kek(file: Path) -> None:
     multiple=True,
     help="For this mailbox only; repeatable.  [default: all in the certificate]",
 )
+@click.option("--token", is_flag=True, help="Put the key into the configured token.")
 @password_option
 @keystore_options
 @exits
@@ -77,6 +56,7 @@ def import_(
     file: Path,
     certificate: Path | None,
     addresses: tuple[str, ...],
+    token: bool,
     password_file: str | None,
     config: Path,
     keystore_path: Path | None,
@@ -84,7 +64,8 @@ def import_(
 ) -> None:
     """Import a private key with its certificates from FILE (PKCS #12 or PEM).
 
-    A running gateway uses it at once.
+    A running gateway uses it at once.  With --token the private key goes into the token and the
+    keystore only says where it is; it never comes out again.
 
     \b
     Examples:
@@ -97,7 +78,7 @@ def import_(
     material = read_key_file(file, password_file, certificate)
     store.prepare()
     try:
-        added = store.add(material, mailboxes)
+        added = (store.add_to_token if token else store.add)(material, mailboxes)
     except CertificateError as exc:
         raise UsageError(f"{file}: {exc}") from exc
     _print_key(added, "Imported")
@@ -120,6 +101,30 @@ def _refuse_wrong_owner(directory: Path) -> None:
             f"{nearest} belongs to {name}, and a key that root writes there could not be read by"
             f" the gateway; run it again with: sudo -u {name} smimegw key import …"
         )
+
+
+@key.command("adopt")
+@click.argument("certificate", type=click.Path(path_type=Path))
+@click.argument("uri", metavar="URI")
+@click.option("--address", "addresses", multiple=True, help="For this mailbox only; repeatable.")
+@config_option
+@exits
+def adopt(certificate: Path, uri: str, addresses: tuple[str, ...], config: Path) -> None:
+    """Use the key URI of the configured token with CERTIFICATE (PEM, its path may follow).
+
+    For keys that were made in the token.  URI is a PKCS#11 URI with id or object.
+
+    \b
+    Examples:
+      smimegw key adopt alice.pem "pkcs11:id=%01%02"
+      smimegw key adopt alice.pem "pkcs11:object=alice%202027"
+    """
+    store = open_keystore(config, None, None)
+    _refuse_wrong_owner(store.path)
+    found, *chain = read_certificates(read_bounded(certificate))
+    store.prepare()
+    mailboxes = tuple(Mailbox.parse(address) for address in addresses)
+    _print_key(store.adopt(found, tuple(chain), uri, mailboxes), "Adopted")
 
 
 @key.command("list")
@@ -227,6 +232,7 @@ def _members(item: KeyObject) -> dict[str, Any]:
         "not_before": certificate.not_before.isoformat(),
         "not_after": certificate.not_after.isoformat(),
         "chain": [above.subject_text for above in item.chain],
+        "holder": item.holder.value,
         "key_encryption_key": item.secret.key_identifier,
     }
 
@@ -240,4 +246,4 @@ def _print_key(item: KeyObject, title: str) -> None:
     click.echo(f"  for      {item.purpose.value}")
     click.echo(f"  path     {certificate.subject_text}{above}")
     click.echo(f"  valid    {certificate.not_before:%Y-%m-%d} … {certificate.not_after:%Y-%m-%d}")
-    click.echo(f"  sealed   {item.secret.key_identifier}")
+    click.echo(f"  kept in  {item.holder.value}, sealed with {item.secret.key_identifier}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,11 +11,12 @@ import click
 
 from smimegw.adapters.keys.containers import KeyMaterial, read_key_material
 from smimegw.adapters.keys.files import FilesKeystore
-from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey, KeyRing
 from smimegw.cli.options import config_option
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.errors import UsageError
+from smimegw.keystores import files_keystore
 from smimegw.limits import DEFAULT_LIMITS
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -55,27 +56,36 @@ def keystore_of(settings: Configuration) -> FilesKeystore:
         ConfigurationError: The key-encryption key cannot be read.
         KeystoreError: It is no key-encryption key.
     """
-    secret = settings.keystore.key_encryption_key
-    return FilesKeystore(
-        settings.keystore_path,
-        KeyEncryptionKey.load(secret.read()) if secret is not None else None,
-        strict_local_part=settings.gateway.strict_local_part,
-    )
+    return files_keystore(settings)
 
 
-def open_keystore(config: Path, keystore_path: Path | None, kek_file: Path | None) -> FilesKeystore:
+def open_keystore(
+    config: Path,
+    keystore_path: Path | None,
+    kek_file: Path | None,
+    previous: Sequence[Path] = (),
+) -> FilesKeystore:
     """Return the keystore that the options of `keystore_options` name.
+
+    Args:
+        config: The configuration.
+        keystore_path: A directory instead of the configured one.
+        kek_file: Its key-encryption key.
+        previous: Its earlier key-encryption keys.
 
     Raises:
         UsageError: Half of --keystore and --kek-file.
         ConfigurationError, KeystoreError, OSError: It cannot be used.
     """
     if keystore_path is None:
-        if kek_file is not None:
+        if kek_file is not None or previous:
             raise UsageError("--kek-file goes with --keystore; the configuration names its own")
         return keystore_of(load(config, check_files=False))
-    key = KeyEncryptionKey.load(read_bounded(kek_file)) if kek_file is not None else None
-    return FilesKeystore(keystore_path, key)
+    earlier = [KeyEncryptionKey.load(read_bounded(path)) for path in previous]
+    ring = None
+    if kek_file is not None:
+        ring = KeyRing(KeyEncryptionKey.load(read_bounded(kek_file)), earlier)
+    return FilesKeystore(keystore_path, ring)
 
 
 def read_bounded(path: Path, octets: int = DEFAULT_LIMITS.key_file_octets) -> bytes:

@@ -100,6 +100,15 @@ class FilesKeystore:
         """Where the key files are."""
         return self._directory.path
 
+    @property
+    def sealing_key(self) -> str:
+        """Identifier of the key-encryption key that seals what is new.
+
+        Raises:
+            KeystoreError: Locked, or its token does not answer.
+        """
+        return self._opener.ring.current.identifier
+
     def prepare(self) -> None:
         """Make the directory if it is missing.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,13 @@ from click.testing import CliRunner, Result
 
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
+from smimegw.adapters.keys.passphrase import load as load_key_encryption_key
+from smimegw.adapters.pkcs11.keys import TokenKeys
+from smimegw.adapters.pkcs11.uri import TokenURI
 from smimegw.addresses import Mailbox
 from smimegw.cli.key import key
 from tests.fakes.pki import make_ca
+from tests.peers.softhsm import MODULE, PIN, SoftToken, make_token
 
 CA = make_ca("Key command CA")
 ALICE = CA.issue("alice@ours.example", key="p256")
@@ -260,3 +265,151 @@ def test_root_does_not_write_where_the_gateway_cannot_read(
     assert result.exit_code == 2
     assert "smimegw key import" in result.output
     assert list(desk.keys.iterdir()) == []
+
+
+# --- rotation ------------------------------------------------------------------------------------
+
+
+def _rotate(desk: Desk, *, new: str = "new") -> Result:
+    desk.run("generate-kek", desk.directory / new)
+    places = ("--keystore", desk.keys, "--kek-file", desk.directory / new)
+    return desk.run("rotate", *places, "--previous-kek-file", desk.kek)
+
+
+def test_rotation_moves_every_key(desk: Desk) -> None:
+    """Afterwards the new key-encryption key alone opens the keystore."""
+    desk.import_alice()
+    result = _rotate(desk)
+    assert result.exit_code == 0, result.output
+    assert "1 keys moved" in result.output
+    new = KeyEncryptionKey.load((desk.directory / "new").read_bytes())
+    asyncio.run(FilesKeystore(desk.keys, new).check())
+
+
+def test_second_rotation_has_nothing_to_do(desk: Desk) -> None:
+    """Rotation can be run again at any time."""
+    desk.import_alice()
+    _rotate(desk)
+    assert "0 keys moved" in _rotate(desk).output
+
+
+def test_needed_key_encryption_key_is_not_destroyed(desk: Desk) -> None:
+    """As long as one key is sealed with it, it stays (cases M05)."""
+    desk.import_alice()
+    desk.run("generate-kek", desk.directory / "new")
+    places = ("--keystore", desk.keys, "--kek-file", desk.directory / "new")
+    result = desk.run("destroy-kek", desk.kek, "--backup", desk.keys, *places, "--yes")
+    assert result.exit_code == 2
+    assert "1 keys are still sealed with it" in result.output
+    assert desk.kek.exists()
+
+
+def test_key_encryption_key_is_not_destroyed_before_the_backup(desk: Desk) -> None:
+    """A backup from before the rotation does not count (cases M05)."""
+    desk.import_alice()
+    shutil.copytree(desk.keys, desk.directory / "backup")
+    _rotate(desk)
+    places = ("--keystore", desk.keys, "--kek-file", desk.directory / "new")
+    arguments = ("destroy-kek", desk.kek, "--backup", desk.directory / "backup", *places, "--yes")
+    result = desk.run(*arguments)
+    assert result.exit_code == 2
+    assert "lacks 1 keys" in result.output
+    assert desk.kek.exists()
+
+
+def test_rotated_and_backed_up_the_old_one_goes(desk: Desk) -> None:
+    """With rotation and backup done, it is overwritten and deleted (cases M05)."""
+    desk.import_alice()
+    _rotate(desk)
+    shutil.copytree(desk.keys, desk.directory / "backup")
+    places = ("--keystore", desk.keys, "--kek-file", desk.directory / "new")
+    arguments = ("destroy-kek", desk.kek, "--backup", desk.directory / "backup", *places, "--yes")
+    assert desk.run(*arguments).exit_code == 0
+    assert not desk.kek.exists()
+
+
+def test_current_key_encryption_key_is_never_destroyed(desk: Desk) -> None:
+    """Not even while the keystore is empty."""
+    desk.keys.mkdir()
+    result = desk.at("destroy-kek", desk.kek, "--backup", desk.keys, "--yes")
+    assert result.exit_code == 2
+    assert "current" in result.output
+    assert desk.kek.exists()
+
+
+def test_generated_key_under_a_passphrase(desk: Desk) -> None:
+    """The file alone opens nothing."""
+    path = desk.directory / "sealed"
+    result = desk.run("generate-kek", path, "--passphrase-file", "-", stdin=b"correct horse\n")
+    assert result.exit_code == 0, result.output
+    opened = load_key_encryption_key(path.read_bytes(), lambda: b"correct horse")
+    assert opened.identifier in result.output
+
+
+# --- a token -------------------------------------------------------------------------------------
+
+
+def _with_token(desk: Desk) -> tuple[str, Path]:
+    soft = make_token()
+    (desk.directory / "pin").write_text(PIN)
+    config = desk.directory / "smimegw.toml"
+    config.write_text(
+        f"""version = 1
+[gateway]
+hostname = "gw.ours.example"
+internal_domains = ["ours.example"]
+state_directory = "{desk.directory}/state"
+[listener.mx]
+address = "127.0.0.1:10035"
+[next_hop.in]
+address = "127.0.0.1:10036"
+[keystore.token]
+module = "{MODULE}"
+label = "{soft.label}"
+pin = {{ file = "{desk.directory}/pin" }}
+key_encryption_key = "kek-1"
+"""
+    )
+    return soft.label, config
+
+
+def test_key_encryption_key_and_key_in_a_token(desk: Desk) -> None:
+    """By commands alone: the token gets both, and the keystore says so."""
+    _, config = _with_token(desk)
+    made = desk.run("generate-kek", "--token", "kek-1", "-c", config)
+    assert made.exit_code == 0, made.output
+    arguments = ("import", desk.p12, "--password-file", "-", "--token", "-c", config)
+    result = desk.run(*arguments, stdin=b"correct horse\n")
+    assert result.exit_code == 0, result.output
+    shown = json.loads(desk.run("show", "alice@ours.example", "--json", "-c", config).output)
+    assert shown["holder"] == "token"
+    assert shown["key_encryption_key"] in made.output
+
+
+def test_key_that_was_made_in_the_token_is_adopted(desk: Desk) -> None:
+    """A certificate joins the key that never was anywhere else."""
+    label, config = _with_token(desk)
+    desk.run("generate-kek", "--token", "kek-1", "-c", config)
+    keys = TokenKeys(SoftToken(label).open())
+    key = keys.add(ALICE.key, label="made inside")
+    (desk.directory / "alice.pem").write_bytes(ALICE.pem)
+    uri = str(TokenURI(id=key.id))
+    result = desk.run("adopt", desk.directory / "alice.pem", uri, "-c", config)
+    assert result.exit_code == 0, result.output
+    other = keys.generate("p-256", label="another")
+    (desk.directory / "bob.pem").write_bytes(BOB.pem)
+    uri = str(TokenURI(id=other.id))
+    refused = desk.run("adopt", desk.directory / "bob.pem", uri, "-c", config)
+    assert "not the certificate's" in refused.output
+
+
+def test_removed_key_leaves_the_token(desk: Desk) -> None:
+    """`key remove` destroys what is in the token, too."""
+    label, config = _with_token(desk)
+    desk.run("generate-kek", "--token", "kek-1", "-c", config)
+    arguments = ("import", desk.p12, "--password-file", "-", "--token", "-c", config)
+    desk.run(*arguments, stdin=b"correct horse\n")
+    assert len(TokenKeys(SoftToken(label).open()).all()) == 1
+    fingerprint = ALICE.certificate.fingerprint.removeprefix("sha256:")
+    assert desk.run("remove", fingerprint, "--yes", "-c", config).exit_code == 0
+    assert TokenKeys(SoftToken(label).open()).all() == ()
