@@ -95,6 +95,19 @@ class Unfinished:
     torn: int = 0
 
 
+def accepted_of(
+    fingerprint: str, accepted: Iterable[Sequence[tuple[Dot, tuple[str, ...]]]]
+) -> frozenset[str]:
+    """The tokens of one message among *accepted* dots."""
+    return frozenset(
+        token
+        for dots in accepted
+        for dot, tokens in dots
+        if dot.fingerprint == fingerprint
+        for token in tokens
+    )
+
+
 class Ledger(Protocol):
     """Which recipients already have which message; shared by all nodes, kept for seven days."""
 
@@ -162,6 +175,10 @@ class Journal(Protocol):
         """Accepted dots of a transaction whose client was not told; they stay open until `told`."""
         ...
 
+    def accepted(self, fingerprint: str) -> frozenset[str]:
+        """Tokens of the accepted of one message, whose client may still not know."""
+        ...
+
 
 @dataclass
 class NoLedger:
@@ -207,3 +224,7 @@ class NoJournal:
     def untold(self, txn: str) -> tuple[tuple[Dot, tuple[str, ...]], ...]:
         """What was accepted."""
         return tuple(self.open.get(txn, ()))
+
+    def accepted(self, fingerprint: str) -> frozenset[str]:
+        """What was accepted of one message."""
+        return accepted_of(fingerprint, self.open.values())

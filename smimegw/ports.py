@@ -279,7 +279,7 @@ class IncomingTransaction(Protocol):
         ...
 
     async def told(self, *, reached: bool) -> None:
-        """The replies after the data were written to the client, or it is gone; never raises."""
+        """The client has the replies after the data, or may not have them; never raises."""
         ...
 
 

@@ -48,18 +48,29 @@ class LedgerEntry:
             tokens = [self.token(recipient) for recipient in self._tx.envelope.recipients]
             self.claim = claim_of(self.fingerprint, tokens)
             known = await self._ports.ledger.claim(self.fingerprint, self._tx.id, key=self.claim)
-            self.prior = known.intersection(tokens)
+            self.prior = (known | self._untold()).intersection(tokens)
 
     async def ask(self) -> frozenset[str]:
         """Only ask who has it; nobody as far as we know, when the ledger does not answer."""
         self.fingerprint = await self._fingerprint()
         try:
             known = await self._ports.ledger.accepted(self.fingerprint)
-            self.prior = known.intersection(map(self.token, self._tx.envelope.recipients))
         except LedgerError as exc:
             # Nearly every message has one copy and no past: it does not wait for a database.
             self._trouble(exc)
+            known = frozenset()
+        known |= self._untold()
+        self.prior = known.intersection(map(self.token, self._tx.envelope.recipients))
         return self.prior
+
+    def _untold(self) -> frozenset[str]:
+        """Who has it by a transaction here whose client may have vanished with the reply.
+
+        Without a Message-ID the second one may be meant, as in `close`.
+        """
+        if not message_id_of(self._tx):
+            return frozenset()
+        return self._ports.journal.accepted(self.fingerprint)
 
     async def _fingerprint(self) -> str:
         if self._tx.size <= _LARGE_OCTETS:

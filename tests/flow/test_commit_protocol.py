@@ -527,7 +527,7 @@ def test_the_reply_comes_in_time_whatever_the_next_hop_does(company: Company) ->
     """D08: in doubt for the client; the late answer is logged, and the ledger knows it."""
     relay = company.world.relay
     relay.pause_before_dot = asyncio.Event()
-    node(company, outbound_reply_seconds=0.2)
+    node(company, outbound_reply_seconds=3)
 
     async def late() -> Outcome:
         outcome = await company.begin_and_finish("relay", [PLAIN], mail(PLAIN))

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import select
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -300,6 +303,65 @@ def test_lmtp_on_both_sides(company: Company, tmp_path: Path) -> None:
             assert [reply[:9] for reply in replies] == ["250 2.0.0", "451 4.3.1", "554 5.7.1"]
 
     asyncio.run(main())
+
+
+def test_client_that_never_read_its_250_is_known(company: Company, tmp_path: Path) -> None:
+    """N-15: its machine took the reply and it died; the retry gets no second copy (RFC 1047)."""
+
+    async def main() -> None:
+        company.world.events.emitted.clear()
+        async with scripted_sink({}) as sink, node(company, sink, tmp_path) as client:
+            await client.say(f"MAIL FROM:<{ALICE}>")
+            await client.say(f"RCPT TO:<{PLAIN}>")
+            await client.say("DATA")
+            wire = client.writer.get_extra_info("socket")
+            client.writer.transport.pause_reading()
+            await client.send(message(ALICE, PLAIN) + b".\r\n")
+            with socket.socket(fileno=os.dup(wire.fileno())) as same:
+                while not select.select([same], [], [], 0)[0]:
+                    await asyncio.sleep(0)  # the reply is on its way to this very process
+            client.writer.transport.abort()  # with the reply unread
+            async with asyncio.timeout(20):
+                while not company.world.events.named("delivery.untold"):
+                    await asyncio.sleep(0)
+            async with node(company, sink, tmp_path) as again:
+                assert await send(again, PLAIN) == ["250 2.0.0 already accepted <t>"]
+            assert len(sink.messages) == 1
+
+    asyncio.run(main())
+
+
+def test_client_that_vanished_without_a_word_is_known(company: Company, tmp_path: Path) -> None:
+    """N-15: its connection stands until the idle time is over; the retry comes before."""
+
+    async def test(sink: ScriptedSink, client: Client) -> None:
+        assert await send(client, PLAIN) == ["250 2.0.0 OK <t>"]
+        again = await Client.connect(client.writer.get_extra_info("peername")[1])
+        await again.reply()
+        await again.say("EHLO client.example")
+        assert await send(again, PLAIN) == ["250 2.0.0 already accepted <t>"]
+        await again.close()
+        assert len(sink.messages) == 1
+
+    against(company, tmp_path, {}, test)
+
+
+@pytest.mark.parametrize("farewell", [b"QUIT\r\n", b"NOOP\r\n", b""])
+def test_client_that_read_its_250_is_not_in_the_ledger(
+    company: Company, tmp_path: Path, farewell: bytes
+) -> None:
+    """N-15: with and without a good-bye; nothing is told to nobody."""
+
+    async def test(sink: ScriptedSink, client: Client) -> None:
+        company.world.events.emitted.clear()
+        assert await send(client, PLAIN) == ["250 2.0.0 OK <t>"]
+        await client.send(farewell)
+        client.writer.write_eof()
+        await client.rest()
+        assert company.world.events.named("delivery.untold") == []
+        assert len(sink.messages) == 1
+
+    against(company, tmp_path, {}, test)
 
 
 def test_client_gone_after_the_canary(company: Company, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 from pathlib import Path
@@ -86,6 +87,25 @@ def test_message_over_starttls(contexts: Contexts) -> None:
             await client.send(b"Subject: x\r\n\r\n" + body + b".\r\nQUIT\r\n")
             assert [r[:3] for r in await client.replies(2)] == ["250", "221"]
             assert here.reception.finished[0].content.body == body
+
+    run(test())
+
+
+def test_client_that_closes_tls_after_the_reply_has_read_it(contexts: Contexts) -> None:
+    """Many clients say no QUIT; their machine has acknowledged the 250 (N-15)."""
+
+    async def test() -> None:
+        async with place(tls=contexts[0], tls_implicit=True) as here:
+            client = await here.greeted(tls=contexts[1])
+            await client.send(b"MAIL FROM:<>\r\nRCPT TO:<b@corp.example>\r\nDATA\r\n")
+            await client.replies(3)
+            await client.send(b"Subject: x\r\n\r\n.\r\n")
+            assert (await client.reply())[:3] == "250"
+            client.writer.close()
+            async with asyncio.timeout(20):
+                while here.listener.sessions:
+                    await asyncio.sleep(0)
+            assert here.reception.finished[0].was_told == [True]
 
     run(test())
 

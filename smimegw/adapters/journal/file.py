@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from smimegw.adapters.journal.lines import answer_line, sent_line, told_line, unfinished_of
-from smimegw.custody import Dot, Unfinished
+from smimegw.custody import Dot, Unfinished, accepted_of
 from smimegw.errors import JournalError
 from smimegw.failpoints import reach
 from smimegw.limits import MIB
@@ -137,6 +137,10 @@ class FileJournal:
     def untold(self, txn: str) -> tuple[_Accepted, ...]:
         """Accepted dots of a transaction whose client was not told; open until `told`."""
         return tuple(self._untold.get(txn, ()))
+
+    def accepted(self, fingerprint: str) -> frozenset[str]:
+        """Tokens of the accepted of one message, whose client may still not know."""
+        return accepted_of(fingerprint, self._untold.values())
 
     # --- writing ---------------------------------------------------------------------------------
 

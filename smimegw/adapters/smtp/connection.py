@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import ssl
+import termios
+from array import array
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -42,6 +45,8 @@ class Connection(SMTP):
     Attributes:
         peer: The client's IP address.
         gone: The connection was lost, or its end was seen with no command waiting.
+        acknowledged: When we closed, or the connection was lost, the client's machine had all that
+            we wrote; see `look_at_acknowledgement`.
     """
 
     line_length_limit = _CHUNK  # only the flow control of the stream: it holds twice this
@@ -57,6 +62,7 @@ class Connection(SMTP):
         super().__init__(None, hostname=hostname, loop=loop)
         self.peer = ""
         self.gone = False
+        self.acknowledged = False
         self._limits = limits
         self._idle_seconds = idle_seconds
         self._pending = bytearray()
@@ -75,10 +81,13 @@ class Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """Wake whoever waits; unlike aiosmtpd do not cancel what is in the middle of something."""
         asyncio.StreamReaderProtocol.connection_lost(self, error)
+        if error is not None:  # such as a reset: it was closed with our reply unread
+            self.acknowledged = False
         self._is_gone()
 
     def eof_received(self) -> bool:
         """The client sends nothing more: gone, unless it left commands such as QUIT behind."""
+        self.look_at_acknowledgement()  # under TLS the connection is closed next
         keep_open = asyncio.StreamReaderProtocol.eof_received(self)
         if not self._unread():
             self._is_gone()
@@ -188,6 +197,16 @@ class Connection(SMTP):
         except OSError as exc:  # TimeoutError is one
             self._writer.transport.abort()
             raise ClientGoneError from exc
+
+    def look_at_acknowledgement(self) -> None:
+        """Ask the kernel whether the client's machine has acknowledged every octet of ours."""
+        transport, wire = self._writer.transport, self._writer.get_extra_info("socket")
+        if wire is None or transport.is_closing() or self._reader.exception() is not None:
+            return
+        unsent = array("i", [1])
+        with contextlib.suppress(OSError, ValueError):
+            fcntl.ioctl(wire.fileno(), termios.TIOCOUTQ, unsent)
+        self.acknowledged = not unsent[0]
 
     async def close(self) -> None:
         """Close once everything written is out, or without it when the client does not read."""

@@ -107,6 +107,7 @@ class Dialogue(Connection):
         self._upstream_id = ""
         self._mail: OpenMail | None = None
         self._broken: Reply | None = None
+        self._unconfirmed: list[IncomingTransaction] = []
         self._errors = 0
         self._since_mail = 0
         self._idle = False
@@ -132,6 +133,7 @@ class Dialogue(Connection):
         """Say good-bye when nothing is under way, else as soon as the transaction has ended."""
         self._draining = True
         if self._idle and self._mail is None and not self.gone:
+            self.look_at_acknowledgement()
             self.write(SHUTTING_DOWN)
             self._writer.close()
 
@@ -157,6 +159,8 @@ class Dialogue(Connection):
             pass
         finally:
             try:
+                self.look_at_acknowledgement()
+                await self._confirm(reached=self.acknowledged)
                 await self._abandon()
                 await self.close()
             finally:
@@ -176,7 +180,10 @@ class Dialogue(Connection):
         if self._draining and self._mail is None:
             raise EndOfSession(SHUTTING_DOWN)
         try:
+            pipelined = self._unread()  # says nothing of what the client has read
             line = await self.line(limit=self._limits.command_line_octets, waiting=self._set_idle)
+            if not pipelined:
+                await self._confirm(reached=True)
             verb, _, argument = line.partition(b" ")
             await self._dispatch(verb.upper(), argument.strip(b" "))
         except CommandError as error:
@@ -200,6 +207,17 @@ class Dialogue(Connection):
         if self._settings.tls_required and not self.tls_version and verb not in _BEFORE_TLS:
             raise CommandError(530, "5.7.0", "STARTTLS first")
         await command(argument)
+
+    async def _confirm(self, *, reached: bool) -> None:
+        """Tell the transactions that were answered whether the client knows.
+
+        A reply that was written may be lost with the client's machine, and a client that has not
+        read it comes again (RFC 1047).  The next command shows that it did, and so does an end of
+        the connection after its machine acknowledged every octet.
+        """
+        answered, self._unconfirmed = self._unconfirmed, []
+        for incoming in answered:
+            await incoming.told(reached=reached)
 
     async def _complain(self, error: CommandError) -> None:
         await self.reply(Reply(error.code, error.enhanced, str(error)))

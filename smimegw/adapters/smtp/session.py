@@ -140,14 +140,14 @@ class Session(Identification):
         outcome = await self._outcome(content, self._mail)
         mail, self._mail, self._finishing_lmtp = self._mail, None, False
         self._upstream_id = ""
-        reached = False
         try:
             reach("session.before-reply")
             await self._tell(outcome, mail.accepted)
             reach("session.after-reply")
-            reached = True
-        finally:
-            await mail.incoming.told(reached=reached)
+        except BaseException:
+            await mail.incoming.told(reached=False)
+            raise
+        self._unconfirmed.append(mail.incoming)
 
     def _no_recipients(self, mail: OpenMail) -> Reply:
         if mail.deferred:  # a client that only reads this reply must not give up
