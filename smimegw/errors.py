@@ -177,6 +177,10 @@ class RecordError(DependencyError):
     """The decision record could not be written to any sink."""
 
 
+class SpoolError(DependencyError):
+    """The spool, where large messages are kept while they are worked on, has no room (R-21)."""
+
+
 class LedgerError(DependencyError):
     """The ledger of accepted recipients could not be asked or written (R-22)."""
 

@@ -35,6 +35,8 @@ class Limits:
     # message
     message_octets: int = 50 * MIB  # raw
     copies: int = 50  # of one message, held open together; servers allow about so many clients
+    memory_octets: int = 1 * MIB  # of one content; what is longer goes to the spool
+    text_octets: int = 4 * MIB  # of one part that is looked at as text; longer ones are files
     growth: float = 1.45  # sign + encrypt + base64; SIZE announced = next hop SIZE / growth
     header_line_octets: int = 100_000
     header_field_octets: int = 100 * 1024
