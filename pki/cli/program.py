@@ -36,6 +36,7 @@ _COMMANDS = {
     "crl": "crl.crl",
     "ocsp": "status_service.ocsp",
     "serve": "status_service.serve",
+    "est": "enrolment.est",
     "list": "showing.list_command",
     "show": "showing.show",
     "export": "showing.export",

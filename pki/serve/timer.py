@@ -16,6 +16,7 @@ from pathlib import Path
 _SECONDS = 600.0
 _DEADLINE_SECONDS = 300.0
 _PROGRAM = (sys.executable, "-c", "from pki.cli import main; main()")
+_OPTIONS = ("--no-input", "--quiet")
 
 Report = Callable[[str], None]
 
@@ -38,13 +39,13 @@ async def making_due(
         report: Takes a text for the administrator when one fails.
         seconds: Between two rounds.
     """
-    options = ("--no-input", "--quiet", "--directory", str(directory))
+    where = (*_OPTIONS, "--directory", str(directory))
     secret = ("--passphrase-file", passphrase_file)
 
     async def rounds() -> None:
         while True:
             for command in commands:
-                trouble = await _run((*_PROGRAM, *command, *options, *secret))
+                trouble = await _run((*_PROGRAM, *command, *where, *secret))
                 if trouble:
                     report(f"smimegw-ca {' '.join(command)}: {trouble}")
             await asyncio.sleep(seconds)
@@ -56,6 +57,50 @@ async def making_due(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+class AfterEach:
+    """Runs one command after something happened; what happens meanwhile is one more run.
+
+    Args:
+        directory: The CA's.
+        command: Of smimegw-ca; empty runs nothing.
+        report: Takes a text for the administrator when it fails.
+    """
+
+    def __init__(self, directory: Path, command: Sequence[str], report: Report) -> None:
+        self._command = command
+        self._line = (*_PROGRAM, *command, *_OPTIONS, "--directory", str(directory))
+        self._report = report
+        self._happened = asyncio.Event()
+
+    def wanted(self) -> None:
+        """Something happened."""
+        self._happened.set()
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run it when wanted; at the end once more, if it still is."""
+        task = asyncio.create_task(self._rounds())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            if self._happened.is_set():
+                await self._round()
+
+    async def _rounds(self) -> None:
+        while True:
+            await self._happened.wait()
+            await asyncio.shield(self._round())
+
+    async def _round(self) -> None:
+        self._happened.clear()
+        trouble = await _run(self._line) if self._command else ""
+        if trouble:
+            self._report(f"smimegw-ca {self._command[0]}: {trouble}")
 
 
 async def _run(command: Sequence[str]) -> str:
