@@ -234,7 +234,9 @@ def _make_delta(
     if since.complete is None or not makes_deltas(home, name):
         raise no_delta(name)
     base = _reasons(since.complete.crl)
-    told = {serial for delta in since.deltas for serial in _reasons(delta.crl)}
+    # The delta made together with the base tells nothing that the base does not.
+    later = [delta for delta in since.deltas if delta.number > since.complete.number]
+    told = {serial for delta in later for serial in _reasons(delta.crl)}
     wanted = {item.serial: x509.ReasonFlags(item.revocation.reason) for item in revoked}
     changed = [
         item
