@@ -6,7 +6,7 @@ out (M22): a crash can waste a serial number but not use one twice or lose a cer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from cryptography import x509
@@ -29,7 +29,6 @@ __all__ = [
     "issue",
     "make_crl",
     "release",
-    "renewal",
     "revoke",
 ]
 DrawSerial = Callable[[], int]
@@ -59,47 +58,7 @@ def issue(
         passphrase=passphrase,
         now=now,
         draw_serial=draw_serial,
-        supersedes=prepared.supersedes,
-    )
-
-
-def renewal(
-    home: Home, certified: Certified, *, passphrase: bytes, keep_key: bool, days: int | None
-) -> Order:
-    """Return the order for a certificate's successor.
-
-    Raises:
-        PassphraseError: The key that is to be kept does not open.
-        UsageError: The certificate is a CA's own or revoked, or the CA never had its key.
-    """
-    serial = serial_text(certified.serial)
-    if not certified.mailbox or not certified.profile:
-        raise UsageError(f"{serial} is the CA's own certificate; it is not renewed but replaced.")
-    if certified.revocation:
-        raise UsageError(
-            f"{serial} is revoked ({certified.revocation.reason}), so nothing follows it. "
-            f"If <{certified.mailbox}> still may have one: smimegw-ca issue {certified.mailbox}"
-        )
-    public = keys.accept_public_key(certified.certificate.public_key())
-    if not certified.key_held and not keep_key:
-        raise UsageError(
-            f"{serial} was issued from a request, so its owner makes the new key. "
-            f"Ask for a new request and use: smimegw-ca issue {certified.mailbox} --csr FILE, "
-            "or certify the same key again with --keep-key."
-        )
-    return Order(
-        mailbox=certified.mailbox,
-        profile=certified.profile,
-        name=certified.name,
-        key_kind=keys.kind_of(public),
-        public_key=public if keep_key and not certified.key_held else None,
-        private_key=(
-            keys.read_key(home.key_path(certified.serial), passphrase)
-            if keep_key and certified.key_held
-            else None
-        ),
-        days=days,
-        renews=certified.serial,
+        revokes=prepared.revokes,
     )
 
 
@@ -158,7 +117,7 @@ def certify(
     passphrase: bytes,
     now: datetime,
     draw_serial: DrawSerial = x509.random_serial_number,
-    supersedes: Sequence[int] = (),
+    revokes: Mapping[int, str] | None = None,
 ) -> Certified:
     """Reserve, keep the key, sign, record, write: the one way to a certificate.
 
@@ -170,7 +129,7 @@ def certify(
         passphrase: Of the CA's keys.
         now: The time.
         draw_serial: Where serial numbers come from.
-        supersedes: Serial numbers of certificates that are revoked in the same step.
+        revokes: Serial numbers of certificates that are revoked in the same step, and why.
     """
     serial = home.register.reserve(reservation, now=now, draw_serial=draw_serial)
     failpoints.reach("issue.reserved")
@@ -181,7 +140,7 @@ def certify(
     failpoints.reach("issue.key-kept")
     certificate = sign(serial)
     failpoints.reach("issue.signed")
-    home.register.record_issued_all([(serial, certificate)], now=now, supersedes=supersedes)
+    home.register.record_issued_all([(serial, certificate)], now=now, revokes=revokes)
     failpoints.reach("issue.recorded")
     files.write_new(
         home.certificate_path(owner), certificate.public_bytes(Encoding.PEM), mode=files.PUBLIC

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -19,6 +20,8 @@ from pki.requests import RequestState
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
+_SUPERSEDED = x509.ReasonFlags.superseded.value
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -30,6 +33,7 @@ class Order:
         private_key: A key that the CA has already; with neither, the CA makes one.
         days: None means the CA's default, shortened to the issuer's own end where needed.
         renews: Serial number of the certificate that this one follows.
+        revokes: Why what it follows is revoked in the same step; empty leaves that valid.
         request: Number of the request; 0 for none.
         publish_from: Directories show it from then on; None means at once.
         operator: Who has it issued, for the ledger.
@@ -43,6 +47,7 @@ class Order:
     private_key: PrivateKey | None = field(default=None, repr=False)
     days: int | None = None
     renews: int | None = None
+    revokes: str = ""
     request: int = 0
     publish_from: datetime | None = None
     operator: str = ""
@@ -54,7 +59,7 @@ class Prepared:
 
     Attributes:
         private_key: The key that the CA keeps; None when it does not have it.
-        supersedes: Serial numbers of certificates that it takes the place of.
+        revokes: Serial numbers of certificates whose place it takes, and the reasons.
     """
 
     order: Order
@@ -66,7 +71,7 @@ class Prepared:
     validity: Validity
     pointers: authority.Pointers
     key_held: bool
-    supersedes: tuple[int, ...] = ()
+    revokes: Mapping[int, str] = field(default_factory=dict)
     findings: str = ""
 
     @property
@@ -138,7 +143,7 @@ def prepare(
         validity=validity,
         pointers=home.pointers(home.issuing),
         key_held=bool(key_held) or private is not None,
-        supersedes=_superseded(home, order, now=now),
+        revokes=_revoked_with(home, order, now=now),
     )
     return replace(prepared, findings="\n".join(lint_draft(prepared)))
 
@@ -169,7 +174,7 @@ def inspect(home: Home, order: Order, *, now: datetime) -> x509.Name:
     if order.public_key is not None:
         profiles.check_key(order.profile, order.public_key)
         _refuse_compromised(home, order.public_key)
-    _superseded(home, order, now=now)
+    _revoked_with(home, order, now=now)
     return subjects.subject(
         order.profile,
         order.mailbox,
@@ -214,16 +219,16 @@ def _require_predecessor(home: Home, order: Order) -> None:
             f"{serial_text(order.renews)} is no {order.profile} certificate of <{order.mailbox}>, "
             "so this one cannot follow it."
         )
-    if before.revocation:
+    if before.revocation and not (before.is_held and order.revokes):
         raise UsageError(
             f"{serial_text(order.renews)} is revoked or on hold ({before.revocation.reason}), so "
             "nothing follows it."
         )
 
 
-def _superseded(home: Home, order: Order, *, now: datetime) -> tuple[int, ...]:
-    if order.renews is not None:
-        return ()  # a successor stands beside what it follows until that ends
+def _revoked_with(home: Home, order: Order, *, now: datetime) -> dict[int, str]:
+    if order.renews is not None:  # a successor may stand beside what it follows until that ends
+        return {order.renews: order.revokes} if order.revokes else {}
     found = twins(home, order, now=now)
     match home.settings.practice.duplicates:
         case Duplicates.REFUSE if found:
@@ -233,8 +238,8 @@ def _superseded(home: Home, order: Order, *, now: datetime) -> tuple[int, ...]:
                 f'"refuse". Follow it with: smimegw-ca renew {order.mailbox}, or revoke it first.'
             )
         case Duplicates.SUPERSEDE:
-            return tuple(certified.serial for certified in found)
-    return ()
+            return {certified.serial: _SUPERSEDED for certified in found}
+    return {}
 
 
 def _key_pair(order: Order) -> tuple[PrivateKey | None, PublicKey]:

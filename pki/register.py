@@ -8,7 +8,7 @@ reservation that the next command turns into *abandoned*: the number is used up,
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from cryptography import x509
@@ -102,14 +102,14 @@ class Register:
         issued: Sequence[tuple[int, x509.Certificate]],
         *,
         now: datetime,
-        supersedes: Sequence[int] = (),
+        revokes: Mapping[int, str] | None = None,
     ) -> None:
         """Keep certificates; only after this may they leave the CA.
 
         Args:
             issued: Serial numbers and certificates.
             now: The time.
-            supersedes: Serial numbers of certificates that are revoked in the same step.
+            revokes: Serial numbers of certificates that are revoked in the same step, and why.
         """
         waiting = self.history.open_reservations()
         for serial, certificate in issued:
@@ -124,9 +124,7 @@ class Register:
                 )
                 for serial, certificate in issued
             ]
-            + [
-                self._revocation(serial, x509.ReasonFlags.superseded.value) for serial in supersedes
-            ],
+            + [self._revocation(serial, reason) for serial, reason in (revokes or {}).items()],
             at=now,
         )
 

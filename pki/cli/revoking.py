@@ -42,7 +42,7 @@ def revoke(shell: Shell, serial: str, reason: str) -> None:
     shell.suggest(f"smimegw-ca crl make{root}   and then   smimegw-ca publish …")
 
 
-@click.command(epilog=examples("smimegw-ca hold 4F9A21", "smimegw-ca crl make"))
+@click.command(epilog=examples("smimegw-ca hold 4F9A21", "smimegw-ca hold 4F9A21 --json"))
 @click.argument("serial")
 @common_options
 @click.pass_obj
@@ -62,7 +62,7 @@ def hold(shell: Shell, serial: str) -> None:
     shell.suggest("smimegw-ca crl make   and then   smimegw-ca publish …")
 
 
-@click.command(epilog=examples("smimegw-ca release 4F9A21", "smimegw-ca crl make"))
+@click.command(epilog=examples("smimegw-ca release 4F9A21", "smimegw-ca release 4F9A21 --json"))
 @click.argument("serial")
 @common_options
 @click.pass_obj

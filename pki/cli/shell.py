@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -56,6 +58,12 @@ class Shell:
     def suggest(self, command: str) -> None:
         """End with the likely next command."""
         self.talk(f"Next: {command}")
+
+    @property
+    def operator(self) -> str:
+        """Who is at work, for the ledger: SMIMEGW_CA_OPERATOR, who came by sudo, or the user."""
+        named = os.environ.get("SMIMEGW_CA_OPERATOR") or os.environ.get("SUDO_USER")
+        return named or getpass.getuser()
 
     @property
     def may_ask(self) -> bool:

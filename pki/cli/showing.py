@@ -11,7 +11,7 @@ import click
 
 from pki import export as packing
 from pki import files, home
-from pki.cli.certificates import describe, parse_mailbox
+from pki.cli.handing import describe, parse_mailbox
 from pki.cli.program import NO
 from pki.cli.shell import Shell, common_options, examples, passphrase_option, table
 from pki.export import Format

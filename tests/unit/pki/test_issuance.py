@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import issuance, keys, register
+from pki import issuance, keys, register, renewal
 from pki.errors import LedgerError, PassphraseError, RequestError, UnknownSerialError
 from pki.home import Home
 from pki.keys import KeyKind
@@ -248,9 +248,9 @@ def test_certificates_are_found_by_mailbox_in_every_case(ca: Home, now: datetime
 
 
 def _renew(ca: Home, old: register.Certified, now: datetime, *, keep_key: bool = False):
-    renewal = issuance.renewal(ca, old, passphrase=PASSPHRASE, keep_key=keep_key, days=None)
+    successor = renewal.renewal(ca, old, passphrase=PASSPHRASE, keep_key=keep_key, days=None)
     issuer = ca.issuer("issuing", PASSPHRASE)
-    return issuance.issue(ca, issuer, renewal, passphrase=PASSPHRASE, now=now)
+    return issuance.issue(ca, issuer, successor, passphrase=PASSPHRASE, now=now)
 
 
 def _extension(certificate: x509.Certificate, kind: type):

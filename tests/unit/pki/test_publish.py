@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import issuance
+from pki import issuance, renewal
 from pki.home import Home
 from pki.plan import Keep, Plan, make_plan
 from pki.profiles import Profile
@@ -92,7 +92,7 @@ def test_after_a_renewal_both_are_found_until_the_old_one_ends(
 ) -> None:
     """The gateway takes the newest that is valid; the old one leaves with its last day."""
     old = issue(ca, now, days=10)
-    order = issuance.renewal(ca, old, passphrase=PASSPHRASE, keep_key=False, days=400)
+    order = renewal.renewal(ca, old, passphrase=PASSPHRASE, keep_key=False, days=400)
     issuer = ca.issuer("issuing", PASSPHRASE)
     new = issuance.issue(ca, issuer, order, passphrase=PASSPHRASE, now=now)
     carry_out(make_plan(ca, now=now), target)
