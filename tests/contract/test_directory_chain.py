@@ -7,8 +7,11 @@ import functools
 
 import pytest
 
-from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory
+from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory, Source
+from smimegw.config.hosts import DomainRule
+from smimegw.config.values import Domain
 from smimegw.errors import DirectoryError
+from smimegw.sources import Said
 from smimegw.x509.certificate import Certificate
 from tests.fakes.directory import BOB, FakeDirectory
 from tests.fakes.pki import make_ca
@@ -78,3 +81,70 @@ def test_revocation_lists_of_one_directory_do_while_the_other_is_down() -> None:
     down.down = True
     chain = ChainAuthorities([down, FakeDirectory(name="fake:two")])
     assert asyncio.run(chain.crls(b"issuer")) == (b"fake:two",)
+
+
+# --- what each source said ------------------------------------------------------------------------
+
+
+def said(chain: ChainDirectory) -> list[tuple[str, str, int]]:
+    answer = asyncio.run(chain.look_up(BOB))
+    return [(entry.source, entry.said.value, entry.count) for entry in answer.said]
+
+
+def test_every_source_that_was_asked_is_named_with_its_word() -> None:
+    """The record says which source said what; who was not asked is not there (cases F05)."""
+    sources = [FakeDirectory(name="ldap:staff"), FakeDirectory(certificate(), name="smimea:dns")]
+    chain = ChainDirectory([*sources, FakeDirectory(certificate(1), name="embedded:local")])
+    assert said(chain) == [("ldap:staff", "none", 0), ("smimea:dns", "found", 1)]
+
+
+def test_a_source_that_failed_is_named_with_its_reason() -> None:
+    """Whoever reads the record sees whom to repair (R-06)."""
+    first = FakeDirectory(name="ldap:staff")
+    first.down = True
+    answer = asyncio.run(ChainDirectory([first, FakeDirectory(certificate())]).look_up(BOB))
+    (entry,) = answer.said
+    assert (entry.source, entry.said, entry.text) == ("ldap:staff", Said.FAILED, "down")
+    assert isinstance(answer.error, DirectoryError)
+
+
+# --- sources for some domains, and sources that may be skipped ------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked"),
+    [
+        (DomainRule(Domain("corp.example")), 1),
+        (DomainRule(Domain("")), 1),
+        (DomainRule(Domain("example"), below=True), 1),
+        (DomainRule(Domain("corp.example"), below=True), 0),
+        (DomainRule(Domain("orp.example")), 0),
+        (DomainRule(Domain("partner.example")), 0),
+    ],
+    ids=str,
+)
+def test_a_source_is_asked_about_its_domains_only(rule: DomainRule, asked: int) -> None:
+    """A partner's directory is not told whom else we write to (T-14)."""
+    directory = FakeDirectory(certificate())
+    chain = ChainDirectory([Source(directory=directory, domains=(rule,))])
+    assert len(asyncio.run(chain.find(BOB))) == asked
+    assert directory.questions == asked
+
+
+def skippable() -> Source:
+    directory = FakeDirectory(name="smimea:dns")
+    directory.down = True
+    return Source(directory=directory, may_be_skipped=True)
+
+
+def test_a_source_that_may_be_skipped_lets_the_next_answer() -> None:
+    """Its failure costs the order of belief, and only where the administrator said so (R-06)."""
+    chain = ChainDirectory([skippable(), FakeDirectory(certificate(), name="ldap:staff")])
+    assert said(chain) == [("smimea:dns", "failed", 0), ("ldap:staff", "found", 1)]
+    assert len(asyncio.run(chain.find(BOB))) == 1
+
+
+def test_a_source_that_was_skipped_is_missed_when_nobody_has_a_certificate() -> None:
+    """Unknown never becomes "none" (R-06)."""
+    with pytest.raises(DirectoryError):
+        asyncio.run(ChainDirectory([skippable(), FakeDirectory()]).find(BOB))
