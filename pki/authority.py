@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from pki import extensions, profiles, signing
+from pki import extensions, keys, profiles, signing
 from pki.errors import LedgerError
 from pki.extensions import Pointers, authority_key_identifier, distribution_point
 from pki.keys import PublicKey
 from pki.profiles import Baseline, Profile
 from pki.signing import Digest, SigningKey, signature_digest
 from pki.subjects import authority_name
+from pki.validity import BACKDATE, Validity
 from smimegw.addresses import Mailbox
-from smimegw.errors import UsageError
 
 __all__ = [
     "BACKDATE",
@@ -31,8 +30,10 @@ __all__ = [
     "Validity",
     "authority_key_identifier",
     "authority_name",
+    "compose_cross",
     "compose_issuing",
     "compose_mailbox",
+    "compose_root",
     "distribution_point",
     "domain_is_permitted",
     "permitted_domains",
@@ -40,8 +41,6 @@ __all__ = [
     "sign_mailbox",
     "sign_root",
 ]
-
-BACKDATE = timedelta(minutes=5)  # clocks of readers run behind ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,59 +86,22 @@ class Issuer:
         return signing.draft_certificate(builder, self.key.public_key())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validity:
-    """notBefore and notAfter, both included (RFC 5280, 4.1.2.5)."""
-
-    not_before: datetime
-    not_after: datetime
-
-    @classmethod
-    def starting(
-        cls,
-        now: datetime,
-        days: int,
-        *,
-        within: x509.Certificate | None = None,
-        shorten: bool = False,
-    ) -> Validity:
-        """Return *days* days from *now*, inside the issuer's own validity.
-
-        Args:
-            within: The issuer's certificate; None for a root.
-            shorten: End with the issuer instead of refusing.
-
-        Raises:
-            UsageError: It would outlive the issuer, which no reader would accept.
-        """
-        start = now.replace(microsecond=0) - BACKDATE
-        end = start + timedelta(days=days, seconds=-1)
-        if within is None:
-            return cls(not_before=start, not_after=end)
-        last = within.not_valid_after_utc
-        if last <= now:
-            raise UsageError(
-                f"The issuer's certificate ended on {last:%Y-%m-%d}, so it issues nothing any "
-                "more. Set up a new CA in another directory."
-            )
-        if end > last and not shorten:
-            raise UsageError(
-                f"{days} days would outlive the issuer, whose certificate ends on "
-                f"{last:%Y-%m-%d}. Use --days {(last - start).days} or less, or set up a new CA."
-            )
-        return cls(not_before=max(start, within.not_valid_before_utc), not_after=min(end, last))
-
-
 def sign_root(
     key: SigningKey, name: x509.Name, *, serial: int, validity: Validity
 ) -> x509.Certificate:
     """Sign the self-signed root: the trust anchor that readers import once."""
-    public = key.public_key()
-    builder = _builder(name, name, public, serial, validity)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
-    builder = builder.add_extension(profiles.key_usage(Profile.ROOT, public), critical=True)
-    builder = extensions.add_key_identifiers(builder, public, None)
+    builder = compose_root(key.public_key(), name, serial=serial, validity=validity)
     return _checked(signing.sign_certificate(builder, key), None)
+
+
+def compose_root(
+    key: PublicKey, name: x509.Name, *, serial: int, validity: Validity
+) -> x509.CertificateBuilder:
+    """Return what `sign_root` signs."""
+    builder = _builder(name, name, key, serial, validity)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
+    builder = builder.add_extension(profiles.key_usage(Profile.ROOT, key), critical=True)
+    return extensions.add_key_identifiers(builder, key, None)
 
 
 def sign_issuing(
@@ -187,6 +149,30 @@ def compose_issuing(
     if pointers.policies or pointers.baseline is not Baseline.NONE:
         builder = extensions.add_any_policy(builder)
     return extensions.add_key_identifiers(builder, key, issuer.certificate)
+
+
+def compose_cross(
+    like: x509.Certificate,
+    *,
+    issuer: Issuer,
+    serial: int,
+    validity: Validity,
+    pointers: Pointers,
+) -> x509.CertificateBuilder:
+    """Return a certificate of the CA *like*, signed by another key of the same CA.
+
+    Issuer and subject are the same, so path length 0 is kept (self-issued, RFC 5280, 4.2.1.9).
+    """
+    key = keys.accept_public_key(like.public_key())
+    return compose_issuing(
+        key,
+        like.subject,
+        issuer=issuer,
+        serial=serial,
+        validity=validity,
+        domains=permitted_domains(like),
+        pointers=pointers,
+    )
 
 
 def sign_mailbox(

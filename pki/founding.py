@@ -1,35 +1,43 @@
-"""Makes a new CA: a root, an issuing CA below it, their first CRLs and an empty ledger."""
+"""Makes a new CA directory: root and issuing CA, a root alone, or an issuing CA alone."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
-from pki import authority, files, keys, settings, subjects
-from pki.authority import Issuer, Pointers, Validity
+from pki import authority, files, hierarchy, settings, subjects
+from pki.hierarchy import NewKey
 from pki.home import Home, locked
-from pki.issuance import certify, make_crl
+from pki.issuance import make_crl
 from pki.keys import KeyKind
 from pki.ledger import Ledger
+from pki.own_keys import TokenChoice
 from pki.places import FIRST, ROOT
-from pki.profiles import Profile
-from pki.register import IssuerName, Register, Reservation
+from pki.register import Register
 from pki.settings import Settings
 from smimegw.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Founding:
-    """What `initialise` needs to know."""
+    """What a new CA is to be.
+
+    Attributes:
+        name: Of the issuing CA; of the root, when it is founded alone.
+        token: Keys are made in this token; None makes encrypted files.
+    """
 
     name: str
     settings: Settings
     key_kind: KeyKind = KeyKind.RSA_3072
     root_days: int = 7300
     issuing_days: int = 1825
+    token: TokenChoice | None = None
 
 
 def initialise(path: Path, founding: Founding, *, passphrase: bytes, now: datetime) -> None:
@@ -42,19 +50,47 @@ def initialise(path: Path, founding: Founding, *, passphrase: bytes, now: dateti
     subjects.clean_name(f"{name} Root")
     if founding.issuing_days > founding.root_days:
         raise UsageError("The issuing CA cannot live longer than the root. Make it shorter.")
-    refuse_second(path)
-    files.make_directory(path)
-    with locked(path):
-        refuse_second(path)
-        for place in (ROOT, FIRST, "issued"):
-            files.make_directory(path / place)
-        with Ledger.create(path / "ledger.db") as ledger:
-            ledger.append("initialised", at=now, details={"name": name})
-            home = Home(path=path, settings=founding.settings, register=Register(ledger))
-            _found(home, founding, name, passphrase=passphrase, now=now)
-        files.write_new(
-            path / settings.FILE_NAME, settings.write(founding.settings).encode(), mode=0o600
+    with _begun(path, founding, now=now) as home:
+        root_name = _name(founding, f"{name} Root")
+        _make_root(home, founding, root_name, passphrase=passphrase, now=now)
+        root = home.issuer(ROOT, passphrase)
+        request = hierarchy.make_request(
+            home, FIRST, _name(founding, name), _new(founding), passphrase=passphrase, now=now
         )
+        hierarchy.certify_issuing(
+            home,
+            root,
+            request,
+            domains=founding.settings.domains,
+            days=founding.issuing_days,
+            now=now,
+            place=FIRST,
+        )
+        make_crl(home, ROOT, root, now=now)
+        make_crl(home, FIRST, home.issuer(FIRST, passphrase), now=now)
+
+
+def initialise_root(path: Path, founding: Founding, *, passphrase: bytes, now: datetime) -> None:
+    """Make a root alone in *path*, for a machine without a network.
+
+    Raises:
+        UsageError: Something is there already, or the name is not fit.
+    """
+    name = _name(founding, subjects.clean_name(founding.name))
+    with _begun(path, founding, now=now) as home:
+        _make_root(home, founding, name, passphrase=passphrase, now=now)
+        make_crl(home, ROOT, home.issuer(ROOT, passphrase), now=now)
+
+
+def initialise_issuing(path: Path, founding: Founding, *, passphrase: bytes, now: datetime) -> None:
+    """Make an issuing CA in *path* that has a key and a request, and waits for the root's answer.
+
+    Raises:
+        UsageError: Something is there already, or the name is not fit.
+    """
+    name = _name(founding, subjects.clean_name(founding.name))
+    with _begun(path, founding, now=now) as home:
+        hierarchy.make_request(home, FIRST, name, _new(founding), passphrase=passphrase, now=now)
 
 
 def refuse_second(path: Path) -> None:
@@ -75,56 +111,35 @@ def refuse_second(path: Path) -> None:
         )
 
 
-def _found(home: Home, founding: Founding, name: str, *, passphrase: bytes, now: datetime) -> None:
-    chosen = home.settings
-    root_name, issuing_name = (
-        authority.authority_name(text, organization=chosen.organization, country=chosen.country)
-        for text in (f"{name} Root", name)
-    )
-    root_key = keys.generate_signing(founding.key_kind)
-    issuing_key = keys.generate_signing(founding.key_kind)
-    root_validity = Validity.starting(now, founding.root_days)
-    root = certify(
-        home,
-        _own(ROOT, ROOT, root_name),
-        root_key,
-        lambda serial: authority.sign_root(
-            root_key, root_name, serial=serial, validity=root_validity
-        ),
-        passphrase=passphrase,
-        now=now,
-    )
-    issuer = Issuer(certificate=root.certificate, key=root_key)
-    issuing = certify(
-        home,
-        _own(ROOT, FIRST, issuing_name),
-        issuing_key,
-        lambda serial: authority.sign_issuing(
-            issuing_key.public_key(),
-            issuing_name,
-            issuer=issuer,
-            serial=serial,
-            validity=Validity.starting(now, founding.issuing_days, within=root.certificate),
-            domains=chosen.domains,
-            pointers=Pointers(
-                crl_urls=chosen.root_crl_urls,
-                issuer_urls=chosen.root_urls,
-                policies=chosen.policies,
-            ),
-        ),
-        passphrase=passphrase,
-        now=now,
-    )
-    make_crl(home, "root", issuer, now=now)
-    make_crl(home, "issuing", Issuer(certificate=issuing.certificate, key=issuing_key), now=now)
+@contextlib.contextmanager
+def _begun(path: Path, founding: Founding, *, now: datetime) -> Iterator[Home]:
+    refuse_second(path)
+    files.make_directory(path)
+    with locked(path):
+        refuse_second(path)
+        files.make_directory(path / "issued")
+        with Ledger.create(path / "ledger.db") as ledger:
+            ledger.append("initialised", at=now, details={"name": founding.name})
+            yield Home(path=path, settings=founding.settings, register=Register(ledger))
+        files.write_new(
+            path / settings.FILE_NAME, settings.write(founding.settings).encode(), mode=0o600
+        )
 
 
-def _own(issuer: IssuerName, place: IssuerName, name: x509.Name) -> Reservation:
-    return Reservation(
-        issuer=issuer,
-        mailbox=None,
-        profile=Profile.ROOT if place == ROOT else Profile.ISSUING,
-        name=name.rfc4514_string(),
-        key_held=True,
-        own=place,
+def _make_root(
+    home: Home, founding: Founding, name: x509.Name, *, passphrase: bytes, now: datetime
+) -> None:
+    hierarchy.make_root(
+        home, name, _new(founding), days=founding.root_days, passphrase=passphrase, now=now
+    )
+
+
+def _new(founding: Founding) -> NewKey:
+    return NewKey(kind=founding.key_kind, token=founding.token)
+
+
+def _name(founding: Founding, common_name: str) -> x509.Name:
+    chosen = founding.settings
+    return authority.authority_name(
+        common_name, organization=chosen.organization, country=chosen.country
     )

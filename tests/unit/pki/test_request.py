@@ -28,7 +28,7 @@ def _request(
         wishes = x509.SubjectAlternativeName([x509.RFC822Name(name) for name in names])
         builder = builder.add_extension(wishes, critical=False)
     key = key or ec.generate_private_key(ec.SECP256R1())
-    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else digest or hashes.SHA256()
+    algorithm = None if isinstance(key, ed448.Ed448PrivateKey) else digest or hashes.SHA256()
     return builder.sign(key, algorithm)
 
 
