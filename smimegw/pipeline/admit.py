@@ -23,6 +23,7 @@ from smimegw.mime.headers import HeaderField
 from smimegw.pipeline.decision_record import note_aborted, note_reply
 from smimegw.pipeline.deliver import LOGIN_REFUSED, TOO_SLOW, UNREACHABLE
 from smimegw.pipeline.dots import BROKEN_OFF
+from smimegw.pipeline.early import early_refusal
 from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.hold import NO_TLS
 from smimegw.pipeline.inbound import handle_inbound
@@ -126,6 +127,7 @@ class Incoming:
         self._settings = settings
         self._probe: RelaySession | None = None
         self._broken = False
+        self._row = ""
         self._accepted = False
         self._remembered = False
 
@@ -136,9 +138,10 @@ class Incoming:
 
     async def recipient(self, recipient: Recipient) -> Reply:
         """Ask the next hop; its class of reply is ours."""
+        self._row = ""
         reply = await self._recipient(recipient)
         if not reply.is_positive:
-            self._log_refusal("RCPT", (recipient,), reply, "")
+            self._log_refusal("RCPT", (recipient,), reply, self._row)
         return reply
 
     async def _recipient(self, recipient: Recipient) -> Reply:
@@ -147,6 +150,18 @@ class Incoming:
             return _NOT_OURS  # nobody's relay, and our own people's mail would leave unprotected
         if self._broken:
             return BROKEN_OFF
+        # Before the next hop knows of it: what it has taken could not be taken back.
+        early = await early_refusal(
+            recipient.mailbox,
+            self._session,
+            self._reverse_path,
+            self._policy,
+            self._ports,
+            self._settings,
+        )
+        if early is not None:
+            self._row, reply = early
+            return reply
         try:
             if self._probe is None:
                 refused = await self._open()

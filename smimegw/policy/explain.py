@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from smimegw.policy.early import refuses_recipient
 from smimegw.policy.header_keys import header_text
 from smimegw.policy.model import (
     Conditions,
@@ -78,6 +79,8 @@ def _then_texts(rule: Rule) -> Iterator[str]:
             allowed = then.quote_encrypted is QuoteEncrypted.ALLOW
             last = "send it all the same" if allowed else "refuse the message (R-23)"
             yield f"unencrypted answer to encrypted mail, to people outside: {last}"
+        if refuses_recipient(rule):
+            yield "whoever gets no copy for want of a certificate: refused alone, at RCPT if known"
         treatment = then.treatment
         if then.protect.signs:
             yield (

@@ -18,6 +18,7 @@ from smimegw.policy.matrix import Trouble
 from smimegw.policy.model import (
     CertificateAnswer,
     Direction,
+    Partial,
     Protection,
     QuoteEncrypted,
     Requirement,
@@ -141,6 +142,7 @@ class ThenForm:
     signature: SignatureWish | None = None
     enrol: bool = False
     quote_encrypted: QuoteEncrypted | None = None
+    partial: Partial | None = None
     form: SignedForm = SignedForm.CLEAR
     digest: DigestWord = DigestWord.SHA256
     scheme: SchemeWord = SchemeWord.PKCS1V15

@@ -102,6 +102,13 @@ class SignatureWish(StrEnum):
     OPTIONAL = "optional"  # no signing certificate: send unsigned (R-11)
 
 
+class Partial(StrEnum):
+    """Who is refused when one recipient's copy cannot be made."""
+
+    REFUSE_MESSAGE = "refuse-message"
+    REFUSE_RECIPIENT = "refuse-recipient"  # alone, at RCPT where the rule is known there (N-20)
+
+
 class Requirement(StrEnum):
     """What an inbound message must have had (R-52)."""
 
@@ -210,6 +217,7 @@ class Actions:
         signature: How much a signature is wanted.
         enrol: A sender without a certificate gets one from the certificate authority.
         quote_encrypted: Whether an unencrypted copy may answer mail that came encrypted.
+        partial: Who is refused when one recipient's copy cannot be made.
         treatment: How protection is made.
         require: What inbound messages must have had.
         old_ciphers: Open inbound mail under 3DES and RC2, too; it is marked.
@@ -221,6 +229,7 @@ class Actions:
     signature: SignatureWish = SignatureWish.REQUIRED
     enrol: bool = False
     quote_encrypted: QuoteEncrypted = QuoteEncrypted.REFUSE
+    partial: Partial = Partial.REFUSE_MESSAGE
     treatment: Treatment = Treatment()
     require: Requirement = Requirement.NONE
     old_ciphers: bool = False

@@ -23,6 +23,7 @@ from smimegw.policy.model import (
     Conditions,
     Direction,
     HeaderTrigger,
+    Partial,
     Policy,
     Protection,
     QuoteEncrypted,
@@ -42,10 +43,10 @@ from smimegw.toml.lines import KeyPath
 _INBOUND_KEYS = ("require", "old_ciphers")
 _OUTBOUND_KEYS = (
     *("protect", "without_certificate", "signature", "enrol", "fallback_for", "quote_encrypted"),
-    *("cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
+    *("partial", "cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
 )
 _ENCRYPTING_KEYS = (
-    *("without_certificate", "fallback_for"),
+    *("without_certificate", "fallback_for", "partial"),
     *("cipher_floor", "also_encrypt_for", "encrypt_to_sender"),
 )
 
@@ -175,6 +176,7 @@ def _actions(form: ThenForm) -> Actions:
         signature=form.signature or SignatureWish.REQUIRED,
         enrol=form.enrol,
         quote_encrypted=form.quote_encrypted or QuoteEncrypted.REFUSE,
+        partial=form.partial or Partial.REFUSE_MESSAGE,
         treatment=_treatment(form),
         require=form.require or Requirement.NONE,
         old_ciphers=form.old_ciphers,
