@@ -43,6 +43,7 @@ class Slapd:
         bare: Load nothing of ``ldap-schema/`` and no entries (to try its README).
         provider: The server of which this one is a read-only copy (``conf`` only).
         schemas: What is loaded of the distribution's schema files (``conf`` only).
+        public: Outsiders may ask for the certificates of one address (``access-public``).
     """
 
     admin_password = "admin-secret"
@@ -58,6 +59,7 @@ class Slapd:
         bare: bool = False,
         provider: Slapd | None = None,
         schemas: tuple[str, ...] = ("core", "cosine", "inetorgperson"),
+        public: bool = False,
     ) -> None:
         self.suffix = suffix
         self.names = names
@@ -65,6 +67,7 @@ class Slapd:
         self.bare = bare
         self.provider = provider
         self.schemas = schemas
+        self.access = "access-public" if public else "access"
         self.ldap_port = 0
         self.ldaps_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -80,7 +83,7 @@ class Slapd:
             self._write_files()
             self._start_on_free_ports()
             if self.configuration == "cnconfig" and not self.bare:
-                for name in ("indexes.ldif", "access.ldif"):
+                for name in ("indexes.ldif", f"{self.access}.ldif"):
                     self.add(self.adapted(name), external=True)
         except BaseException:
             self.__exit__(None, None, None)
@@ -269,7 +272,7 @@ class Slapd:
             (self.directory / name).mkdir()
         make_tls(self.directory / "tls", self.names)
         if self.configuration == "conf":
-            for name in ("access.conf", "indexes.conf", "smimegw.schema"):
+            for name in (f"{self.access}.conf", "indexes.conf", "smimegw.schema"):
                 (self.directory / name).write_text(self.adapted(name))
             (self.directory / "slapd.conf").write_text(slapd_conf(self))
         else:

@@ -16,7 +16,7 @@ def slapd_conf(server: Slapd) -> str:
     """Return slapd.conf."""
     own = server.directory
     schemas = [_SYSTEM_SCHEMA / f"{name}.schema" for name in server.schemas]
-    includes = [own / "access.conf", own / "indexes.conf"]
+    includes = [own / f"{server.access}.conf", own / "indexes.conf"]
     if server.bare:
         includes = []
     else:
