@@ -10,6 +10,7 @@ import click
 
 from smimegw.addresses import Mailbox
 from smimegw.app import assemble
+from smimegw.cli.directory_import import import_certificates
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.found_certificates import certificate_lines, found_values, source_lines
 from smimegw.cli.options import config_option, json_option
@@ -25,6 +26,9 @@ _CANNOT_TELL = {CertificateAnswer.UNAVAILABLE, CertificateAnswer.REVOCATION_UNKN
 @click.group(epilog="Example: smimegw directory find bob@partner.example")
 def directory() -> None:
     """Look certificates up in the configured directories."""
+
+
+directory.add_command(import_certificates)
 
 
 @directory.command()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from smimegw.adapters.database.engine import describe, failures
 from smimegw.adapters.database.publisher import digest
-from smimegw.adapters.database.schema import ACTIVE, authorities, certificates, crls
+from smimegw.adapters.database.schema import ACTIVE, IMPORTED, authorities, certificates, crls
 from smimegw.addresses import Mailbox
 from smimegw.errors import CertificateError, DirectoryError
 from smimegw.ports import FoundCertificate
@@ -58,10 +58,13 @@ class EmbeddedDirectory:
         )
         rows = await self._ask(query)
         return tuple(
-            FoundCertificate(certificate=certificate, source=self.name, owner=row.owner)
+            FoundCertificate(certificate=certificate, source=self._source(row), owner=row.owner)
             for row in rows
             for certificate in self._parse(row.der)
         )
+
+    def _source(self, row: sa.Row[Any]) -> str:
+        return f"imported:{self._name}" if row.owner == IMPORTED else self.name
 
     async def flush(self, mailbox: Mailbox | None = None) -> None:
         """Nothing is cached here."""

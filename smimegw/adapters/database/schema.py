@@ -49,6 +49,9 @@ crls = sa.Table(
 ACTIVE = "active"
 """The only state of a published certificate; those learned from mail are `candidates`."""
 
+IMPORTED = "imported"
+"""The owner of certificates that an administrator brought, instead of a person's name."""
+
 correspondents = sa.Table(
     "correspondents",
     metadata,
