@@ -97,7 +97,7 @@ def make(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> List
         number=number,
         days=home.settings.root_crl_days if name == "root" else home.settings.crl_days,
         now=now,
-        freshest=home.settings.delta_urls if makes_deltas(home, name) else (),
+        freshest=home.pointers(name).delta_urls if makes_deltas(home, name) else (),
     )
     home.register.record_crl(name, number, crl, now=now)
     listed = Listed(issuer=name, number=number, crl=crl, der=crl.public_bytes(Encoding.DER))

@@ -23,7 +23,7 @@ from pki.ocsp import Failure, Request, Responder, Times
 from pki.places import is_place
 from pki.register import IssuerName
 from pki.serve.records import Records
-from smimegw.errors import CMSError, LimitError
+from smimegw.errors import CMSError, LimitError, UsageError
 
 Now = Callable[[], datetime]
 
@@ -143,7 +143,8 @@ class _Site:
     async def crl(self, request: web.Request) -> web.Response:
         """The newest CRL (RFC 2585, 3): ``root``, ``issuing``, ``issuing-delta``."""
         wanted = request.match_info["name"]
-        issuer, is_delta = wanted.removesuffix("-delta"), wanted.endswith("-delta")
+        # of a second issuing CA: issuing-2 and issuing-delta-2, as certificates point to them
+        issuer, is_delta = wanted.replace("-delta", "", 1), "-delta" in wanted
         try:
             lists = self._records.lists(_issuer(issuer))
         except (BusyError, LedgerError):
@@ -159,11 +160,14 @@ class _Site:
     async def authority(self, request: web.Request) -> web.Response:
         """A CA's certificate (RFC 5280, 4.2.2.1), alone or with those above it."""
         name = _issuer(request.match_info["name"])
-        if request.match_info["form"] == "cer":
-            body, kind = self._records.certificate(name), "application/pkix-cert"
-        else:
-            body = self._records.certificates(name)
-            kind = "application/pkcs7-mime; smime-type=certs-only"
+        try:
+            if request.match_info["form"] == "cer":
+                body, kind = self._records.certificate(name), "application/pkix-cert"
+            else:
+                body = self._records.certificates(name)
+                kind = "application/pkcs7-mime; smime-type=certs-only"
+        except UsageError:
+            raise web.HTTPNotFound from None
         response = web.Response(body=body, headers={"Content-Type": kind})
         response.headers["ETag"] = _tag(body)
         response.headers["Cache-Control"] = f"max-age={_FILE_SECONDS}, public"
