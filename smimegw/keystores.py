@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from smimegw.adapters.keys import passphrase
+from smimegw.adapters.keys.containers import read_certificates
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryption, KeyRing
 from smimegw.adapters.keys.opening import KeyToken
@@ -12,7 +13,8 @@ from smimegw.adapters.logs.events import LoggedEvents
 from smimegw.config.keys import Keystore
 from smimegw.config.keys import Token as TokenConfiguration
 from smimegw.config.model import Configuration
-from smimegw.errors import ConfigurationError, KeystoreError
+from smimegw.errors import ConfigurationError, KeystoreError, UsageError
+from smimegw.x509.certificate import Certificate
 
 GatewayKeystore = FilesKeystore
 
@@ -26,7 +28,7 @@ def gateway_keystore(configuration: Configuration, events: LoggedEvents) -> Gate
         keystore = files_keystore(configuration)
     except (ConfigurationError, KeystoreError) as exc:
         events.emit("keystore.locked", text=str(exc), code="R-13")
-        keystore = _files(configuration, None, None)
+        keystore = FilesKeystore(configuration.keystore_path, None)
     keystore.prepare()
     return keystore
 
@@ -52,9 +54,22 @@ def _files(
         configuration.keystore_path,
         ring,
         token=token,
+        recovery=_recovery_certificate(configuration),
         strict_local_part=[str(domain) for domain in configuration.gateway.strict_local_part],
         deadline_seconds=configuration.limits.lookup_seconds,
     )
+
+
+def _recovery_certificate(configuration: Configuration) -> Certificate | None:
+    path = configuration.keystore.recovery_certificate
+    if path is None:
+        return None
+    try:
+        return read_certificates(path.read_bytes())[0]
+    except OSError as exc:
+        raise KeystoreError(f"keystore.recovery_certificate {path}: {exc.strerror}") from exc
+    except UsageError as exc:
+        raise KeystoreError(f"keystore.recovery_certificate {path}: {exc}") from exc
 
 
 def _key_encryption_keys(settings: Keystore, token: _Token | None) -> Iterator[KeyEncryption]:

@@ -11,8 +11,10 @@ from typing import Any
 import click
 
 from smimegw.adapters.keys.containers import read_certificates
+from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_object import KeyObject
 from smimegw.addresses import Mailbox
+from smimegw.cli import key_recovery as recovery
 from smimegw.cli import key_rotation as rotation
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.key_source import (
@@ -33,7 +35,7 @@ def key() -> None:
     """Private keys of the gateway's users."""
 
 
-for _command in (*rotation.COMMANDS,):
+for _command in (*rotation.COMMANDS, *recovery.COMMANDS):
     key.add_command(_command)
 
 
@@ -142,7 +144,7 @@ def list_(as_json: bool, config: Path, keystore_path: Path | None, kek_file: Pat
     store = open_keystore(config, keystore_path, kek_file)
     for item in store.objects():
         if as_json:
-            click.echo(json.dumps(_members(item)))
+            click.echo(json.dumps(_members(item, store)))
             continue
         names = ", ".join(f"<{mailbox.address}>" for mailbox in item.mailboxes)
         click.echo(
@@ -174,10 +176,11 @@ def show(
       smimegw key show alice@corp.example
       smimegw key show 9f2c01ab77de --json
     """
-    found = _find(open_keystore(config, keystore_path, kek_file).objects(), which)
+    store = open_keystore(config, keystore_path, kek_file)
+    found = _find(store.objects(), which)
     for item in found:
         if as_json:
-            click.echo(json.dumps(_members(item)))
+            click.echo(json.dumps(_members(item, store)))
         else:
             _print_key(item, "Key")
     if not found:
@@ -219,7 +222,7 @@ def _find(objects: tuple[KeyObject, ...], which: str) -> list[KeyObject]:
     return [item for item in objects if any(mailbox.same_as(own) for own in item.mailboxes)]
 
 
-def _members(item: KeyObject) -> dict[str, Any]:
+def _members(item: KeyObject, store: FilesKeystore) -> dict[str, Any]:
     certificate = item.certificate
     return {
         "schema": 1,
@@ -233,6 +236,7 @@ def _members(item: KeyObject) -> dict[str, Any]:
         "not_after": certificate.not_after.isoformat(),
         "chain": [above.subject_text for above in item.chain],
         "holder": item.holder.value,
+        "escrowed": store.escrow_path(item).exists(),
         "key_encryption_key": item.secret.key_identifier,
     }
 

@@ -12,7 +12,13 @@ from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.adapters.keys.passphrase import protect
 from smimegw.cli.exits import Exit, exits
-from smimegw.cli.key_source import keystore_options, open_keystore, read_bounded, read_password
+from smimegw.cli.key_source import (
+    keystore_options,
+    open_keystore,
+    read_bounded,
+    read_password,
+    write_new,
+)
 from smimegw.cli.options import config_option
 from smimegw.config.load import load
 from smimegw.errors import UsageError
@@ -58,7 +64,7 @@ def generate_kek(
     elif file is not None:
         new = KeyEncryptionKey.generate()
         passphrase = read_password(passphrase_file)
-        _write_new(file, new.export() if passphrase is None else protect(new, passphrase))
+        write_new(file, new.export() if passphrase is None else protect(new, passphrase))
         click.echo(f"Written {file}: {new.identifier}")
         click.echo("Next: name it in the configuration, and keep a copy apart from the backups:")
         click.echo("    [keystore]")
@@ -183,14 +189,3 @@ def _identifier_in(file: Path) -> str:
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{file} is not a key-encryption key") from None
     return KeyEncryptionKey.load(octets).identifier
-
-
-def _write_new(file: Path, octets: bytes) -> None:
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise UsageError(f"{file} is there already; a key is never overwritten") from None
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(octets)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from smimegw.adapters.keys.containers import KeyMaterial
+from smimegw.adapters.keys.escrow import escrowed
 from smimegw.adapters.keys.key_directory import KeyDirectory
 from smimegw.adapters.keys.key_encryption import KeyEncryption, KeyRing, SealedSecret
 from smimegw.adapters.keys.key_object import (
@@ -24,7 +25,7 @@ from smimegw.adapters.keys.key_object import (
     identifier_of,
     purpose_of,
 )
-from smimegw.adapters.keys.opening import KeyToken, OpenedKey, Opener
+from smimegw.adapters.keys.opening import KeyToken, OpenedKey, Opener, private_key_of
 from smimegw.addresses import Mailbox
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
@@ -45,6 +46,7 @@ class FilesKeystore:
         key_encryption_key: None while the keystore is locked: what needs a key fails with
             ``KeystoreError(locked=True)``, everything else goes on (R-13, R-49).
         token: Where keys may be that are not in the files.
+        recovery: Certificate that keys which only decrypt are escrowed to when they are added.
         strict_local_part: Domains whose local parts are compared exactly.
         deadline_seconds: For one question.
     """
@@ -55,10 +57,12 @@ class FilesKeystore:
         key_encryption_key: KeyEncryption | KeyRing | None,
         *,
         token: KeyToken | None = None,
+        recovery: Certificate | None = None,
         strict_local_part: Iterable[str] = (),
         deadline_seconds: float = DEFAULT_LIMITS.lookup_seconds,
     ) -> None:
         self._directory = KeyDirectory(directory)
+        self._recovery = recovery
         self._opener = Opener(as_ring(key_encryption_key), token)
         self._strict_domains = frozenset(strict_local_part)
         self._deadline_seconds = deadline_seconds
@@ -151,6 +155,7 @@ class FilesKeystore:
             purpose=purpose,
             secret=ring.seal(material.pkcs8(), data),
         )
+        self._escrow(material, purpose)
         self._directory.write(key)
         return key
 
@@ -178,6 +183,7 @@ class FilesKeystore:
         """
         owners, purpose = _owners(material.certificate, mailboxes)
         label = f"{owners[0].address} {identifier_of(material.certificate)[:12]}"
+        self._escrow(material, purpose)
         uri = self._opener.token.add(
             material.private_key, label=label, signs=purpose.signs, decrypts=purpose.decrypts
         )
@@ -215,6 +221,39 @@ class FilesKeystore:
         self._directory.write(key)
         return key
 
+    def escrow(self) -> Iterator[KeyObject]:
+        """Escrow every key that may be and is not yet; each by itself, as `rewrap`.
+
+        Keys that sign, too, never are; neither are those in a token, which gives nothing out.
+
+        Yields:
+            Each key that was escrowed now.
+
+        Raises:
+            KeystoreError: Locked, no recovery certificate, a file is broken or cannot be written.
+        """
+        if self._recovery is None:
+            raise KeystoreError(
+                "there is no recovery certificate; set keystore.recovery_certificate"
+                " (`smimegw key make-recovery` makes one)",
+                retryable=False,
+            )
+        for key in self._directory.objects():
+            path = self._directory.path_of(key)
+            if key.holder is not Holder.FILE or self.escrow_path(key).exists():
+                continue
+            if key.purpose is KeyPurpose.ENCRYPT:
+                private = private_key_of(self._opener.secret(key, path))
+                self._escrow(
+                    KeyMaterial(certificate=key.certificate, chain=key.chain, private_key=private),
+                    key.purpose,
+                )
+                yield key
+
+    def escrow_path(self, key: KeyObject) -> Path:
+        """Return where the escrowed copy of *key* is or would be."""
+        return self._directory.escrow_path(key.identifier)
+
     def rewrap(self) -> Iterator[tuple[KeyObject, bool]]:
         """Move every key to the current key-encryption key, one by one and durably.
 
@@ -251,6 +290,12 @@ class FilesKeystore:
             uri = self._opener.secret(key, self._directory.path_of(key))
             self._opener.token.remove(uri.decode())
         self._directory.remove(key)
+
+    def _escrow(self, material: KeyMaterial, purpose: KeyPurpose) -> None:
+        # A key that signs has no copy anywhere: nobody may sign for its owner.
+        if self._recovery is not None and purpose is KeyPurpose.ENCRYPT:
+            copy = escrowed(material, self._recovery)
+            self._directory.write_escrow(identifier_of(material.certificate), copy)
 
     async def _ask(self, function: Callable[..., T], *args: object) -> T:
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from smimegw.adapters.keys.key_object import KeyObject, parse_key_object, write_
 from smimegw.errors import KeystoreError, UsageError
 
 _SUFFIX = ".key.json"
+_ESCROW_SUFFIX = ".escrow.p7m"
 _SETTLED_NANOSECONDS = 1_000_000_000  # the coarsest time stamps of a file system that we expect
 
 _Version = tuple[int, int, int]
@@ -79,7 +80,7 @@ class KeyDirectory:
             KeystoreError: The directory cannot be written.
         """
         try:
-            with self._written(key) as temporary:
+            with self._written(write_key_object(key)) as temporary:
                 # A link, because unlike a rename it never replaces a file that is already there.
                 self.path_of(key).hardlink_to(temporary)
         except FileExistsError:
@@ -99,7 +100,7 @@ class KeyDirectory:
         """
         path = self.path_of(old)
         try:
-            with self._alone(), self._written(new) as temporary:
+            with self._alone(), self._written(write_key_object(new)) as temporary:
                 try:
                     if parse_key_object(path.read_bytes(), old.identifier) != old:
                         return False
@@ -124,14 +125,31 @@ class KeyDirectory:
             raise self._failed(exc) from exc
         self._sync()
 
+    def escrow_path(self, identifier: str) -> Path:
+        """Return where the escrowed copy of a key is kept; it stays when the key is removed."""
+        return self.path / f"{identifier}{_ESCROW_SUFFIX}"
+
+    def write_escrow(self, identifier: str, copy: bytes) -> None:
+        """Keep an escrowed copy durably; one that is there already is replaced.
+
+        Raises:
+            KeystoreError: The directory cannot be written.
+        """
+        try:
+            with self._written(copy) as temporary:
+                temporary.replace(self.escrow_path(identifier))
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        self._sync()
+
     @contextlib.contextmanager
-    def _written(self, key: KeyObject) -> Iterator[Path]:
-        """A file of another name with *key* in it, on the disk; gone afterwards."""
+    def _written(self, octets: bytes) -> Iterator[Path]:
+        """A file of another name with *octets* in it, on the disk; gone afterwards."""
         temporary = self.path / f".{secrets.token_hex(8)}.new"
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "wb") as file:
-                file.write(write_key_object(key))
+                file.write(octets)
                 file.flush()
                 os.fsync(file.fileno())
             yield temporary

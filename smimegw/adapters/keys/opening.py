@@ -159,11 +159,21 @@ class Opener:
         return OpenedKey(held, held)
 
 
-def _loaded(octets: bytes) -> OpenedKey:
+def private_key_of(octets: bytes) -> PrivateKey:
+    """Read PKCS #8 that was sealed.
+
+    Raises:
+        KeystoreError: A kind of key that is not used.
+    """
     # RSA numbers were checked at import (tens of milliseconds), and the seal keeps them so.
     private = load_der_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
     if not isinstance(private, PrivateKey):
         raise KeystoreError("an unknown kind of private key", retryable=False)
+    return private
+
+
+def _loaded(octets: bytes) -> OpenedKey:
+    private = private_key_of(octets)
     return OpenedKey(SoftwareSigningKey(private), SoftwareDecryptionKey(private))
 
 
