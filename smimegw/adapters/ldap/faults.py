@@ -25,6 +25,8 @@ _ADVICE = {
     results.RESULT_TIME_LIMIT_EXCEEDED: "the search took the server too long; index `mail`",
     results.RESULT_SIZE_LIMIT_EXCEEDED: "more entries match than one mailbox can have; "
     "make `filter` narrower",
+    results.RESULT_ADMIN_LIMIT_EXCEEDED: "it would have to look through too many entries; index "
+    "`mail` for equality there, and ask for exact addresses in `filter`",
     results.RESULT_REFERRAL: "it only knows another server, and referrals are never followed; "
     "let `url` name a server that holds `base`",
     results.RESULT_NO_SUCH_OBJECT: "`base` does not exist there, or may not be seen by `bind`",
