@@ -1,4 +1,4 @@
-"""`smimegw-ca init`, `status` and `ledger`: the CA as a whole."""
+"""`smimegw-ca status` and `ledger`: the CA as a whole."""
 
 from __future__ import annotations
 
@@ -9,109 +9,13 @@ import click
 
 from pki import home
 from pki.cli.program import WARNINGS
-from pki.cli.shell import Json, Shell, common_options, examples, passphrase_option, table
+from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
-from pki.founding import Founding, initialise, refuse_second
 from pki.home import Home
-from pki.keys import KeyKind
 from pki.register import Certified, IssuerName, Listed, current, serial_text
-from pki.settings import Settings, parse_country, parse_domain, parse_url
-from pki.subjects import clean_name
 from smimegw.errors import UsageError
 
 _NEARLY_OVER = timedelta(days=30)
-
-
-@click.command(
-    epilog=examples(
-        'smimegw-ca init --name "Corp Mail CA" --domain corp.example --domain .corp.example',
-        "smimegw-ca init -d ./ca --name Test --key p-256 --passphrase-file pass.txt --no-input",
-    )
-)
-@click.option("--name", help="Name of the issuing CA; the root gets “Root” behind it.")
-@click.option("--domain", "domains", multiple=True, help="Issue for this domain only; repeatable.")
-@click.option("--organization", default="", help="Stands in every subject.")
-@click.option("--country", default="", help="Two capital letters; stands in every subject.")
-@click.option(
-    "--key",
-    type=click.Choice([kind.value for kind in KeyKind]),
-    default=KeyKind.RSA_3072.value,
-    show_default=True,
-)
-@click.option("--root-days", type=click.IntRange(1, 14600), default=7300, show_default=True)
-@click.option("--issuing-days", type=click.IntRange(1, 7300), default=1825, show_default=True)
-@click.option("--crl-url", multiple=True, help="Where readers fetch the issuing CA's CRL.")
-@click.option("--issuer-url", multiple=True, help="Where they fetch its certificate.")
-@click.option("--root-crl-url", multiple=True, help="Where they fetch the root's CRL.")
-@click.option("--root-url", multiple=True, help="Where they fetch the root's certificate.")
-@passphrase_option
-@common_options
-@click.pass_obj
-def init(
-    shell: Shell,
-    name: str | None,
-    domains: tuple[str, ...],
-    organization: str,
-    country: str,
-    key: KeyKind,
-    root_days: int,
-    issuing_days: int,
-    crl_url: tuple[str, ...],
-    issuer_url: tuple[str, ...],
-    root_crl_url: tuple[str, ...],
-    root_url: tuple[str, ...],
-) -> None:
-    """Make a root and an issuing CA in an empty directory."""
-    name = name or _asked_name(shell)
-    chosen = Settings(
-        organization=clean_name(organization) if organization else "",
-        country=parse_country(country),
-        domains=tuple(parse_domain(domain) for domain in domains),
-        crl_urls=tuple(map(parse_url, crl_url)),
-        issuer_urls=tuple(map(parse_url, issuer_url)),
-        root_crl_urls=tuple(map(parse_url, root_crl_url)),
-        root_urls=tuple(map(parse_url, root_url)),
-    )
-    founding = Founding(
-        name=name,
-        settings=chosen,
-        key_kind=KeyKind(key),
-        root_days=root_days,
-        issuing_days=issuing_days,
-    )
-    refuse_second(shell.directory)
-    passphrase = shell.passphrase(new=True)
-    initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
-    _show_new(shell)
-    if not chosen.domains:
-        shell.warn("no --domain was given: a thief of this CA could issue for any address")
-    shell.suggest("smimegw-ca issue ADDRESS --profile pair")
-
-
-def _asked_name(shell: Shell) -> str:
-    if not shell.may_ask:
-        raise UsageError("The CA needs a name. Give --name, for example --name 'Corp Mail CA'.")
-    return str(click.prompt("Name of the CA", default="Mail CA", err=True))
-
-
-def _show_new(shell: Shell) -> None:
-    with home.reading(shell.directory) as opened:
-        root = fingerprint(opened.authority("root"))
-        certificate = opened.certificate_path("root")
-        issuing = opened.certificate_path("issuing")
-    shell.answer(
-        str(certificate),
-        kind="authority",
-        root_certificate=str(certificate),
-        issuing_certificate=str(issuing),
-        root_fingerprint=root,
-    )
-    shell.talk(
-        f"Root fingerprint {root}\n"
-        f"Readers have to trust {certificate} (gateway: trust.anchors).\n"
-        f"Back up {shell.directory}; keep root/key.pem off this machine except for renewing the "
-        "root's CRL."
-    )
 
 
 @click.command(

@@ -25,7 +25,10 @@ _PERMISSION_ERRNO = {errno.EACCES, errno.EPERM}
 
 # Only the module of the command asked for is imported: LDAP and SQL are for `publish` alone.
 _COMMANDS = {
-    "init": "lifecycle.init",
+    "init": "founding.init",
+    "root": "root.root",
+    "install": "hierarchy.install",
+    "rollover": "hierarchy.rollover_command",
     "status": "lifecycle.status",
     "ledger": "lifecycle.ledger",
     "issue": "certificates.issue",

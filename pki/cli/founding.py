@@ -1,0 +1,253 @@
+"""`smimegw-ca init`: a new CA directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import click
+
+from pki import home
+from pki.cli.shell import Command, Shell, common_options, examples, passphrase_option
+from pki.export import fingerprint
+from pki.founding import Founding, initialise, initialise_issuing, refuse_second
+from pki.keys import KeyKind
+from pki.own_keys import TokenChoice
+from pki.places import FIRST, ROOT
+from pki.profiles import Baseline
+from pki.settings import Settings, parse_country, parse_domain, parse_url
+from pki.subjects import clean_name, is_organization_identifier
+from smimegw.errors import UsageError
+
+SIGNING_KINDS = [kind.value for kind in KeyKind if kind.signs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOptions:
+    """How the CA's keys are to be made."""
+
+    kind: KeyKind
+    token: TokenChoice | None
+
+
+def key_options(command: Command) -> Command:
+    """Add --key, --experimental, --token and --pin-file; `read_key_options` reads them."""
+    for option in (
+        click.option("--pin-file", metavar="FILE", help="Its first line is the token's PIN."),
+        click.option("--token", metavar="URI", help="Make keys in this PKCS #11 token."),
+        click.option("--experimental", is_flag=True, help="Allow kinds of keys that few read yet."),
+        click.option(
+            "--key",
+            type=click.Choice(SIGNING_KINDS),
+            default=KeyKind.RSA_3072.value,
+            show_default=True,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def read_key_options(
+    key: str, token: str | None, pin_file: str | None, *, experimental: bool
+) -> KeyOptions:
+    """Return what `key_options` asked for.
+
+    Raises:
+        UsageError: The options contradict each other.
+    """
+    kind = parse_kind(key, experimental=experimental)
+    if bool(token) != bool(pin_file):
+        raise UsageError(
+            "--token and --pin-file go together: the PIN comes from a file that only you can "
+            "read, never from the command line."
+        )
+    choice = TokenChoice(uri=token, pin_file=pin_file) if token and pin_file else None
+    return KeyOptions(kind=kind, token=choice)
+
+
+def parse_kind(key: str, *, experimental: bool) -> KeyKind:
+    """Return the kind of key that somebody asked for.
+
+    Raises:
+        UsageError: Hardly anybody reads it yet, and nobody said that this is known.
+    """
+    kind = KeyKind(key)
+    if kind.experimental and not experimental:
+        raise UsageError(
+            f"{kind} is experimental: hardly any mail program reads it yet (RFC 9881, RFC 9935). "
+            "Add --experimental when you know who reads yours."
+        )
+    return kind
+
+
+def subject_options(command: Command) -> Command:
+    """Add what stands in every certificate and where readers find the root's news."""
+    for option in (
+        click.option("--root-url", multiple=True, help="Where they fetch the root's certificate."),
+        click.option("--root-crl-url", multiple=True, help="Where they fetch the root's CRL."),
+        click.option("--country", default="", help="Two capital letters; stands in every subject."),
+        click.option("--organization", default="", help="Stands in every subject."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog=examples(
+        'smimegw-ca init --name "Corp Mail CA" --domain corp.example --domain .corp.example',
+        "smimegw-ca init -d ./ca --name Test --key p-256 --passphrase-file pass.txt --no-input",
+        'smimegw-ca init --name "Corp Mail CA" --external-root   # the root is on another machine',
+    )
+)
+@click.option("--name", help="Name of the issuing CA; the root gets “Root” behind it.")
+@click.option("--domain", "domains", multiple=True, help="Issue for this domain only; repeatable.")
+@subject_options
+@click.option("--organization-identifier", default="", help="As NTRDE-HRB.12345; for sponsors.")
+@key_options
+@click.option("--external-root", is_flag=True, help="Make a request for a root that is elsewhere.")
+@click.option("--root-days", type=click.IntRange(1, 14600), default=7300, show_default=True)
+@click.option("--issuing-days", type=click.IntRange(1, 7300), default=1825, show_default=True)
+@click.option("--crl-url", multiple=True, help="Where readers fetch the issuing CA's CRL.")
+@click.option("--issuer-url", multiple=True, help="Where they fetch its certificate.")
+@click.option(
+    "--baseline",
+    type=click.Choice(list(Baseline)),
+    help="S/MIME Baseline Requirements to follow.  [default: strict with --crl-url, else none]",
+)
+@passphrase_option
+@common_options
+@click.pass_obj
+def init(
+    shell: Shell,
+    name: str | None,
+    domains: tuple[str, ...],
+    organization: str,
+    organization_identifier: str,
+    country: str,
+    key: str,
+    experimental: bool,
+    token: str | None,
+    pin_file: str | None,
+    external_root: bool,
+    root_days: int,
+    issuing_days: int,
+    crl_url: tuple[str, ...],
+    issuer_url: tuple[str, ...],
+    root_crl_url: tuple[str, ...],
+    root_url: tuple[str, ...],
+    baseline: Baseline | None,
+) -> None:
+    """Make a root and an issuing CA in an empty directory.
+
+    With --external-root only the issuing CA: its request is carried to the root (`smimegw-ca
+    root sign`), and what comes back is taken by `smimegw-ca install`.
+    """
+    name = name or asked_name(shell)
+    keys = read_key_options(key, token, pin_file, experimental=experimental)
+    chosen = Settings(
+        organization=clean_name(organization) if organization else "",
+        organization_identifier=_parse_identifier(organization_identifier),
+        country=parse_country(country),
+        domains=tuple(parse_domain(domain) for domain in domains),
+        crl_urls=tuple(map(parse_url, crl_url)),
+        issuer_urls=tuple(map(parse_url, issuer_url)),
+        root_crl_urls=tuple(map(parse_url, root_crl_url)),
+        root_urls=tuple(map(parse_url, root_url)),
+        baseline=_baseline(baseline, crl_url, keys.kind),
+    )
+    founding = Founding(
+        name=name,
+        settings=chosen,
+        key_kind=keys.kind,
+        root_days=root_days,
+        issuing_days=issuing_days,
+        token=keys.token,
+    )
+    refuse_second(shell.directory)
+    passphrase = shell.passphrase(new=True)
+    if external_root:
+        initialise_issuing(shell.directory, founding, passphrase=passphrase, now=shell.now)
+        show_request(shell, FIRST)
+        return
+    initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
+    _show_new(shell, in_token=keys.token is not None)
+    _remark(shell, chosen)
+    shell.suggest("smimegw-ca issue ADDRESS --profile pair")
+
+
+def asked_name(shell: Shell) -> str:
+    """Ask for the CA's name.
+
+    Raises:
+        UsageError: Nobody is there.
+    """
+    if not shell.may_ask:
+        raise UsageError("The CA needs a name. Give --name, for example --name 'Corp Mail CA'.")
+    return str(click.prompt("Name of the CA", default="Mail CA", err=True))
+
+
+def show_request(shell: Shell, place: str) -> None:
+    """Tell where the request to the root is, and what happens with it."""
+    path = shell.directory / place / "request.pem"
+    shell.answer(str(path), kind="authority-request", request=str(path), place=place)
+    shell.talk(
+        f"Carry {path} to the machine with the root and sign it there:\n"
+        f"  smimegw-ca root sign request.pem --domain … -o answer.pem\n"
+        "Then bring answer.pem (and the root's CRL) back:"
+    )
+    shell.suggest("smimegw-ca install answer.pem root.crl")
+
+
+def _remark(shell: Shell, chosen: Settings) -> None:
+    if not chosen.domains:
+        shell.warn("no --domain was given: a thief of this CA could issue for any address")
+    if chosen.baseline is Baseline.NONE:
+        shell.talk(
+            "Certificates will not follow the S/MIME Baseline Requirements: give --crl-url and "
+            "--issuer-url, or write them and baseline into ca.toml."
+        )
+
+
+def _baseline(given: Baseline | None, crl_url: tuple[str, ...], kind: KeyKind) -> Baseline:
+    if given in (None, Baseline.NONE):
+        follows = given is None and crl_url and kind.baseline
+        return Baseline.STRICT if follows else Baseline.NONE
+    if not kind.baseline:
+        raise UsageError(
+            f"The S/MIME Baseline Requirements do not allow a CA key of kind {kind} (7.1.3.2). "
+            "Take rsa-4096 or p-384, or --baseline none."
+        )
+    if not crl_url:
+        raise UsageError(
+            f"--baseline {given} needs --crl-url: every certificate has to say where its CRL is "
+            "(S/MIME BR, 7.1.2.3 b)."
+        )
+    return Baseline(given)
+
+
+def _parse_identifier(text: str) -> str:
+    if text and not is_organization_identifier(text):
+        raise UsageError(
+            f"{text!r} is no organization identifier. Write register, country and number, as "
+            "NTRDE-HRB.12345, VATDE-123456789 or LEIXG-… (S/MIME BR, 7.1.4.2.2 d)."
+        )
+    return text
+
+
+def _show_new(shell: Shell, *, in_token: bool) -> None:
+    with home.reading(shell.directory) as opened:
+        root = fingerprint(opened.authority(ROOT))
+        certificate = opened.certificate_path(ROOT)
+        issuing = opened.certificate_path(FIRST)
+    shell.answer(
+        str(certificate),
+        kind="authority",
+        root_certificate=str(certificate),
+        issuing_certificate=str(issuing),
+        root_fingerprint=root,
+    )
+    apart = "keep root/key.pem off this machine except for renewing the root's CRL."
+    shell.talk(
+        f"Root fingerprint {root}\n"
+        f"Readers have to trust {certificate} (gateway: trust.anchors).\n"
+        f"Back up {shell.directory}; {'back up the token as well.' if in_token else apart}"
+    )
