@@ -113,12 +113,9 @@ def _of_row(path: Path, place: str, address: str, value: str) -> Offer:
 def _of_ldif(path: Path, octets: bytes) -> Iterator[Offer]:
     """Entries with ``mail`` and certificates (RFC 2849); change records are read as entries."""
     text = octets.decode("utf-8", "replace").replace("\r\n", "\n").replace("\n ", "")
-    number = 0
-    for block in re.split(r"\n(?:[ \t]*\n)+", text):
-        number += 1
-        values = [
-            found.groups() for found in map(_LDIF_LINE.fullmatch, block.splitlines()) if found
-        ]
+    for number, block in enumerate(re.split(r"\n(?:[ \t]*\n)+", text), start=1):
+        lines = map(_LDIF_LINE.fullmatch, block.splitlines())
+        values = [found.groups() for found in lines if found]
         places = [value for name, _, value in values if name.lower() == "dn"]
         addresses = [_plain(*rest) for name, *rest in values if name.lower() == "mail"]
         for name, encoding, value in values:

@@ -146,8 +146,10 @@ class _Store:
 def _own_engine(configuration: Configuration) -> sa.Engine | None:
     """The database of the first embedded directory; None means the gateway's own.
 
+    One that is not there yet is not made: made by root it would shut the gateway out.
+
     Raises:
-        UsageError: Nobody would look there.
+        UsageError: Nobody would look there, or it is not there.
         DirectoryError: It cannot be opened.
     """
     embedded = [e for e in configuration.directories if isinstance(e, EmbeddedDirectory)]
@@ -156,8 +158,10 @@ def _own_engine(configuration: Configuration) -> sa.Engine | None:
             "the gateway's own directory is not asked by this configuration, so nobody would find"
             ' what is imported; add a [[directory]] with kind = "embedded"'
         )
-    path = embedded[0].path
-    return open_database(str(path)) if path is not None else None
+    location = str(embedded[0].path or configuration.database_location)
+    if "://" not in location and not Path(location).exists():
+        raise UsageError(f"there is no database {location} yet; has the gateway run?")
+    return open_database(location) if embedded[0].path is not None else None
 
 
 # --- telling -------------------------------------------------------------------------------------
