@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pki import founding, home, issuance
-from pki.cli import main
+from pki.cli import main, publishing
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
@@ -24,6 +24,7 @@ from smimegw.addresses import Mailbox
 from tests.peers.slapd import Slapd
 
 PASSPHRASE = b"correct horse battery"
+COMMAND = publishing.publish  # imported before there is a child: it takes seconds
 
 
 @pytest.fixture(scope="module")
