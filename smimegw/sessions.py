@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from urllib.parse import urlsplit
 
+from smimegw.adapters.imap.judge import IMAPJudge
 from smimegw.adapters.ldap.judge import LDAPJudge
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
 from smimegw.adapters.smtp.dovecot import DovecotJudge
@@ -16,7 +18,7 @@ from smimegw.adapters.smtp.settings import (
 )
 from smimegw.adapters.smtp.tls import load_chain
 from smimegw.config.choices import AuthenticationMode, ClientCertificate, Protocol
-from smimegw.config.logins import DovecotLogins, LDAPLogins
+from smimegw.config.logins import DovecotLogins, IMAPLogins, LDAPLogins
 from smimegw.config.model import Configuration
 from smimegw.config.sessions import Listener, ListenerTLS, NextHop
 from smimegw.errors import ConfigurationError, Problem
@@ -79,6 +81,8 @@ def _judge(name: str, listener: Listener) -> LoginJudge | None:
         return _dovecot(listener.dovecot)
     if listener.auth is AuthenticationMode.LDAP and listener.ldap is not None:
         return _ldap(name, listener.ldap)
+    if listener.auth is AuthenticationMode.IMAP and listener.imap is not None:
+        return _imap(listener.imap)
     return None
 
 
@@ -87,6 +91,19 @@ def _dovecot(logins: DovecotLogins) -> DovecotJudge:
         socket=logins.socket,
         host=logins.address.host if logins.address else "",
         port=logins.address.port if logins.address else 0,
+        deadline_seconds=logins.deadline.total_seconds(),
+    )
+
+
+def _imap(logins: IMAPLogins) -> IMAPJudge:
+    parts = urlsplit(logins.url)
+    implicit = parts.scheme == "imaps"
+    return IMAPJudge(
+        host=parts.hostname or "",
+        port=parts.port or (993 if implicit else 143),
+        implicit_tls=implicit,
+        start_tls=logins.start_tls,
+        ca=logins.ca,
         deadline_seconds=logins.deadline.total_seconds(),
     )
 

@@ -18,6 +18,7 @@ class AuthenticationMode(StrEnum):
     NEXT_HOP = "next-hop"
     DOVECOT = "dovecot"
     LDAP = "ldap"
+    IMAP = "imap"
     NONE = "none"
 
 

@@ -49,6 +49,8 @@ def _connection_faults(configuration: Configuration) -> Iterator[Fault]:
                 yield from _authority_faults(listener.tls.client_ca, (*path, "tls", "client_ca"))
         if listener.ldap is not None:
             yield from _ldap_faults(listener.ldap, (*path, "ldap"))
+        if listener.imap is not None and listener.imap.ca is not None:
+            yield from _authority_faults(listener.imap.ca, (*path, "imap", "ca"))
         if listener.senders is not None:
             yield from _unreadable(listener.senders, (*path, "senders"))
     for name, next_hop in configuration.next_hop.items():

@@ -40,6 +40,23 @@ class DovecotLogins:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IMAPLogins:
+    """An IMAP server as the judge of logins: who may read mail there may send here.
+
+    Attributes:
+        url: imaps://, or imap:// with start_tls or to this host. Example: "imaps://mail.corp.example"
+        ca: PEM file of the authorities for TLS; default is the system's list.
+        start_tls: Use STARTTLS on an imap:// URL.
+        deadline: Time for one answer; many servers delay the one to a wrong password.
+    """
+
+    url: str
+    ca: Path | None = None
+    start_tls: bool = False
+    deadline: timedelta = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LDAPLogins:
     """An LDAP directory as the judge of logins: the user's entry is found, then bound as.
 

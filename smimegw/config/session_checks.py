@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from smimegw.config.choices import AuthenticationMode, ClientCertificate, TLSMode
-from smimegw.config.logins import DovecotLogins, LDAPLogins
+from smimegw.config.logins import DovecotLogins, IMAPLogins, LDAPLogins
 from smimegw.config.model import Configuration
 from smimegw.config.sessions import EVERYBODY, Listener, ListenerTLS, NextHop
 from smimegw.config.values import is_loopback
@@ -56,6 +56,7 @@ def _login_faults(listener: Listener, path: KeyPath) -> Iterator[Fault]:
     for mode, section in (
         (AuthenticationMode.DOVECOT, listener.dovecot),
         (AuthenticationMode.LDAP, listener.ldap),
+        (AuthenticationMode.IMAP, listener.imap),
     ):
         if listener.auth is mode and section is None:
             message = f"missing.  Write [{'.'.join(map(str, path))}.{mode}]"
@@ -66,6 +67,8 @@ def _login_faults(listener: Listener, path: KeyPath) -> Iterator[Fault]:
         yield from _dovecot_faults(listener.dovecot, (*path, "dovecot"))
     if listener.ldap is not None:
         yield from _ldap_faults(listener.ldap, (*path, "ldap"))
+    if listener.imap is not None:
+        yield from _imap_faults(listener.imap, (*path, "imap"))
 
 
 def _dovecot_faults(dovecot: DovecotLogins, path: KeyPath) -> Iterator[Fault]:
@@ -87,6 +90,20 @@ def _ldap_faults(logins: LDAPLogins, path: KeyPath) -> Iterator[Fault]:
         yield Fault((*path, "filter"), "brackets do not match")
     if logins.deadline.total_seconds() <= 0:
         yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "5s"')
+
+
+def _imap_faults(logins: IMAPLogins, path: KeyPath) -> Iterator[Fault]:
+    parts = urlsplit(logins.url)
+    if parts.scheme not in ("imap", "imaps") or not parts.hostname or parts.username is not None:
+        message = f"{show(logins.url)} is not an IMAP URL.  Allowed: imaps://host, imap://host"
+        yield Fault((*path, "url"), message)
+    elif parts.scheme == "imap" and not (logins.start_tls or is_loopback(parts.hostname)):
+        message = f"{show(logins.url)} is clear text.  Write imaps:// or set start_tls = true"
+        yield Fault((*path, "url"), message)
+    elif parts.scheme == "imaps" and logins.start_tls:
+        yield Fault((*path, "start_tls"), "without effect: imaps:// is TLS from the first octet")
+    if logins.deadline.total_seconds() <= 0:
+        yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "20s"')
 
 
 def url_faults(urls: tuple[str, ...], start_tls: bool, path: KeyPath) -> Iterator[Fault]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smimegw.config.choices import AuthenticationMode, ClientCertificate, Protocol, TLSMode
-from smimegw.config.logins import DovecotLogins, LDAPLogins
+from smimegw.config.logins import DovecotLogins, IMAPLogins, LDAPLogins
 from smimegw.config.values import SHA256, Domain, Endpoint, IPNetwork, Secret, network
 from smimegw.smtp.roles import ListenerRole
 
@@ -58,9 +58,11 @@ class Listener:
         xclient_from: Addresses whose XCLIENT command is believed: they may speak in the name of
             any client, for limits, log and peers as well.
         auth: Logins of a submission listener: next-hop (its default) passes user and password on
-            to the next hop, which judges them; dovecot and ldap ask there; none offers no AUTH.
+            to the next hop, which judges them; dovecot, ldap and imap ask there; none offers no
+            AUTH.
         dovecot: Where logins are judged with auth = "dovecot".
         ldap: Where logins are judged with auth = "ldap".
+        imap: Where logins are judged with auth = "imap".
         senders: File that lists for each login the addresses it may use in From, one line each:
             login, colon, addresses separated by commas.
         edge_authserv_ids: Names in which the filter in front of this listener writes
@@ -85,6 +87,7 @@ class Listener:
     auth: AuthenticationMode = AuthenticationMode.NONE
     dovecot: DovecotLogins | None = None
     ldap: LDAPLogins | None = None
+    imap: IMAPLogins | None = None
     senders: Path | None = None
     edge_authserv_ids: tuple[Domain, ...] = ()
     connections_per_minute: int = 0

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.peers.ports import ProcessGroup, free_port, wait_for_greeting, wait_until
+from tests.peers.tls import make_tls
 
 _MAIL_USER = "nobody"
 
@@ -37,6 +38,7 @@ class Dovecot:
 
     def _choose_ports(self) -> None:
         self.imap_port = free_port()
+        self.imaps_port = free_port()
         self.pop3_port = free_port()
         self.lmtp_port = free_port()
         self.sasl_port = free_port()
@@ -71,6 +73,9 @@ class Dovecot:
         os.chown(self.directory / "mail", owner.pw_uid, owner.pw_gid)
         # It names a process that may be an unreaped zombie, which Dovecot takes for running.
         (self.directory / "run" / "master.pid").unlink(missing_ok=True)
+        if not (self.directory / "tls").exists():
+            (self.directory / "tls").mkdir()
+            make_tls(self.directory / "tls")
         configuration = self.directory / "dovecot.conf"
         configuration.write_text(self._configuration(owner.pw_gid))
         self._group = ProcessGroup(
@@ -88,6 +93,11 @@ class Dovecot:
                 wait_for_greeting(port, greeting, alive=self._group.alive)
         except (RuntimeError, TimeoutError) as exc:
             raise RuntimeError(f"Dovecot did not start:\n{self.log}") from exc
+
+    @property
+    def ca(self) -> Path:
+        """PEM file of the authority that issued the server's TLS certificate."""
+        return self.directory / "tls" / "ca.pem"
 
     def stop(self) -> None:
         """Stop; does nothing when it does not run."""
@@ -135,7 +145,9 @@ instance_name = test-{self.imap_port}
 protocols = imap pop3 lmtp
 listen = 127.0.0.1
 log_path = {here}/dovecot.log
-ssl = no
+ssl = yes
+ssl_cert = <{here}/tls/server.pem
+ssl_key = <{here}/tls/server.key
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_failure_delay = 0
@@ -165,7 +177,8 @@ service imap-login {{
     port = {self.imap_port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {self.imaps_port}
+    ssl = yes
   }}
 }}
 service pop3-login {{

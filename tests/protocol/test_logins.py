@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from smimegw.adapters.imap.judge import IMAPJudge
 from smimegw.adapters.ldap.judge import LDAPJudge
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
 from smimegw.adapters.smtp.dovecot import DovecotJudge
@@ -25,6 +26,7 @@ from tests.fakes.reception import FakeReception
 from tests.peers.dovecot import Dovecot
 from tests.peers.ports import free_port
 from tests.peers.slapd import Slapd
+from tests.peers.tls import make_tls
 from tests.protocol.raw_client import Client, place, run
 
 ALICE = "alice@corp.example"
@@ -148,6 +150,107 @@ def test_what_is_no_answer_is_a_temporary_failure(answer: bytes, tmp_path: Path)
     """Never taken for yes, and never for no."""
     with pytest.raises(DependencyError):
         _scripted(answer, tmp_path)
+
+
+# --- IMAP -----------------------------------------------------------------------------------------
+
+
+def _imap(dovecot: Dovecot, **settings: object) -> IMAPJudge:
+    values: dict[str, object] = {"host": "localhost", "port": dovecot.imaps_port, "ca": dovecot.ca}
+    return IMAPJudge(**(values | settings))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("way", ["imaps", "starttls", "clear"])
+def test_imap_says_who_may_enter(dovecot: Dovecot, way: str) -> None:
+    """The password counts, octet for octet (RFC 9051, 6.2.2)."""
+    plain_port: dict[str, object] = {"port": dovecot.imap_port, "implicit_tls": False}
+    ways = {"imaps": {}, "starttls": plain_port | {"start_tls": True}, "clear": plain_port}
+    judge = _imap(dovecot, **ways[way])
+    assert _judged(judge, ALICE, "geheim-ü") == ACCEPTED
+    assert _judged(judge, ALICE, "geheim") == REFUSED
+
+
+@pytest.mark.parametrize("way", ["imaps", "starttls"])
+def test_imap_server_that_is_another_gets_no_password(
+    dovecot: Dovecot, tmp_path: Path, way: str
+) -> None:
+    """Its certificate is of an authority that is not ours: a temporary failure (T-11)."""
+    ways = {"imaps": {}, "starttls": {"port": dovecot.imap_port, "implicit_tls": False}}
+    judge = _imap(dovecot, ca=make_tls(tmp_path).ca, start_tls=way == "starttls", **ways[way])
+    with pytest.raises(DependencyError, match="certificate"):
+        _judged(judge, ALICE, "geheim-ü")
+
+
+def test_nobody_at_the_imap_servers_place_is_not_a_wrong_password(dovecot: Dovecot) -> None:
+    """Unknown is a temporary failure; the text says where it was looked for."""
+    with pytest.raises(DependencyError, match="IMAP at localhost:"):
+        _judged(_imap(dovecot, port=free_port()), ALICE, "x")
+
+
+def _imap_scripted(*answers: bytes) -> tuple[Reply | None, bytes]:
+    """An IMAP server that says each of *answers* after a line of ours; what it heard."""
+
+    async def test() -> tuple[Reply | None, bytes]:
+        heard, over = bytearray(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                for number, answer in enumerate(answers):
+                    heard.extend(await reader.readline() if number else b"")
+                    writer.write(answer)
+                heard.extend(await reader.read())
+            writer.close()
+            over.set()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            judge = IMAPJudge(host="127.0.0.1", port=port, implicit_tls=False, deadline_seconds=1)
+            try:
+                reply = await judge.judge(Login(ALICE, "secret"), "")
+            except DependencyError:
+                reply = None
+            await over.wait()
+            return reply, bytes(heard)
+
+    return asyncio.run(test())
+
+
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [
+        (b"a1 OK done\r\n", ACCEPTED),
+        (b"* CAPABILITY IMAP4rev2\r\na1 OK [CAPABILITY IMAP4rev2] in\r\n", ACCEPTED),
+        (b"a1 NO [AUTHENTICATIONFAILED] no\r\n", REFUSED),
+        (b"a1 NO no\r\n", REFUSED),
+        (b"a1 NO [UNAVAILABLE] its database is down\r\n", LATER),
+        (b"a1 NO [LIMIT] too many\r\n", LATER),
+    ],
+)
+def test_each_answer_of_an_imap_server(answer: bytes, reply: Reply) -> None:
+    """What says nothing about the password is for now (RFC 5530, 3)."""
+    assert _imap_scripted(b"* OK hello\r\n", b"+ \r\n", answer)[0] == reply
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        (b"* BYE busy\r\n",),
+        (b"* PREAUTH welcome\r\n",),
+        (b"220 mail.corp.example ESMTP\r\n",),
+        (b"* OK hello\r\n", b"a1 BAD unknown\r\n"),
+        (b"* OK hello\r\n", b"a1 OK already\r\n"),
+        (b"* OK hello\r\n", b"* BYE\r\n"),
+        (b"* OK hello\r\n", b"* X\r\n" * 200),
+        (b"* OK " + b"X" * 20_000,),
+    ],
+    ids=["bye", "preauth", "smtp", "unknown", "early", "late bye", "many", "long"],
+)
+def test_what_is_no_imap_answer_gets_no_password(answers: tuple[bytes, ...]) -> None:
+    """Never taken for yes, and never for no; the password goes out only when it is asked for."""
+    reply, heard = _imap_scripted(*answers)
+    assert reply is None
+    assert base64.b64encode(f"\0{ALICE}\0secret".encode()) not in heard
 
 
 # --- LDAP -----------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ LDAP = (
     '[listener.submission.ldap]\nurl = "ldaps://ldap.corp.example"\n'
     'base = "ou=people,dc=corp,dc=example"\n'
 )
+IMAP = '[listener.submission.imap]\nurl = "imaps://mail.corp.example"\n'
 TLS = '[listener.relay.tls]\ncertificate = "x"\nkey = { file = "x" }\n'
 _MISTAKES = {
     "proxy": ('[listener.relay]\nproxy_from = ["lb.corp.example"]', "proxy_from", "192.0.2.10"),
@@ -43,6 +44,22 @@ _MISTAKES = {
     ),
     "no dovecot": (SUBMISSION + 'auth = "dovecot"', "submission.dovecot", "missing"),
     "no ldap": (SUBMISSION + 'auth = "ldap"', "submission.ldap", "missing"),
+    "no imap": (SUBMISSION + 'auth = "imap"', "submission.imap", "missing"),
+    "clear imap": (
+        SUBMISSION + 'auth = "imap"\n' + IMAP.replace("imaps:", "imap:"),
+        "imap.url",
+        "imaps://",
+    ),
+    "another protocol": (
+        SUBMISSION + 'auth = "imap"\n' + IMAP.replace("imaps:", "pop3s:"),
+        "imap.url",
+        "not an IMAP URL",
+    ),
+    "imap start_tls unused": (
+        SUBMISSION + 'auth = "imap"\n' + IMAP + "start_tls = true",
+        "imap.start_tls",
+        "without effect",
+    ),
     "dovecot unused": (SUBMISSION + DOVECOT, "submission.dovecot", "without effect"),
     "two places": (
         SUBMISSION + 'auth = "dovecot"\n' + DOVECOT + 'address = "127.0.0.1:12345"',
