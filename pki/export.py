@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 
 from cryptography import x509
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from pki import keys
 from pki.errors import RequestError
 from pki.home import Home
+from pki.keys import PrivateKey
 from pki.places import ROOT
 from pki.register import Certified, serial_text
 from smimegw.addresses import Mailbox
@@ -77,6 +79,40 @@ def pkcs12_file(
     """
     mailbox = require_key(certified)
     key = keys.read_key(home.key_path(certified.serial), ca_passphrase)
+    return pack(
+        key,
+        certified.certificate,
+        issuers(home, certified),
+        name=mailbox.address,
+        passphrase=passphrase,
+        legacy=legacy,
+    )
+
+
+def pack(
+    key: PrivateKey,
+    certificate: x509.Certificate,
+    above: Sequence[x509.Certificate],
+    *,
+    name: str,
+    passphrase: bytes,
+    legacy: bool = False,
+    rounds: int = _ROUNDS,
+) -> bytes:
+    """Return key, certificate and issuers in one encrypted file.
+
+    Args:
+        key: The private key.
+        certificate: Its certificate.
+        above: The certificates above that one.
+        name: What programs show.
+        passphrase: Protects the file.
+        legacy: 3DES and SHA-1 for programs that read nothing else (GnuPG 2.2, old Windows).
+        rounds: How often the passphrase is hashed; fewer will do for one that nobody can guess.
+
+    Raises:
+        RequestError: Keys of this kind cannot be put into PKCS #12.
+    """
     if not isinstance(key, _FIT_FOR_PKCS12):
         raise RequestError(
             f"A key of kind {keys.kind_of(key.public_key())} cannot be put into PKCS #12. "
@@ -85,21 +121,21 @@ def pkcs12_file(
     encryption = PrivateFormat.PKCS12.encryption_builder()
     if legacy:
         encryption = (
-            encryption.kdf_rounds(_LEGACY_ROUNDS)
+            encryption.kdf_rounds(min(rounds, _LEGACY_ROUNDS))
             .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
             .hmac_hash(hashes.SHA1())  # noqa: S303 - what these programs read
         )
     else:
         encryption = (
-            encryption.kdf_rounds(_ROUNDS)
+            encryption.kdf_rounds(rounds)
             .key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC)
             .hmac_hash(hashes.SHA256())
         )
     return pkcs12.serialize_key_and_certificates(
-        name=mailbox.address.encode(),
+        name=name.encode(),
         key=key,
-        cert=certified.certificate,
-        cas=issuers(home, certified),
+        cert=certificate,
+        cas=above,
         encryption_algorithm=encryption.build(passphrase),
     )
 

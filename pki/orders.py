@@ -17,6 +17,7 @@ from pki.practice import Duplicates
 from pki.profiles import Profile
 from pki.register import Certified, IssuerName, Reservation, serial_text
 from pki.requests import RequestState
+from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
@@ -109,7 +110,13 @@ class Prepared:
 
 
 def prepare(
-    home: Home, issuer: Issuer, order: Order, *, now: datetime, key_held: bool | None = None
+    home: Home,
+    issuer: Issuer,
+    order: Order,
+    *,
+    now: datetime,
+    key_held: bool = False,
+    findings: tuple[str, ...] | None = None,
 ) -> Prepared:
     """Look at an order; make the key unless it brings one.
 
@@ -118,18 +125,16 @@ def prepare(
         issuer: Who signs.
         order: What to issue.
         now: The time.
-        key_held: Whether the CA has the other half of the order's public key; None means no.
+        key_held: Whether the CA has the other half of the order's public key.
+        findings: What a lint made elsewhere remarked; None lints here.
 
     Raises:
         LintError: What would be signed has errors.
         UsageError: Mailbox, name, days or key are not fit, the mailbox has a certificate already
             and may not have two, or nobody approved it.
     """
-    subject = inspect(home, order, now=now)
+    whom = inspect(home, order, now=now)
     _require_permission(home, order, now=now)
-    by_default = order.days is None
-    days = home.settings.mailbox_days if order.days is None else order.days
-    validity = Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
     private, public = _key_pair(order)
     profiles.check_key(order.profile, public)
     _refuse_compromised(home, public)
@@ -139,13 +144,26 @@ def prepare(
         issuer_name=home.issuing,
         public_key=public,
         private_key=private,
-        subject=subject,
-        validity=validity,
+        subject=whom,
+        validity=validity(home, issuer, order, now=now),
         pointers=home.pointers(home.issuing),
-        key_held=bool(key_held) or private is not None,
+        key_held=key_held or private is not None,
         revokes=_revoked_with(home, order, now=now),
     )
-    return replace(prepared, findings="\n".join(lint_draft(prepared)))
+    if findings is None:
+        findings = lint_draft(prepared)
+    return replace(prepared, findings="\n".join(findings))
+
+
+def validity(home: Home, issuer: Issuer, order: Order, *, now: datetime) -> Validity:
+    """Return from when to when; without days of its own it ends with the issuer at the latest.
+
+    Raises:
+        UsageError: It would outlive the issuer.
+    """
+    by_default = order.days is None
+    days = home.settings.mailbox_days if order.days is None else order.days
+    return Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
 
 
 def lint_draft(prepared: Prepared) -> tuple[str, ...]:
@@ -175,14 +193,23 @@ def inspect(home: Home, order: Order, *, now: datetime) -> x509.Name:
         profiles.check_key(order.profile, order.public_key)
         _refuse_compromised(home, order.public_key)
     _revoked_with(home, order, now=now)
+    return subject(home.settings, order)
+
+
+def subject(settings: Settings, order: Order) -> x509.Name:
+    """Return whom the certificate will name.
+
+    Raises:
+        UsageError: The name is not fit.
+    """
     return subjects.subject(
         order.profile,
         order.mailbox,
         order.name,
-        organization=home.settings.organization,
-        country=home.settings.country,
-        organization_identifier=home.settings.organization_identifier,
-        baseline=home.settings.baseline,
+        organization=settings.organization,
+        country=settings.country,
+        organization_identifier=settings.organization_identifier,
+        baseline=settings.baseline,
     )
 
 

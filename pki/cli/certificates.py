@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from pki import home, issuance, orders, people, profiles
-from pki.cli.handing import hand_out, open_output, output_options, parse_mailbox
+from pki import bulk, home, issuance, orders, people, profiles
+from pki.cli.handing import Output, hand_out, open_output, output_options, parse_mailbox
+from pki.cli.many import NOWHERE, issue_many, processes_by_default
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.home import Home
 from pki.issuance import Order
@@ -28,9 +30,21 @@ _DAYS_RECOMMENDED = 825  # S/MIME BR, 6.3.2
         "smimegw-ca issue alice@corp.example --profile pair -o out --p12-passphrase-file p12.txt",
         'smimegw-ca issue bob@corp.example --name "Bob Baker" --key p-256 --days 365',
         "smimegw-ca issue carol@corp.example --csr carol.csr --profile mailbox-both",
+        "smimegw-ca issue --from-ldap '(department=sales)' -o out --p12-passphrase-file p12.txt",
     )
 )
-@click.argument("address")
+@click.argument("address", default="", metavar="[ADDRESS]")
+@click.option(
+    "--from-ldap",
+    metavar="FILTER",
+    help="For everybody whom this search finds (ca.toml, directory), instead of ADDRESS.",
+)
+@click.option("--dry-run", is_flag=True, help="With --from-ldap: only show for whom.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="With --from-ldap: processes that make keys.  [default: one for each processor]",
+)
 @click.option("--name", default="", help="The person's name; the address when left out.")
 @click.option(
     "--profile",
@@ -41,7 +55,7 @@ _DAYS_RECOMMENDED = 825  # S/MIME BR, 6.3.2
 )
 @click.option(
     "--key",
-    type=click.Choice([KeyKind.RSA_3072.value, KeyKind.P_256.value]),
+    type=click.Choice([kind.value for kind in KeyKind]),
     default=KeyKind.RSA_3072.value,
     show_default=True,
 )
@@ -54,48 +68,71 @@ _DAYS_RECOMMENDED = 825  # S/MIME BR, 6.3.2
 def issue(
     shell: Shell,
     address: str,
+    from_ldap: str | None,
+    dry_run: bool,
+    jobs: int | None,
     name: str,
     profile: str,
-    key: KeyKind,
+    key: str,
     csr: Path | None,
     days: int | None,
     output: Path | None,
     p12_passphrase_file: str | None,
     legacy: bool,
 ) -> None:
-    """Issue certificates for one mailbox and print their serial numbers.
+    """Issue certificates for one mailbox, or for everybody whom --from-ldap finds.
 
-    With -o, a .p12 with key and chain, the certificate and the chain are written to that folder.
+    Prints their serial numbers.  With -o, a .p12 with key and chain, the certificate and the chain
+    are written to that folder; for many the .p12 alone.  A run with --from-ldap that was killed is
+    finished by doing it again: whoever has a valid certificate of the profile is left out.
     """
-    mailbox = parse_mailbox(address)
-    request = _read_request(csr, mailbox, shell) if csr else None
-    wanted = profiles.CHOICES[profile]
-    if request and len(wanted) > 1:
-        raise UsageError("--profile pair needs two keys. Issue two requests, one for each profile.")
+    if bool(address) == bool(from_ldap):
+        raise UsageError("Say for whom: either ADDRESS or --from-ldap FILTER.")
     if days and days > _DAYS_RECOMMENDED:
         shell.warn(f"{days} days are more than the {_DAYS_RECOMMENDED} that the S/MIME BR allow")
-    wanted_orders = [
-        Order(
-            mailbox=mailbox,
-            profile=each,
-            name=name,
+    if KeyKind(key).experimental:
+        shell.warn(f"{key} is experimental: few programs can use such a certificate")
+    if from_ldap:
+        if csr or name:
+            raise UsageError("--csr and --name are for one person, not for --from-ldap.")
+        wanted = bulk.Wanted(
+            profiles=profiles.CHOICES[profile],
             key_kind=KeyKind(key),
-            public_key=request.public_key if request else None,
             days=days,
             operator=shell.operator,
         )
-        for each in wanted
-    ]
+        target = NOWHERE if dry_run else open_output(shell, output, p12_passphrase_file, legacy)
+        processes = jobs or processes_by_default()
+        issue_many(shell, from_ldap, wanted, target, processes=processes, dry_run=dry_run)
+        return
+    mailbox = parse_mailbox(address)
+    request = _read_request(csr, mailbox, shell) if csr else None
+    template = Order(
+        mailbox=mailbox,
+        profile=profiles.Profile.BOTH,
+        name=name,
+        key_kind=KeyKind(key),
+        public_key=request.public_key if request else None,
+        days=days,
+        operator=shell.operator,
+    )
     home.require(shell.directory)
     passphrase = shell.passphrase()
     target = open_output(shell, output, p12_passphrase_file, legacy, holds_key=request is None)
+    wanted_orders = [replace(template, profile=each) for each in profiles.CHOICES[profile]]
+    _issue_one(shell, wanted_orders, passphrase=passphrase, target=target)
+
+
+def _issue_one(shell: Shell, wanted: Sequence[Order], *, passphrase: bytes, target: Output) -> None:
+    if len(wanted) > 1 and wanted[0].public_key:
+        raise UsageError("--profile pair needs two keys. Issue two requests, one for each profile.")
     with home.changing(shell.directory, now=shell.now) as opened:
-        require_mailbox(opened, mailbox)
-        _warn_of_twins(opened, wanted_orders, shell)
+        require_mailbox(opened, wanted[0].mailbox)
+        _warn_of_twins(opened, wanted, shell)
         issuer = opened.issuer(opened.issuing, passphrase)
         made = (
             issuance.issue(opened, issuer, order, passphrase=passphrase, now=shell.now)
-            for order in wanted_orders
+            for order in wanted
         )
         issued = hand_out(opened, made, shell, passphrase=passphrase, output=target)
     if any(item.profile and item.profile.encrypts for item in issued):
