@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -46,6 +46,7 @@ class Postfix:
         submission_filter: Another one for what comes by `submission_port`.
         sasl_port: Dovecot's authentication service.
         settings: More lines for main.cf.
+        services: More entries for master.cf.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Postfix:
         submission_filter: Filter | None = None,
         sasl_port: int | None = None,
         settings: Mapping[str, str] | None = None,
+        services: Sequence[str] = (),
     ) -> None:
         self.domain = domain
         self.deliver_to = deliver_to
@@ -68,6 +70,7 @@ class Postfix:
         self.submission_filter = submission_filter
         self.sasl_port = sasl_port
         self.settings = dict(settings or {})
+        self.services = tuple(services)
         self.smtp_port = free_port()
         self.internal_port = free_port()
         self.submission_port = free_port()
@@ -112,6 +115,12 @@ class Postfix:
                 wait_for_greeting(port, rb"220 ", alive=self._group.alive)
         except (RuntimeError, TimeoutError) as exc:
             raise RuntimeError(f"Postfix did not start:\n{self.log}") from exc
+
+    @property
+    def pid(self) -> int:
+        """Of the master, whose children are all others."""
+        assert self._group is not None
+        return self._group.pid
 
     def stop(self) -> None:
         """Stop; what is in the queue stays there.  Does nothing when it does not run."""
@@ -265,7 +274,7 @@ class Postfix:
                 ["-o smtp_send_xforward_command=yes", "-o smtp_tls_security_level=none"],
             ),
             ("filter-lmtp unix - - n - 10 lmtp", ["-o lmtp_send_xforward_command=yes"]),
-            *((line, []) for line in _SERVICES.strip().splitlines()),
+            *((line, []) for line in (*_SERVICES.strip().splitlines(), *self.services)),
         ]
         return "".join(
             "\n".join([entry, *(f"  {option}" for option in options)]) + "\n"
