@@ -65,7 +65,7 @@ class Server:
             limits=configuration.limits,
         )
         occupancy = Occupancy(configuration.limits)  # sessions are counted over all listeners
-        lag = LoopLag(configuration.limits, self._events)
+        lag = self._lag = LoopLag(configuration.limits, self._events)
         self._listeners = [
             Listener(
                 replace(listener_settings(name, listener, configuration), reuse_port=worker > 0),
@@ -238,7 +238,8 @@ class Server:
         if self._stop.is_set():
             return ["draining"]
         trouble = self._assembled.ports.host.trouble()
-        reasons = [*self._not_ready, trouble.text if trouble else "", self._care.trouble]
+        of_host = trouble.text if trouble else ""
+        reasons = [*self._not_ready, of_host, self._care.trouble, self._lag.trouble]
         return [reason for reason in reasons if reason]
 
     def _metrics(self) -> bytes:

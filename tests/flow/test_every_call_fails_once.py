@@ -21,7 +21,7 @@ from smimegw.errors import (
 )
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
-from smimegw.ports import Ports
+from smimegw.ports import HostTrouble, Ports, SoundHost
 from tests.fakes.company import Company, message
 from tests.fakes.custody import MemoryJournal
 from tests.fakes.ports import MemoryRelay, MemoryRelaySession
@@ -45,6 +45,7 @@ OWN_ERRORS = {
     "records": lambda: RecordError("no space left on device"),
     "relay": lambda: NextHopError("broke off"),
     "workers": MemoryError,
+    "host": lambda: OSError("input/output error"),
     "ledger": lambda: LedgerError("connection refused"),
     "journal": lambda: JournalError("no space left on device"),
     "correspondents": lambda: DatabaseError("connection refused"),
@@ -102,7 +103,18 @@ def _sabotaged(company: Company, saboteur: Saboteur) -> Ports:
     )  # fmt: skip
     ports = company.world.ports
     wrapped = {name: saboteur.wrap(name, getattr(ports, name)) for name in names}
-    return replace(ports, **wrapped, journal=_Journal(saboteur))
+    return replace(ports, **wrapped, journal=_Journal(saboteur), host=_Host(saboteur))
+
+
+class _Host(SoundHost):
+    """A machine that cannot be looked at."""
+
+    def __init__(self, saboteur: Saboteur) -> None:
+        self._saboteur = saboteur
+
+    def trouble(self) -> HostTrouble | None:
+        self._saboteur.call("host")
+        return super().trouble()
 
 
 class _Journal(MemoryJournal):

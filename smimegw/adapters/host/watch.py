@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,10 +14,15 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.ports import Clock, Events, HostTrouble
 
 _REMEMBERED = timedelta(seconds=5)  # a busy gateway need not look for every message
+_PATIENCE_SECONDS = 0.1  # how long the event loop waits for a sound file system
+_ANSWER_SECONDS = 5.0  # a file system that takes longer can keep no records
 
 
 class HostWatch:
     """Implements `Host`.
+
+    It looks from a thread of its own, which a file system that hangs may keep: the event loop goes
+    on, and says so.
 
     Args:
         directory: The state directory; its file system must keep some room.
@@ -22,6 +30,8 @@ class HostWatch:
         events: Told when trouble begins and when it is over.
         clock: The one to judge.
         limits: How much room.
+        patience_seconds: How long one call may wait for a look.
+        answer_seconds: How long a look may take until that is trouble.
     """
 
     def __init__(
@@ -32,22 +42,40 @@ class HostWatch:
         events: Events,
         clock: Clock,
         limits: Limits = DEFAULT_LIMITS,
+        patience_seconds: float = _PATIENCE_SECONDS,
+        answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
         self._directory = directory
         self._stamped = stamped
         self._events = events
         self._clock = clock
         self._limits = limits
+        self._patience_seconds = patience_seconds
+        self._answer_seconds = answer_seconds
         self._looked_at: datetime | None = None
+        self._look: _Look | None = None
         self._trouble: HostTrouble | None = None
 
     def trouble(self) -> HostTrouble | None:
         """Why this machine should take no mail now; None when all is well."""
         now = self._clock.now()
-        if self._looked_at is None or not (self._looked_at <= now < self._looked_at + _REMEMBERED):
+        if self._look is None and self._is_due(now):
             self._looked_at = now
-            self._tell(self._clock_trouble(now) or self._disk_trouble())
+            self._look = _Look(self._directory, self._stamped)
+            self._look.done.wait(self._patience_seconds)
+        look = self._look
+        if look is not None and look.done.is_set():
+            self._look = None
+            self._tell(self._clock_trouble(now, look.stamp) or self._disk_trouble(look.found))
+        elif look is not None and time.monotonic() - look.begun > self._answer_seconds:
+            text = f"the file system of {self._directory} does not answer"
+            hint = "repair the disk, or the connection to the server that has it"
+            self._tell(HostTrouble("R-21", f"{text}; {hint}"))
         return self._trouble
+
+    def _is_due(self, now: datetime) -> bool:
+        seen = self._looked_at
+        return seen is None or not seen <= now < seen + _REMEMBERED
 
     def _tell(self, found: HostTrouble | None) -> None:
         before, self._trouble = self._trouble, found
@@ -56,14 +84,14 @@ class HostWatch:
         elif found is None and before is not None:
             self._events.emit("host.recovered", code=before.row)
 
-    def _clock_trouble(self, now: datetime) -> HostTrouble | None:
+    def _clock_trouble(self, now: datetime, stamp: datetime) -> HostTrouble | None:
         if now < RELEASED:
             text = (
                 f"the clock says {now:%Y-%m-%d %H:%M}, before this release was made"
                 f" ({RELEASED:%Y-%m-%d})"
             )
             return HostTrouble("R-24", f"{text}; set it, certificates cannot be judged with it")
-        behind = self._last_stamp() - now
+        behind = stamp - now
         if behind > timedelta(seconds=self._limits.clock_behind_seconds):
             text = f"the clock is {int(behind.total_seconds())} s behind the last entry of"
             return HostTrouble(
@@ -71,17 +99,9 @@ class HostWatch:
             )
         return None
 
-    def _last_stamp(self) -> datetime:
-        try:
-            return datetime.fromtimestamp(self._stamped.stat().st_mtime, UTC)
-        except OSError:
-            return RELEASED  # nothing was written yet, or writing will tell
-
-    def _disk_trouble(self) -> HostTrouble | None:
-        try:
-            found = os.statvfs(self._directory)
-        except OSError as error:
-            return HostTrouble("R-21", f"{self._directory}: {error.strerror}; make it readable")
+    def _disk_trouble(self, found: os.statvfs_result | OSError) -> HostTrouble | None:
+        if isinstance(found, OSError):
+            return HostTrouble("R-21", f"{self._directory}: {found.strerror}; make it readable")
         free = found.f_bavail * found.f_frsize
         if free < self._limits.disk_free_octets:
             text = f"{free >> 20} MiB are free at {self._directory}, less than the floor of"
@@ -92,3 +112,32 @@ class HostWatch:
             text = f"{found.f_favail} inodes are free at {self._directory}"
             return HostTrouble("R-21", f"{text}; remove files, mail is taken again then")
         return None
+
+
+class _Look:
+    """One look at the file system, in a thread that nobody has to wait for.
+
+    Attributes:
+        begun: Monotonic time.
+        done: Set when the others are.
+        found: Of the directory's file system.
+        stamp: When the file was last written.
+    """
+
+    def __init__(self, directory: Path, stamped: Path) -> None:
+        self.begun = time.monotonic()
+        self.done = threading.Event()
+        self.found: os.statvfs_result | OSError = OSError(errno.EIO, os.strerror(errno.EIO))
+        self.stamp = RELEASED  # nothing was written yet, or writing will tell
+        # A daemon: one that hangs keeps the process from nothing, not even from ending.
+        threading.Thread(target=self._run, args=(directory, stamped), daemon=True).start()
+
+    def _run(self, directory: Path, stamped: Path) -> None:
+        try:
+            self.found = os.statvfs(directory)
+            self.stamp = datetime.fromtimestamp(stamped.stat().st_mtime, UTC)
+        except OSError as error:
+            if not isinstance(self.found, os.statvfs_result):
+                self.found = error
+        finally:
+            self.done.set()

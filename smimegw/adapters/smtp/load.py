@@ -48,6 +48,11 @@ class LoopLag:
         self._expected = 0.0
         self._changed_at = 0.0  # when what we see began to differ from what we say
 
+    @property
+    def trouble(self) -> str:
+        """Why a balancer should send mail elsewhere; empty when all is well."""
+        return "the event loop lags, new mail gets 451 4.4.5" if self.overloaded else ""
+
     def start(self) -> None:
         """Watch, until `stop` was called as often."""
         self._users += 1

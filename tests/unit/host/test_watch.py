@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from smimegw import RELEASED
 from smimegw.adapters.host.watch import HostWatch
 from smimegw.limits import Limits
 from tests.fakes.ports import ListedEvents
+from tests.peers.ports import wait_until
 
 NOW = RELEASED + timedelta(days=100)
 
@@ -50,6 +52,7 @@ class Machine:
             events=self.events,
             clock=self.clock,
             limits=Limits(**({"disk_free_octets": 1, "disk_free_inodes": 0} | limits)),
+            patience_seconds=60,
         )
 
 
@@ -100,6 +103,39 @@ def test_missing_state_directory_is_trouble(machine: Machine) -> None:
     """As when it is unmounted."""
     machine.directory.rmdir()
     assert row(machine.watch()) == "R-21"
+
+
+def test_file_system_that_hangs_holds_nobody(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event loop goes on, mail is refused, and when it answers all is well (R-21)."""
+    hangs, looks = threading.Event(), []
+    statvfs = os.statvfs
+
+    def hanging(path: Path) -> os.statvfs_result:
+        looks.append(path)
+        hangs.wait(60)
+        return statvfs(path)
+
+    monkeypatch.setattr(os, "statvfs", hanging)
+    watch = HostWatch(
+        machine.directory,
+        machine.records,
+        events=machine.events,
+        clock=machine.clock,
+        limits=Limits(disk_free_octets=1, disk_free_inodes=0),
+        patience_seconds=0.0,
+        answer_seconds=0.0,
+    )
+    trouble = watch.trouble()
+    assert trouble is not None
+    assert "does not answer" in trouble.text
+    machine.clock.at += timedelta(minutes=1)
+    assert row(watch) == "R-21"
+    assert len(looks) == 1, "nobody waits behind the first one"
+    hangs.set()
+    wait_until(lambda: row(watch) == "", "the answer that came after all")
+    assert [name for name, _ in machine.events.emitted] == ["host.trouble", "host.recovered"]
 
 
 def test_clock_before_the_release_is_wrong(machine: Machine) -> None:
