@@ -25,10 +25,21 @@ from smimegw.config import directories as config
 from smimegw.config.choices import Harvest
 from smimegw.config.model import Configuration
 from smimegw.errors import ConfigurationError, DirectoryError, Problem
+from smimegw.memory import CandidateState
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, Clock, Events
 
 AnyDirectory = LDAPDirectory | FoundLDAPDirectory | SMIMEADirectory | EmbeddedDirectory
 Ignored = Callable[[Mailbox, str], None]
+
+ACTIVE_STATES = {
+    Harvest.OFF: frozenset[CandidateState](),
+    Harvest.CANDIDATES: frozenset({CandidateState.ACCEPTED}),
+    Harvest.SAME_CA: frozenset({CandidateState.ACCEPTED, CandidateState.SUCCESSOR}),
+    Harvest.VERIFIED: frozenset(
+        {CandidateState.ACCEPTED, CandidateState.SUCCESSOR, CandidateState.VERIFIED}
+    ),
+}
+"""Which certificates that came with mail are encrypted to, by the configuration."""
 
 # One message asks the database half a dozen times; what the CA publishes counts within seconds.
 _EMBEDDED_TIMES = CacheTimes(found_seconds=5.0, absent_seconds=2.0)
@@ -91,7 +102,7 @@ def with_harvest(
     harvest = configuration.memory.harvest
     if harvest is Harvest.OFF:
         return published
-    learned = HarvestDirectory(correspondents, successors=harvest is Harvest.SAME_CA)
+    learned = HarvestDirectory(correspondents, used=ACTIVE_STATES[harvest])
     return RememberedLast(published, learned, clock)
 
 

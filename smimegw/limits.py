@@ -91,6 +91,7 @@ class Limits:
     revocation_seconds: float = 3.0  # a message waits so long for one server; a CRL may go on
     download_seconds: float = 60.0  # a whole CRL, so that the next try finds it
     database_seconds: float = 2.0  # one question to our own database, or one change
+    harvest_again_seconds: float = 86_400.0  # a certificate that came again then is no passer-by
     harvest_seconds: float = 5.0  # learning from one mail; its client waits for our reply
     database_probe_seconds: float = 10.0  # /ready knows after so long that it answers again
     enrolment_seconds: float = 15.0  # a new certificate: the sender waits for our reply

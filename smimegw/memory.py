@@ -54,6 +54,7 @@ class CandidateState(StrEnum):
     """What may be done with a certificate learned from mail."""
 
     CANDIDATE = "candidate"  # known, never used
+    VERIFIED = "verified"  # came again later, nothing speaks against it; see harvest = "verified"
     SUCCESSOR = "successor"  # used where the configuration has harvest = "same-ca" (F22)
     ACCEPTED = "accepted"  # used, by an administrator's word
     REFUSED = "refused"  # never used, by an administrator's word
@@ -76,6 +77,11 @@ class Candidate:
     state: CandidateState
     first_seen: datetime
     was: str = ""
+
+    @property
+    def is_conflict(self) -> bool:
+        """Another certificate was known for the mailbox, so this one waits for a person."""
+        return self.state is CandidateState.CANDIDATE and bool(self.was)
 
 
 class SightingKind(StrEnum):
@@ -130,6 +136,13 @@ class Correspondents(Protocol):
             DatabaseError: Nothing was written.
         """
 
+    async def confirm(self, candidate: Candidate) -> bool:
+        """Make a candidate a verified one; False when it is no mere candidate any more.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+
 
 class Sightings(Protocol):
     """What was seen before, by digest; shared by all nodes."""
@@ -177,6 +190,10 @@ class NoCorrespondents:
 
     async def propose(self, candidate: Candidate) -> bool:  # noqa: ARG002
         """Forget it."""
+        return False
+
+    async def confirm(self, candidate: Candidate) -> bool:  # noqa: ARG002
+        """There is none."""
         return False
 
 

@@ -65,6 +65,7 @@ class Harvest(StrEnum):
     OFF = "off"
     CANDIDATES = "candidates"  # kept, and used when an administrator says so
     SAME_CA = "same-ca"  # also those that follow a known one of the same CA
+    VERIFIED = "verified"  # also those that came again, while nothing else was known
 
 
 class LogFormat(StrEnum):

@@ -152,8 +152,9 @@ class Memory:
 
     Attributes:
         harvest: Certificates that come with signed mail: off (not kept), candidates (kept, used
-            when "smimegw correspondent accept" says so) or same-ca (also used when they follow a
-            known certificate of the same address and the same CA, and are newer).
+            when "smimegw correspondent accept" says so), same-ca (also used when they follow a
+            known certificate of the same address and the same CA, and are newer) or verified (also
+            used when they came again a day later and nothing else was known of the address).
         keep: How long ciphertexts, signatures and threads are remembered after they were first
             seen, and correspondents after their last mail.
     """

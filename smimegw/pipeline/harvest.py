@@ -7,12 +7,13 @@ learns from the next mail.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from smimegw.cms.capabilities import certificate_capabilities
 from smimegw.errors import CertificateError, DependencyError
 from smimegw.failpoints import reach
+from smimegw.limits import Limits
 from smimegw.memory import Candidate, CandidateState, Lesson
 from smimegw.pipeline.gather import evidence_for
 from smimegw.pipeline.settings import Settings
@@ -88,18 +89,30 @@ async def _learn_certificate(
     if certificate is None:
         return
     learned = await ports.correspondents.candidates(content.mailbox)
-    if any(entry.certificate == certificate for entry in learned):
+    known = next((entry for entry in learned if entry.certificate == certificate), None)
+    now = ports.clock.now()
+    if known is not None and not may_be_confirmed(known, learned, now, settings.limits):
         return
     found = await ports.directory.find(content.mailbox)
     if any(entry.certificate == certificate for entry in found):
         return
-    now = ports.clock.now()
     if not await _is_usable(certificate, content, now, ports, settings):
         return
     published = [
         entry.certificate for entry in found if matches(entry.certificate, content.mailbox)
     ]
-    candidate = proposed(content.mailbox.key, certificate, published, learned, now)
+    if known is not None:
+        if not published and await ports.correspondents.confirm(known):
+            ports.events.emit(
+                "certificate.verified",
+                txn=txn,
+                cert=certificate.fingerprint,
+                state=CandidateState.VERIFIED.value,
+                **{"from": content.mailbox.address},
+            )
+        return
+    trusted = _FOLLOWED | ({CandidateState.VERIFIED} if settings.takes_verified else set())
+    candidate = proposed(content.mailbox.key, certificate, published, learned, now, trusted=trusted)
     reach("harvest.before-propose")
     if await ports.correspondents.propose(candidate):
         ports.events.emit(
@@ -124,12 +137,37 @@ def preferred_certificate(layer: SignedLayer, content: VerifiedContent) -> Certi
     return next((entry for entry in carried if content.encryption_key.matches(entry)), None)
 
 
+def may_be_confirmed(
+    candidate: Candidate, learned: Sequence[Candidate], now: datetime, limits: Limits
+) -> bool:
+    """Whether *candidate*, which came again, is more than a passer-by (T-30).
+
+    It came first a day or more ago, and mail has taught no other certificate of the mailbox that
+    an administrator did not refuse; where there is one, a person decides.
+    """
+    others = (
+        entry
+        for entry in learned
+        if entry.state is not CandidateState.REFUSED
+        and entry.certificate.subject_public_key_info
+        != candidate.certificate.subject_public_key_info
+    )
+    return (
+        candidate.state is CandidateState.CANDIDATE
+        and not candidate.is_conflict
+        and (now - candidate.first_seen).total_seconds() >= limits.harvest_again_seconds
+        and next(others, None) is None
+    )
+
+
 def proposed(
     mailbox_key: str,
     certificate: Certificate,
     published: Sequence[Certificate],
     learned: Sequence[Candidate],
     now: datetime,
+    *,
+    trusted: Collection[CandidateState] = _FOLLOWED,
 ) -> Candidate:
     """What *certificate* becomes, from what is known of its mailbox (F22).
 
@@ -142,14 +180,14 @@ def proposed(
         published: What the directories have for the mailbox.
         learned: What mail taught about it before.
         now: When it was seen first.
+        trusted: Which of those that mail taught may be followed.
     """
-    followed = [entry.certificate for entry in learned if entry.state in _FOLLOWED]
-    trusted = [*published, *followed]
+    believed = [*published, *(entry.certificate for entry in learned if entry.state in trusted)]
     follows = any(
         _same_issuer(certificate, known) and certificate.not_before > known.not_before
-        for known in trusted
+        for known in believed
     )
-    known = trusted or [entry.certificate for entry in learned]
+    known = believed or [entry.certificate for entry in learned]
     newest = max(known, key=lambda entry: entry.not_before, default=None)
     return Candidate(
         mailbox_key=mailbox_key,

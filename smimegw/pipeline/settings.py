@@ -64,6 +64,7 @@ class Settings:
         subject_marks: Taken out of the Subject of mail from outside.
         claims: By listener, in whose name mail from outside may not bring results.
         harvest: Keep certificates that come with verified mail as candidates.
+        takes_verified: What came with mail twice is used like what a directory has.
         trust: For certificates.
         judgements: Remembered judgements of certificates.
         inquiry: Finds about which certificates somebody outside has to be asked.
@@ -81,6 +82,7 @@ class Settings:
     subject_marks: tuple[str, ...] = ()
     claims: dict[str, Claims] = field(default_factory=dict)
     harvest: bool = True
+    takes_verified: bool = False
     trust: TrustMaterial = field(default_factory=TrustMaterial)
     judgements: ValidationCache = field(default_factory=ValidationCache, repr=False)
     inquiry: Inquiry = field(default_factory=Inquiry, repr=False)

@@ -19,6 +19,8 @@ from smimegw.adapters.database.sightings import DatabaseSightings
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher
 from smimegw.cms.capabilities import Capabilities, Capability
+from smimegw.config.choices import Harvest
+from smimegw.directories import ACTIVE_STATES
 from smimegw.memory import CandidateState
 from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
@@ -68,17 +70,22 @@ class Gate:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
+def gate(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Gate]:
+    harvest: Harvest = getattr(request, "param", Harvest.SAME_CA)
     clock = SetClock()
     company, other = Company(world=World(clock=clock)), make_ca("Careless CA")
     company.user(ALICE, key="p256")
     company.world.directory.publish_ca(other)
     anchors = (company.ca.certificate, other.certificate)
-    settings = replace(company.settings, trust=replace(company.settings.trust, anchors=anchors))
+    settings = replace(
+        company.settings,
+        trust=replace(company.settings.trust, anchors=anchors),
+        takes_verified=harvest is Harvest.VERIFIED,
+    )
     database = Database(str(tmp_path / "smimegw.db"), deadline_seconds=10)
     database.open()
     known = DatabaseCorrespondents(database)
-    harvested = HarvestDirectory(known, successors=True)
+    harvested = HarvestDirectory(known, used=ACTIVE_STATES[harvest])
     ports = replace(
         company.world.ports,
         correspondents=known,
@@ -214,6 +221,88 @@ def test_a_refused_certificate_does_not_come_back(gate: Gate) -> None:
     gate.receive(signed(message(BOB, ALICE), eve, now=NOW + HOUR))
     assert gate.states() == {eve.certificate.fingerprint: "refused"}
     assert gate.write()[0] == 550
+
+
+# --- coming again --------------------------------------------------------------------------------
+
+VERIFIED = pytest.mark.parametrize("gate", [Harvest.VERIFIED], indirect=True)
+
+
+def comes_twice(gate: Gate, issued: Issued, *, after: timedelta = DAY) -> None:
+    """Mail signed with *issued*, and again *after* a while."""
+    gate.receive(signed(message(BOB, ALICE), issued))
+    gate.clock.advance(after)
+    gate.receive(signed(message(BOB, ALICE), issued, now=NOW + after))
+
+
+@VERIFIED
+def test_a_certificate_that_comes_again_later_is_verified_and_used(gate: Gate) -> None:
+    """Candidate, verified, active: where the configuration says so (T-30)."""
+    bob = gate.company.ca.issue(BOB, key="p256")
+    comes_twice(gate, bob)
+    assert gate.states() == {bob.certificate.fingerprint: "verified"}
+    (event,) = gate.company.world.events.named("certificate.verified")
+    assert event["cert"] == bob.certificate.fingerprint
+    code, copy = gate.write()
+    assert code == 250
+    assert gate.opens(copy, bob)
+
+
+def test_a_verified_certificate_is_not_used_where_nobody_wants_that(gate: Gate) -> None:
+    """With same-ca the state is told, and a person decides (T-30)."""
+    comes_twice(gate, gate.company.ca.issue(BOB, key="p256"))
+    assert list(gate.states().values()) == ["verified"]
+    assert gate.write()[0] == 550
+
+
+@VERIFIED
+def test_a_burst_of_mail_verifies_nothing(gate: Gate) -> None:
+    """Many mails of one hour are one event (T-30)."""
+    comes_twice(gate, gate.company.ca.issue(BOB, key="p256"), after=HOUR)
+    assert list(gate.states().values()) == ["candidate"]
+
+
+@VERIFIED
+def test_two_that_contradict_each_other_wait_for_a_person(gate: Gate) -> None:
+    """Whichever comes again, neither is used (T-30)."""
+    bob = gate.company.ca.issue(BOB, key="p256")
+    gate.receive(signed(message(BOB, ALICE), bob))
+    comes_twice(gate, gate.other.issue(BOB, key="p256", slot="eve"))
+    gate.receive(signed(message(BOB, ALICE), bob, now=NOW + DAY + HOUR))
+    assert list(gate.states().values()) == ["candidate", "candidate"]
+    assert gate.write()[0] == 550
+
+
+@VERIFIED
+def test_one_beside_a_published_certificate_is_never_verified(gate: Gate) -> None:
+    """The directory has spoken (T-30)."""
+    bob = gate.company.partner(BOB, key="p256")
+    eve = gate.other.issue(BOB, key="p256", slot="eve")
+    comes_twice(gate, eve)
+    assert gate.states() == {eve.certificate.fingerprint: "candidate"}
+    assert gate.opens(gate.write()[1], bob)
+
+
+@VERIFIED
+def test_one_that_comes_later_does_not_replace_a_verified_one(gate: Gate) -> None:
+    """It is a conflict, and what was used is used on (T-30)."""
+    bob = gate.company.ca.issue(BOB, key="p256")
+    comes_twice(gate, bob)
+    eve = gate.other.issue(BOB, key="p256", slot="eve")
+    gate.receive(signed(message(BOB, ALICE), eve, now=NOW + DAY + HOUR))
+    assert gate.states()[eve.certificate.fingerprint] == "candidate"
+    _, copy = gate.write()
+    assert gate.opens(copy, bob)
+    assert not gate.opens(copy, eve)
+
+
+@VERIFIED
+def test_a_successor_of_a_verified_one_follows_it(gate: Gate) -> None:
+    """Renewed by the same CA: no person is needed for that (F22)."""
+    comes_twice(gate, gate.company.ca.issue(BOB, key="p256"))
+    new = gate.company.ca.issue(BOB, key="p256", slot="new", not_before=NOW - HOUR)
+    gate.receive(signed(message(BOB, ALICE), new, now=NOW + DAY + HOUR))
+    assert gate.states()[new.certificate.fingerprint] == "successor"
 
 
 # --- older capabilities --------------------------------------------------------------------------

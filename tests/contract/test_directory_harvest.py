@@ -14,6 +14,8 @@ from smimegw.adapters.chain.remembered import RememberedLast
 from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.adapters.database.harvest import HarvestDirectory
+from smimegw.config.choices import Harvest
+from smimegw.directories import ACTIVE_STATES
 from smimegw.errors import DirectoryError
 from smimegw.memory import Candidate, CandidateState
 from smimegw.x509.certificate import Certificate
@@ -45,12 +47,15 @@ def known(tmp_path: Path) -> Iterator[DatabaseCorrespondents]:
 
 
 @pytest.mark.parametrize(
-    ("successors", "used"),
-    [(False, {"accepted"}), (True, {"accepted", "successor"})],
-    ids=["candidates", "same-ca"],
+    ("harvest", "used"),
+    [
+        (Harvest.CANDIDATES, {"accepted"}),
+        (Harvest.SAME_CA, {"accepted", "successor"}),
+        (Harvest.VERIFIED, {"accepted", "successor", "verified"}),
+    ],
 )
 def test_only_what_may_be_used_is_found(
-    known: DatabaseCorrespondents, successors: bool, used: set[str]
+    known: DatabaseCorrespondents, harvest: Harvest, used: set[str]
 ) -> None:
     """A candidate is not used, a refused one never; a successor where that is configured (F22)."""
     states = {}
@@ -60,14 +65,14 @@ def test_only_what_may_be_used_is_found(
         )
         states[certificate(number)] = state.value
         asyncio.run(known.propose(entry))
-    found = asyncio.run(HarvestDirectory(known, successors=successors).find(BOB))
+    found = asyncio.run(HarvestDirectory(known, used=ACTIVE_STATES[harvest]).find(BOB))
     assert {states[entry.certificate] for entry in found} == used
 
 
 def test_a_database_that_is_down_is_an_error() -> None:
     """Unknown is never "none" (R-06, R-22)."""
     database = Database("postgresql://smimegw@127.0.0.1:1/smimegw")
-    directory = HarvestDirectory(DatabaseCorrespondents(database), successors=True)
+    directory = HarvestDirectory(DatabaseCorrespondents(database), used=list(CandidateState))
 
     async def work() -> None:
         with pytest.raises(DirectoryError):

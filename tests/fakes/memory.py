@@ -65,6 +65,18 @@ class MemoryCorrespondents:
         self.learned.append(candidate)
         return True
 
+    async def confirm(self, candidate: Candidate) -> bool:
+        self._answer()
+        for index, entry in enumerate(self.learned):
+            same = (entry.mailbox_key, entry.certificate) == (
+                candidate.mailbox_key,
+                candidate.certificate,
+            )
+            if same and entry.state is CandidateState.CANDIDATE:
+                self.learned[index] = replace(entry, state=CandidateState.VERIFIED)
+                return True
+        return False
+
     async def decide(self, mailbox: Mailbox, fingerprint: str, state: CandidateState) -> bool:
         self._answer()
         for index, entry in enumerate(self.learned):

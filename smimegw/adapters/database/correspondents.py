@@ -144,6 +144,38 @@ class DatabaseCorrespondents:
 
         return await self._database.write(work)
 
+    async def confirm(self, candidate: Candidate) -> bool:
+        """Make a candidate a verified one; False when it is no mere candidate any more.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        change = (
+            sa.update(candidates)
+            .where(
+                candidates.c.mailbox == candidate.mailbox_key,
+                candidates.c.fingerprint == candidate.certificate.fingerprint,
+                candidates.c.state == CandidateState.CANDIDATE.value,
+            )
+            .values(state=CandidateState.VERIFIED.value)
+        )
+        return await self._database.write(
+            lambda connection: bool(connection.execute(change).rowcount)
+        )
+
+    async def expire(self, mailbox: Mailbox, fingerprint: str) -> bool:
+        """Forget a candidate, so that it can be learned anew; False when there is none like that.
+
+        Raises:
+            DatabaseError: Nothing was written.
+        """
+        change = sa.delete(candidates).where(
+            candidates.c.mailbox == mailbox.key, candidates.c.fingerprint == fingerprint
+        )
+        return await self._database.write(
+            lambda connection: bool(connection.execute(change).rowcount)
+        )
+
     async def decide(self, mailbox: Mailbox, fingerprint: str, state: CandidateState) -> bool:
         """Put an administrator's word on a candidate; False when there is none like that.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.addresses import Mailbox
 from smimegw.errors import DatabaseError, DirectoryError
@@ -14,15 +16,14 @@ class HarvestDirectory:
 
     Args:
         correspondents: Where candidates are kept.
-        successors: Also those that follow a known certificate of the same CA (F22); without it
-            only those that an administrator accepted.
+        used: Candidates of which states are active, that is, may be encrypted to.
     """
 
-    def __init__(self, correspondents: DatabaseCorrespondents, *, successors: bool) -> None:
+    def __init__(
+        self, correspondents: DatabaseCorrespondents, *, used: Collection[CandidateState]
+    ) -> None:
         self._correspondents = correspondents
-        self._used = {CandidateState.ACCEPTED}
-        if successors:
-            self._used.add(CandidateState.SUCCESSOR)
+        self._used = frozenset(used)
 
     @property
     def name(self) -> str:

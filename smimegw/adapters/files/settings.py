@@ -36,6 +36,7 @@ def read_settings(configuration: Configuration) -> Settings:
         subject_marks=gateway.subject_marks,
         claims=_claims(configuration),
         harvest=configuration.memory.harvest is not Harvest.OFF,
+        takes_verified=configuration.memory.harvest is Harvest.VERIFIED,
         trust=read_trust(configuration),
         judgements=ValidationCache(limits=configuration.limits),
         senders=senders,

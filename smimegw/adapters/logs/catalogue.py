@@ -136,6 +136,7 @@ _KINDS = (
     _kind("ciphertext.replayed", "gateway", Level.WARNING, "from first_from first_seen"),
     _kind("certificate.learned", "gateway", Level.INFO, "from cert was state"),
     _kind("certificate.changed", "gateway", Level.WARNING, "from cert was state"),
+    _kind("certificate.verified", "gateway", Level.INFO, "from cert state"),
     _kind("memory.error", "gateway", Level.ERROR, "text code"),
     _kind("memory.recovered", "gateway", Level.INFO, "code"),
     _kind("memory.forgotten", "gateway", Level.INFO, "count"),
