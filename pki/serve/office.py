@@ -15,12 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pki import approval, home, keys
+from pki import approval, home, keys, lint
 from pki.approval import Filing
 from pki.authority import Issuer
 from pki.errors import RequestError
 from pki.home import Home
-from pki.profiles import Profile
+from pki.profiles import Baseline, Level, Profile
 from pki.register import Certified, IssuerName, current
 from pki.request import CertificationRequest, parse_request
 from pki.requests import Request, RequestState
@@ -110,7 +110,11 @@ class Office:
 
     def _open(self) -> None:
         self._home = self._stack.enter_context(home.reading(self._path))
-        self._key(self._home)
+        issuing = self._key(self._home).certificate
+        baseline = self._home.settings.baseline
+        if baseline is not Baseline.NONE:
+            # Loading the linter takes seconds, which the first sender shall not wait for.
+            lint.lint_certificate(issuing, level=Level.MAILBOX, baseline=baseline)
 
     def _key(self, opened: Home) -> Issuer:
         name = opened.issuing  # another one after a roll-over
