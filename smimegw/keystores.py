@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from smimegw.adapters.agent.client import AgentKeystore
 from smimegw.adapters.keys import passphrase
 from smimegw.adapters.keys.containers import read_certificates
 from smimegw.adapters.keys.files import FilesKeystore
@@ -16,14 +17,18 @@ from smimegw.config.model import Configuration
 from smimegw.errors import ConfigurationError, KeystoreError, UsageError
 from smimegw.x509.certificate import Certificate
 
-GatewayKeystore = FilesKeystore
+GatewayKeystore = FilesKeystore | AgentKeystore
 
 
 def gateway_keystore(configuration: Configuration, events: LoggedEvents) -> GatewayKeystore:
     """The keystore of a running gateway.
 
-    Without a usable key-encryption key it is locked, and that is logged.
+    With a key agent the gateway holds no key.  Without a usable key-encryption key the keystore is
+    locked, and that is logged.
     """
+    if configuration.keystore.agent is not None:
+        seconds = configuration.limits.lookup_seconds
+        return AgentKeystore(configuration.keystore.agent, deadline_seconds=seconds)
     try:
         keystore = files_keystore(configuration)
     except (ConfigurationError, KeystoreError) as exc:

@@ -14,16 +14,16 @@ from cryptography import x509
 from smimegw.adapters.files.advice import advice
 from smimegw.adapters.logs.stored_records import record_files
 from smimegw.app import Assembled
+from smimegw.cli.checks_keys import keys
 from smimegw.cli.finding import Check, Finding, Health
 from smimegw.cli.records import chain_gaps, check_chains
 from smimegw.config.directories import LDAPDirectory
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.config.values import Secret
-from smimegw.errors import ConfigurationError, DirectoryError, KeystoreError, RecordError
+from smimegw.errors import ConfigurationError, DirectoryError, RecordError
 from smimegw.x509.certificate import Certificate
 
-_SOON = timedelta(days=30)
 _ANCHOR_SOON = timedelta(days=90)  # a new root has to reach everybody
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_OCTETS = 256  # more than struct timex has on any machine
@@ -127,6 +127,11 @@ def _secrets(configuration: Configuration) -> Iterator[Finding]:
 
 def _named_secrets(configuration: Configuration) -> Iterator[tuple[str, Secret | None]]:
     yield "keystore.key_encryption_key", configuration.keystore.key_encryption_key
+    yield "keystore.passphrase", configuration.keystore.passphrase
+    for index, secret in enumerate(configuration.keystore.previous_key_encryption_keys):
+        yield f"keystore.previous_key_encryption_keys.{index}", secret
+    if configuration.keystore.token is not None:
+        yield "keystore.token.pin", configuration.keystore.token.pin
     yield "database.password", configuration.database.password
     for name, listener in configuration.listener.items():
         yield f"listener.{name}.tls.key", listener.tls.key if listener.tls else None
@@ -184,44 +189,7 @@ async def _database(assembled: Assembled) -> Iterable[Finding]:
     ]
 
 
-# --- keys and trust ------------------------------------------------------------------------------
-
-
-async def _keys(assembled: Assembled) -> Iterable[Finding]:
-    keystore = assembled.keystore
-    try:
-        await keystore.check()
-        objects = keystore.objects()
-    except KeystoreError as exc:
-        remedy = "mail that needs a key waits (R-13); see keystore.key_encryption_key"
-        return [
-            Finding(
-                area="keys",
-                what=str(keystore.path),
-                health=Health.FAIL,
-                detail=str(exc),
-                remedy=remedy,
-            )
-        ]
-    found = [Finding(area="keys", what=str(keystore.path), detail=f"{len(objects)} keys open")]
-    found += [
-        Finding(area="keys", what="file", health=Health.WARN, detail=text)
-        for text in keystore.flaws()
-    ]
-    now = assembled.ports.clock.now()
-    ending = [entry for entry in objects if now <= entry.certificate.not_after < now + _SOON]
-    if ending:
-        who = ", ".join(entry.mailboxes[0].address for entry in ending[:_LISTED])
-        found.append(
-            Finding(
-                area="keys",
-                what="certificates",
-                health=Health.WARN,
-                detail=f"{len(ending)} end within {_SOON.days} days: {who}",
-                remedy="renew them: smimegw-ca renew ADDRESS, publish, smimegw key import",
-            )
-        )
-    return found
+# --- trust ---------------------------------------------------------------------------------------
 
 
 async def _trust(assembled: Assembled) -> Iterable[Finding]:
@@ -322,7 +290,7 @@ CHECKS = (
     Check("files", _files),
     Check("host", _host),
     Check("database", _database),
-    Check("keys", _keys),
+    Check("keys", keys),
     Check("trust", _trust),
     Check("records", _records),
 )

@@ -10,8 +10,8 @@ from smimegw import __version__
 
 # Each lives in the module of its name; only the one that is asked for is imported.
 _COMMANDS = (
-    "run", "doctor", "explain", "trace", "records", "config", "policy", "key", "message",
-    "directory", "correspondent", "demo",
+    "run", "doctor", "explain", "trace", "records", "config", "policy", "key", "key-agent",
+    "message", "directory", "correspondent", "demo",
 )  # fmt: skip
 
 
@@ -24,9 +24,8 @@ class _LateGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(
-            importlib.import_module(f"smimegw.cli.{cmd_name}"), cmd_name
-        )
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"smimegw.cli.{name}"), name)
         return command
 
     def resolve_command(

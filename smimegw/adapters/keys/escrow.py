@@ -31,6 +31,7 @@ from smimegw.cms import envelope
 from smimegw.cms.algorithms import ContentCipher, key_encryption_for
 from smimegw.cms.keys import DecryptionCredential, PrivateKey, SoftwareDecryptionKey
 from smimegw.cms.recipient_info import Recipient
+from smimegw.content import Content
 from smimegw.errors import (
     CertificateError,
     CMSError,
@@ -122,8 +123,7 @@ def escrowed(material: KeyMaterial, recovery: Certificate) -> bytes:
         pem += certificate.parsed.public_bytes(Encoding.PEM)
     try:
         recipient = Recipient(recovery, key_encryption_for(recovery, oaep=True))
-        pieces = envelope.encrypt([pem], len(pem), [recipient], ContentCipher.AES_256_GCM)
-        return b"".join(pieces)
+        return b"".join(envelope.encrypt([pem], len(pem), [recipient], ContentCipher.AES_256_GCM))
     except (CMSError, CertificateError) as exc:
         raise KeystoreError(
             f"keys cannot be escrowed to the recovery certificate: {exc}; make another one with"
@@ -161,7 +161,7 @@ def recovered(copy: bytes, credential: DecryptionCredential) -> KeyMaterial:
     """
     try:
         pem = envelope.decrypt(envelope.parse_enveloped(copy), [credential])
-        return read_key_material(pem)
+        return read_key_material(b"".join(Content.of(pem)))
     except NoMatchingKeyError:
         raise UsageError("the copy was made for another recovery certificate") from None
     except (CMSError, DecryptionError, LimitError, UsageError):

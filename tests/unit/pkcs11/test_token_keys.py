@@ -8,16 +8,17 @@ import threading
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from pkcs11 import Attribute, ObjectClass, exceptions
 
 from smimegw.adapters.pkcs11.keys import KINDS, Duty, TokenKey, TokenKeys
 from smimegw.adapters.pkcs11.token import OpenSession, Token, TokenSettings
 from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
-from smimegw.cms.keys import SoftwareDecryptionKey, oaep_padding, pss_padding
+from smimegw.cms.keys import SoftwareDecryptionKey, oaep_padding
 from smimegw.errors import DecryptionError, KeystoreError, UnsupportedAlgorithmError
 from tests.fakes.pki import private_key
+from tests.fakes.signatures import check_signature
 from tests.peers.softhsm import MODULE, PIN, SoftToken, make_token
 
 PKCS1 = KeyTransport()
@@ -40,18 +41,7 @@ def keys(soft: SoftToken) -> TokenKeys:
 
 
 def _verify(key: TokenKey, octets: bytes, scheme: SignatureScheme, digest: DigestAlgorithm) -> None:
-    public, primitive = key.public_key, digest.primitive()
-    match public:
-        case rsa.RSAPublicKey():
-            pss = scheme is SignatureScheme.RSA_PSS
-            scheme_padding = (
-                pss_padding(primitive, primitive.digest_size) if pss else padding.PKCS1v15()
-            )
-            public.verify(octets, b"data", scheme_padding, primitive)
-        case ec.EllipticCurvePublicKey():
-            public.verify(octets, b"data", ec.ECDSA(primitive))
-        case ed25519.Ed25519PublicKey():
-            public.verify(octets, b"data")
+    check_signature(key.public_key, octets, b"data", scheme, digest)
 
 
 SIGNATURES = [
