@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.addresses import Mailbox
 from smimegw.app import own_database
 from smimegw.cli.exits import Exit, exits
+from smimegw.cli.learned import MEANINGS, lines_of, reads, state_of, values_of
 from smimegw.cli.options import config_option, json_option
 from smimegw.config.choices import Harvest
 from smimegw.config.load import load
@@ -23,14 +25,8 @@ from smimegw.memory import Candidate, CandidateState, Correspondent
 
 T = TypeVar("T")
 
-_PREFIX = "sha256:"
 _LEAST_DIGITS = 8
-_MEANINGS = {
-    CandidateState.CANDIDATE: "candidate, not used",
-    CandidateState.SUCCESSOR: "follows a known one of the same CA",
-    CandidateState.ACCEPTED: "accepted, used",
-    CandidateState.REFUSED: "refused, never used",
-}
+_NOTHING = "no verified mail has taught anything yet"
 
 
 @click.group(epilog="Example: smimegw correspondent show bob@partner.example")
@@ -38,20 +34,22 @@ def correspondent() -> None:
     """Show what signed mail taught, accept or refuse certificates that came with it.
 
     Certificates of the configured directories come first; an accepted one is used where they have
-    none that is valid.
+    none that is valid. One that contradicts what was known waits until you decide.
     """
 
 
 @correspondent.command("list")
+@click.option("--conflicts", is_flag=True, help="Only those of whom a certificate waits for you.")
 @config_option
 @json_option
 @exits
-def list_all(config: Path, as_json: bool) -> Exit:
+def list_all(conflicts: bool, config: Path, as_json: bool) -> Exit:
     """List everybody whose signed mail taught something.
 
     \b
     Examples:
       smimegw correspondent list
+      smimegw correspondent list --conflicts
       smimegw correspondent list --json
     """
     configuration = load(config, check_files=False)
@@ -59,17 +57,20 @@ def list_all(config: Path, as_json: bool) -> Exit:
     known = {person.mailbox_key: person for person in people}
     keys = sorted({*known, *(entry.mailbox_key for entry in learned)})
     grouped = {key: [entry for entry in learned if entry.mailbox_key == key] for key in keys}
+    if conflicts:
+        keys = [key for key in keys if any(entry.is_conflict for entry in grouped[key])]
     if as_json:
-        entries = [_values(key, known.get(key), grouped[key]) for key in keys]
+        entries = [values_of(key, known.get(key), grouped[key]) for key in keys]
         click.echo(
             json.dumps({"schema": 1, "kind": "correspondent.list", "correspondents": entries})
         )
         return Exit.YES
     for key in keys:
-        states = ", ".join(f"{entry.state.value}" for entry in grouped[key]) or "no certificate"
-        click.echo(f"{key}  {_reads(known.get(key))}  {states}")
+        states = ", ".join(state_of(entry) for entry in grouped[key]) or "no certificate"
+        click.echo(f"{key}  {reads(known.get(key))}  {states}")
     if not keys:
-        click.echo("none: no verified mail has taught anything yet")
+        nothing = "no certificate waits for you" if conflicts else _NOTHING
+        click.echo(f"none: {nothing}")
     return Exit.YES
 
 
@@ -90,10 +91,10 @@ def show(address: str, config: Path, as_json: bool) -> Exit:
     mailbox = Mailbox.parse(address)
     person, learned = _known(configuration, mailbox)
     if as_json:
-        values = _values(mailbox.key, person, learned)
+        values = values_of(mailbox.key, person, learned)
         click.echo(json.dumps({"schema": 1, "kind": "correspondent.show", **values}))
     else:
-        for line in _lines(person, learned, configuration.memory.harvest):
+        for line in lines_of(person, learned, configuration.memory.harvest):
             click.echo(line)
     return Exit.YES if person or learned else Exit.NO
 
@@ -135,6 +136,43 @@ def refuse(address: str, fingerprint: str, config: Path) -> Exit:
     return _decide(address, fingerprint, config, CandidateState.REFUSED)
 
 
+@correspondent.command()
+@click.argument("address", required=False, default="")
+@click.argument("fingerprint", required=False, default="")
+@config_option
+@exits
+def expire(address: str, fingerprint: str, config: Path) -> Exit:
+    """Forget a certificate of ADDRESS, or without ADDRESS all that have ended.
+
+    One that comes with mail again is a candidate again; what was decided on it is forgotten too.
+    Ended ones go by themselves after memory.keep.
+
+    \b
+    Examples:
+      smimegw correspondent expire
+      smimegw correspondent expire bob@partner.example 3f0a77c1
+    """
+    configuration = load(config, check_files=False)
+    if address:
+        mailbox = Mailbox.parse(address)
+        old = [_chosen(_known(configuration, mailbox)[1], fingerprint, mailbox)]
+    else:
+        now = datetime.now(UTC)
+        _, learned = _ask(configuration, lambda known: known.everybody())
+        old = [entry for entry in learned if entry.certificate.not_after < now]
+
+    async def forget(known: DatabaseCorrespondents) -> None:
+        for entry in old:
+            await known.expire(Mailbox.parse(entry.mailbox_key), entry.certificate.fingerprint)
+
+    _ask(configuration, forget)
+    for entry in old:
+        click.echo(f"forgotten: {entry.mailbox_key}  {entry.certificate.fingerprint}")
+    if not old:
+        click.echo("none: no certificate that came with mail has ended")
+    return Exit.YES
+
+
 def _decide(address: str, fingerprint: str, config: Path, state: CandidateState) -> Exit:
     configuration = load(config, check_files=False)
     mailbox = Mailbox.parse(address)
@@ -143,7 +181,7 @@ def _decide(address: str, fingerprint: str, config: Path, state: CandidateState)
     found = chosen.certificate.fingerprint
     if not _ask(configuration, lambda known: known.decide(mailbox, found, state)):
         raise UsageError(f"{found} was forgotten just now; look again with: show {mailbox.key}")
-    click.echo(f"{_MEANINGS[state]}: {found}  {chosen.certificate.subject_text}")
+    click.echo(f"{MEANINGS[state]}: {found}  {chosen.certificate.subject_text}")
     if configuration.memory.harvest is Harvest.OFF and state is CandidateState.ACCEPTED:
         click.echo('memory.harvest is "off": nothing that came with mail is used', err=True)
     return Exit.YES
@@ -153,7 +191,7 @@ def _chosen(learned: Sequence[Candidate], fingerprint: str, mailbox: Mailbox) ->
     digits = fingerprint.lower().replace(":", "").removeprefix("sha256")
     if fingerprint and len(digits) < _LEAST_DIGITS:
         raise UsageError(f"{fingerprint!r} is too short; write at least {_LEAST_DIGITS} digits")
-    matching = [e for e in learned if e.certificate.fingerprint.startswith(_PREFIX + digits)]
+    matching = [e for e in learned if e.certificate.fingerprint.startswith(f"sha256:{digits}")]
     if len(matching) == 1:
         return matching[0]
     if not learned:
@@ -195,61 +233,3 @@ def _ask(
             await database.close()
 
     return asyncio.run(work())
-
-
-def _reads(person: Correspondent | None) -> str:
-    if person is None or person.capabilities is None:
-        return "reads: not known"
-    capabilities = person.capabilities
-    names = [cipher.label for cipher in capabilities.ciphers] or ["nothing we write"]
-    names += ["oaep"] if capabilities.reads_oaep else []
-    return "reads: " + " ".join(names)
-
-
-def _lines(
-    person: Correspondent | None, learned: Sequence[Candidate], harvest: Harvest
-) -> list[str]:
-    if person is None and not learned:
-        return ["none: no verified mail of this address has taught anything yet"]
-    lines = [_reads(person)]
-    if person is not None:
-        lines.append(f"  said {person.learned_at:%Y-%m-%d %H:%MZ}, {person.fingerprint[:23]}")
-    for entry in learned:
-        certificate = entry.certificate
-        lines.append(f"{certificate.fingerprint}  {certificate.subject_text}")
-        meaning = _MEANINGS[entry.state]
-        if entry.state is CandidateState.SUCCESSOR:
-            is_used = harvest is Harvest.SAME_CA
-            meaning += ", used" if is_used else ', not used: memory.harvest is not "same-ca"'
-        lines.append(f"  {meaning}; first seen {entry.first_seen:%Y-%m-%d %H:%MZ}")
-        issuer = certificate.parsed.issuer.rfc4514_string()
-        issuer = "".join(letter if letter.isprintable() else "?" for letter in issuer)
-        dates = f"valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
-        lines.append(f"  {dates}; issuer {issuer}")
-        if entry.was:
-            lines.append(f"  known before: {entry.was[:23]}")
-    return lines
-
-
-def _values(
-    key: str, person: Correspondent | None, learned: Sequence[Candidate]
-) -> dict[str, object]:
-    capabilities = person.capabilities if person else None
-    return {
-        "address": key,
-        "ciphers": [cipher.label for cipher in capabilities.ciphers] if capabilities else [],
-        "oaep": bool(capabilities and capabilities.reads_oaep),
-        "said_at": person.learned_at.isoformat() if person else "",
-        "certificates": [
-            {
-                "sha256": entry.certificate.fingerprint.removeprefix(_PREFIX),
-                "subject": entry.certificate.subject_text,
-                "state": entry.state.value,
-                "first_seen": entry.first_seen.isoformat(),
-                "not_before": entry.certificate.not_before.isoformat(),
-                "not_after": entry.certificate.not_after.isoformat(),
-                "was": entry.was.removeprefix(_PREFIX),
-            }
-            for entry in learned
-        ],
-    }

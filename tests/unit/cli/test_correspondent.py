@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from smimegw.addresses import Mailbox
 from smimegw.cli.correspondent import correspondent
 from smimegw.cms.capabilities import OURS
 from smimegw.memory import Candidate, CandidateState, Lesson
-from tests.fakes.pki import NOW, make_ca
+from tests.fakes.pki import NOW, PAST, make_ca
 
 CA = make_ca("Correspondent CA")
 BOB = Mailbox.parse("bob@partner.example")
@@ -134,15 +135,51 @@ def test_show_tells_the_history(desk: Desk) -> None:
     assert result.exit_code == 0
     assert f"{FIRST.fingerprint}  " in result.stdout
     assert f"known before: {FIRST.fingerprint[:23]}" in result.stdout
-    assert result.stdout.count("candidate, not used") == 2
+    assert result.stdout.count("candidate, not used") == 1
+    assert result.stdout.count("contradicts what was known, not used") == 1
 
 
 def test_show_says_whether_a_successor_is_used(desk: Desk) -> None:
     """That depends on the configuration (F22)."""
     desk.learn(candidate(0, CandidateState.SUCCESSOR))
-    assert 'not used: memory.harvest is not "same-ca"' in desk.run("show", BOB.address).stdout
+    assert 'not used: memory.harvest is "candidates"' in desk.run("show", BOB.address).stdout
     desk.configuration.write_text(CONFIGURATION + '[memory]\nharvest = "same-ca"\n')
     assert "same CA, used" in desk.run("show", BOB.address).stdout
+
+
+def test_show_says_whether_a_verified_one_is_used(desk: Desk) -> None:
+    """Used only where the configuration takes what came twice (T-30)."""
+    desk.learn(candidate(0, CandidateState.VERIFIED))
+    assert 'not used: memory.harvest is "candidates"' in desk.run("show", BOB.address).stdout
+    desk.configuration.write_text(CONFIGURATION + '[memory]\nharvest = "verified"\n')
+    assert "came again later, used" in desk.run("show", BOB.address).stdout
+
+
+def test_conflicts_are_listed_until_somebody_decides(desk: Desk) -> None:
+    """A second certificate beside a known one waits for a person (T-30)."""
+    desk.learn(candidate(0), candidate(1))
+    assert desk.run("list", "--conflicts").stdout.endswith("  candidate, conflict\n")
+    desk.run("refuse", BOB.address, SECOND.fingerprint)
+    assert desk.run("list", "--conflicts").stdout.startswith("none: ")
+
+
+def test_an_expired_one_can_be_learned_anew(desk: Desk) -> None:
+    """Also what was decided on it is forgotten."""
+    desk.learn(candidate(0, CandidateState.REFUSED))
+    result = desk.run("expire", BOB.address)
+    assert result.stdout == f"forgotten: {BOB.key}  {FIRST.fingerprint}\n"
+    assert desk.states() == []
+    desk.learn(candidate(0))
+    assert desk.states() == ["candidate"]
+
+
+def test_without_an_address_the_ended_ones_are_forgotten(desk: Desk) -> None:
+    """Those that are valid stay."""
+    ended = CA.issue(BOB.address, key="p256", not_after=PAST).certificate
+    desk.learn(candidate(), replace(candidate(), certificate=ended))
+    assert desk.run("expire").stdout == f"forgotten: {BOB.key}  {ended.fingerprint}\n"
+    assert desk.states() == ["candidate"]
+    assert desk.run("expire").stdout.startswith("none: ")
 
 
 def test_somebody_unknown_is_a_no(desk: Desk) -> None:
