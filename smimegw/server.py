@@ -17,7 +17,7 @@ from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
 from smimegw.adapters.smtp.listener import Listener, Occupancy
 from smimegw.adapters.smtp.load import LoopLag
-from smimegw.app import Assembled, assemble, listener_settings
+from smimegw.app import Assembled, assemble
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, JournalError, KeystoreError, Problem
@@ -26,6 +26,7 @@ from smimegw.oversight import Condition, Nobody, Overseer
 from smimegw.pipeline.admit import Gateway
 from smimegw.recovery import recover, take_over
 from smimegw.reloading import Reloading
+from smimegw.sessions import listener_settings, worker_limits
 from smimegw.smtp.roles import ListenerRole
 
 
@@ -64,13 +65,18 @@ class Server:
             clock=self._assembled.ports.clock,
             limits=configuration.limits,
         )
-        occupancy = Occupancy(configuration.limits)  # sessions are counted over all listeners
+        processes = configuration.gateway.processes if worker else 1
+        limits = worker_limits(configuration.limits, processes)
+        occupancy = Occupancy(limits)  # sessions are counted over all listeners
         lag = self._lag = LoopLag(configuration.limits, self._events)
         self._listeners = [
             Listener(
-                replace(listener_settings(name, listener, configuration), reuse_port=worker > 0),
+                replace(
+                    listener_settings(name, listener, configuration, processes),
+                    reuse_port=worker > 0,
+                ),
                 self._gateway,
-                _limits_of(listener.role, configuration.limits),
+                _limits_of(listener.role, limits),
                 self._events,
                 occupancy,
                 lag,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from smimegw.adapters.imap.judge import IMAPJudge
@@ -22,6 +23,7 @@ from smimegw.config.logins import DovecotLogins, IMAPLogins, LDAPLogins
 from smimegw.config.model import Configuration
 from smimegw.config.sessions import Listener, ListenerTLS, NextHop
 from smimegw.errors import ConfigurationError, Problem
+from smimegw.limits import Limits
 
 
 def next_hop_settings(hop: NextHop) -> NextHopSettings:
@@ -42,10 +44,27 @@ def next_hop_settings(hop: NextHop) -> NextHopSettings:
     )
 
 
+def share_of(limit: int, processes: int) -> int:
+    """What each of *processes* may admit of *limit*: together as many, or one more by rounding.
+
+    The kernel spreads connections over the processes by chance, and none knows of the others.
+    """
+    return -(-limit // processes)
+
+
+def worker_limits(limits: Limits, processes: int) -> Limits:
+    """The limits of one of *processes* that together keep *limits*."""
+    return replace(
+        limits,
+        sessions=share_of(limits.sessions, processes),
+        sessions_per_peer=share_of(limits.sessions_per_peer, processes),
+    )
+
+
 def listener_settings(
-    name: str, listener: Listener, configuration: Configuration
+    name: str, listener: Listener, configuration: Configuration, processes: int = 1
 ) -> ListenerSettings:
-    """One listener's values.
+    """One listener's values, in one of *processes*.
 
     Raises:
         ConfigurationError: Certificate or key cannot be used.
@@ -70,8 +89,8 @@ def listener_settings(
         auth=listener.auth is not AuthenticationMode.NONE,
         judge=_judge(name, listener),
         postmaster=f"postmaster@{configuration.gateway.internal_domains[0]}",
-        connections_per_minute=listener.connections_per_minute,
-        messages_per_minute=listener.messages_per_minute,
+        connections_per_minute=share_of(listener.connections_per_minute, processes),
+        messages_per_minute=share_of(listener.messages_per_minute, processes),
     )
 
 

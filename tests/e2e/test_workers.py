@@ -235,6 +235,18 @@ def test_sigterm_drains_every_worker(tmp_path: Path, sink: ScriptedSink) -> None
         assert arrived(sink, "drained") == 1
 
 
+def test_workers_keep_the_limit_of_sessions_together(tmp_path: Path, sink: ScriptedSink) -> None:
+    """Each admits its share of what the node may (T-10)."""
+    with Node(tmp_path / "node", sink.port, workers=2, more="sessions = 2") as node:
+        clients = [
+            socket.create_connection(("127.0.0.1", node.port), timeout=60) for _ in range(30)
+        ]
+        codes = [client.recv(3) for client in clients]
+        for client in clients:
+            client.close()
+    assert sorted(codes) == [b"220"] * 2 + [b"421"] * 28
+
+
 def test_a_second_sigterm_ends_at_once(tmp_path: Path, sink: ScriptedSink) -> None:
     """Who does not want to wait says it twice; nothing was passed on."""
     with Node(tmp_path / "a", sink.port, workers=2) as node:

@@ -10,7 +10,7 @@ import pytest
 from smimegw.config.load import load
 from smimegw.config.values import sha256
 from smimegw.errors import ConfigurationError
-from smimegw.sessions import listener_settings, next_hop_settings
+from smimegw.sessions import listener_settings, next_hop_settings, share_of
 from smimegw.toml.structure import FaultError
 
 PIN = "0f" * 32
@@ -145,3 +145,11 @@ def test_keys_become_settings(write: Callable[..., Path], monkeypatch: pytest.Mo
     hop = next_hop_settings(configuration.next_hop["out"])
     assert [str(server) for server in hop.servers] == ["127.0.0.1:10026", "mx2.corp.example:25"]
     assert hop.pins == {PIN}
+
+
+@pytest.mark.parametrize(("limit", "processes", "each"), [(1000, 4, 250), (50, 4, 13), (1, 8, 1)])
+def test_workers_share_a_limit(limit: int, processes: int, each: int) -> None:
+    """Never nobody, and not more together than rounding makes; 0 stays no limit."""
+    assert share_of(limit, processes) == each
+    assert limit <= each * processes < limit + processes
+    assert share_of(0, processes) == 0
