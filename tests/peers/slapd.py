@@ -44,6 +44,7 @@ class Slapd:
         provider: The server of which this one is a read-only copy (``conf`` only).
         schemas: What is loaded of the distribution's schema files (``conf`` only).
         public: Outsiders may ask for the certificates of one address (``access-public``).
+        database_octets: The most that the database may hold (``conf`` only).
     """
 
     admin_password = "admin-secret"
@@ -60,6 +61,7 @@ class Slapd:
         provider: Slapd | None = None,
         schemas: tuple[str, ...] = ("core", "cosine", "inetorgperson"),
         public: bool = False,
+        database_octets: int = 2**28,
     ) -> None:
         self.suffix = suffix
         self.names = names
@@ -68,6 +70,7 @@ class Slapd:
         self.provider = provider
         self.schemas = schemas
         self.access = "access-public" if public else "access"
+        self.database_octets = database_octets
         self.ldap_port = 0
         self.ldaps_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -201,10 +204,11 @@ class Slapd:
         who = ["-Q", "-Y", "EXTERNAL", "-H", self.ldapi_url] if external else self._as_admin()
         self._client(program, *who, stdin=ldif)
 
-    def load(self, ldif: str) -> None:
+    def load(self, *ldifs: str) -> None:
         """Add very many entries at once, with the server stopped meanwhile."""
         self.stop()
-        self._load(None, ldif)
+        for ldif in ldifs:
+            self._load(None, ldif)
         if os.geteuid() == 0:
             for path in (self.directory / "db").iterdir():
                 shutil.chown(path, "openldap", "openldap")
@@ -259,13 +263,15 @@ class Slapd:
     def _as_admin(self) -> list[str]:
         return ["-x", "-H", self.ldapi_url, "-D", self.admin_dn, "-w", self.admin_password]
 
-    def _client(self, program: str, *arguments: str, stdin: str = "") -> str:
+    def _client(
+        self, program: str, *arguments: str, stdin: str = "", seconds: float = 30.0
+    ) -> str:
         done = subprocess.run(
             [_program(program), *arguments],
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, f"{program}: {done.stderr}{done.stdout}"
@@ -300,6 +306,7 @@ class Slapd:
             *self._configuration_option(),
             *which,
             stdin=ldif,
+            seconds=600.0,
         )
 
     def _entries(self) -> str:

@@ -38,7 +38,7 @@ def slapd_conf(server: Slapd) -> str:
             f'rootdn "{server.admin_dn}"',
             f"rootpw {server.admin_password}",
             f"directory {own}/db",
-            "maxsize 268435456",
+            f"maxsize {server.database_octets}",
             "dbnosync",
             *[f"include {path}" for path in includes],
             *_replication(server),
