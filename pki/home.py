@@ -103,6 +103,18 @@ class Home:
         certificate = self.authority(name).certificate
         return Issuer(certificate=certificate, key=own_keys.open_key(self.path / name, passphrase))
 
+    def name_of(self, issuer: Issuer) -> IssuerName:
+        """Return which of the CAs here *issuer* is.
+
+        Raises:
+            UsageError: None of them.
+        """
+        for name in self.issuers:
+            if self.authority(name).certificate == issuer.certificate:
+                return name
+        subject = issuer.certificate.subject.rfc4514_string()
+        raise UsageError(f"{self.path}: {subject} is no CA of this directory.")
+
     def holds_key(self, name: IssuerName) -> bool:
         """Whether this directory can sign for *name*; an offline root's key is elsewhere."""
         return own_keys.exists(self.path / name)

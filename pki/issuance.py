@@ -17,6 +17,7 @@ from pki.authority import Issuer
 from pki.home import Home
 from pki.keys import PrivateKey
 from pki.orders import Order, prepare
+from pki.places import ROOT
 from pki.register import Certified, IssuerName, Listed, Reservation, serial_text
 from pki.revocation import Revocation
 from smimegw import failpoints
@@ -80,9 +81,28 @@ def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> R
         )
     if reason == "cACompromise" and certified.mailbox:
         raise UsageError("cACompromise is for CA certificates; here it is keyCompromise.")
+    if certified.issuer == ROOT and not home.authority(ROOT).key_held:
+        raise UsageError(
+            "The root of this CA is elsewhere, and only it can revoke what it signed: there, "
+            f"smimegw-ca revoke {serial_text(certified.serial)}, then smimegw-ca root crl."
+        )
     result = Revocation(revoked_at=now.replace(microsecond=0), reason=reason)
-    home.register.record_revoked(certified.serial, result)
+    # Its own entry last: after a crash the same command does what is left.
+    for serial in (*_crossed(home, certified), certified.serial):
+        home.register.record_revoked(serial, result)
     return result
+
+
+def _crossed(home: Home, certified: Certified) -> tuple[int, ...]:
+    """Serial numbers of cross certificates of a CA's key; through them it would live on."""
+    if not certified.own:
+        return ()
+    octets = keys.public_key_octets(keys.accept_public_key(certified.certificate.public_key()))
+    return tuple(
+        same.serial
+        for same in home.register.history.of_key(octets)
+        if same.serial != certified.serial and not same.revocation
+    )
 
 
 def hold(home: Home, certified: Certified, *, now: datetime) -> None:

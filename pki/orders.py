@@ -141,12 +141,12 @@ def prepare(
     prepared = Prepared(
         order=order,
         issuer=issuer,
-        issuer_name=home.issuing,
+        issuer_name=home.name_of(issuer),
         public_key=public,
         private_key=private,
         subject=whom,
         validity=validity(home, issuer, order, now=now),
-        pointers=home.pointers(home.issuing),
+        pointers=home.pointers(home.name_of(issuer)),
         key_held=key_held or private is not None,
         revokes=_revoked_with(home, order, now=now),
     )

@@ -28,7 +28,7 @@ def issue(
     ca: Home, now: datetime, address: str = "alice@corp.example", **changes: Any
 ) -> Certified:
     """Issue a certificate."""
-    issuer = ca.issuer("issuing", PASSPHRASE)
+    issuer = ca.issuer(ca.issuing, PASSPHRASE)
     return issuance.issue(ca, issuer, order(address, **changes), passphrase=PASSPHRASE, now=now)
 
 
