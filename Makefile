@@ -10,7 +10,7 @@ KILLS  ?= 20
 SEED   ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test failpoints soak check lint types contracts format peers docs lock wheel docker-test clean
+.PHONY: help demo test failpoints soak bench check lint types contracts format peers docs lock wheel docker-test clean
 
 help:                   ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | column -t -s '|'
@@ -26,6 +26,9 @@ failpoints: $(VENV)/dev  ## kill, break and hang a gateway at every named point;
 
 soak: $(VENV)/dev        ## mixed mail through two nodes with random kills; MESSAGES=2000 KILLS=20 SEED=1
 	@$(BIN)/python -m tests.soak --messages $(MESSAGES) --kills $(KILLS) --seed $(SEED)
+
+bench: $(VENV)/dev       ## measure speed and memory beside the baselines; an hour, writes docs/performance.md
+	@$(BIN)/python -m tests.bench
 
 check: lint types contracts docs  ## lint, types, import contracts, generated documents
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from smimegw.addresses import Mailbox
@@ -23,7 +23,7 @@ KEYS = {"RSA-2048": "rsa2048", "RSA-3072": "rsa3072", "P-256": "p256"}
 _WORDS = ("price", "offer", "pumps", "valves", "Monday", "Ghent", "delivery", "and", "of", "as")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cast:
     """A signer and a reader with keys of one kind, below two authorities."""
 
@@ -32,6 +32,7 @@ class Cast:
     signer: Issued
     reader: Issued
 
+    @cached_property
     def evidence(self) -> Evidence:
         """What their paths are judged with."""
         return Evidence(
@@ -89,7 +90,7 @@ def inbound(octets: int, number: int = 1) -> bytes:
     credential = credential_of(cast.reader)
     ours = validate(
         cast.signer.certificate,
-        cast.evidence(),
+        cast.evidence,
         purpose=Purpose.ENCRYPTION,
         mailbox=Mailbox.parse(SIGNER),
         now=now,

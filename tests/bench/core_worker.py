@@ -48,7 +48,7 @@ def works(
 ) -> tuple[Callable[[], list[bytes]], Callable[[bytes], list[bytes]]]:
     """Sign and encrypt; decrypt, verify and judge.  The copies go on in pieces, as in the relay."""
     cast = cast_of(key)
-    evidence, now = cast.evidence(), datetime.now(UTC)
+    evidence, now = cast.evidence, datetime.now(UTC)
     original = entity(octets)
     credential, opening = signer(cast.signer), reader(cast.reader)
     judgements = ValidationCache()
