@@ -28,13 +28,9 @@ from smimegw.config.choices import LogAddresses
 from smimegw.config.model import Configuration
 from smimegw.directories import open_directories, with_harvest
 from smimegw.enrolling import open_enrolment
+from smimegw.outside import NoRevocationSource, RevocationSource
 from smimegw.pipeline.settings import Settings
-from smimegw.ports import (
-    Clock,
-    NoRevocationSource,
-    Ports,
-    RevocationSource,
-)
+from smimegw.ports import Clock, Ports
 
 listener_settings = sessions.listener_settings
 

@@ -64,6 +64,7 @@ class Limits:
     path_signatures: int = 100  # signature checks in one path search (cross-signing cycles)
     subject_alt_names: int = 256
     name_constraint_products: int = 65_536
+    issuers_octets: int = 256 * 1024  # CA certificates that a certificate says where to find
     crl_octets: int = 20 * MIB
     ocsp_octets: int = 64 * 1024
     revocation_cache_octets: int = 128 * MIB  # all lists and answers that are kept

@@ -1,7 +1,7 @@
 """Every interface between the pipeline and the outside world, on one page.
 
-Two have their values and their rules beside them: what is remembered in `memory`, who answers for a
-message in `custody`.
+Some stand beside their values and rules: what is remembered in `memory`, who answers for a message
+in `custody`, what is asked of strangers' servers in `outside`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import DecryptionCredential, SigningCredential
+from smimegw.content import MEMORY, Store
 from smimegw.custody import Journal, Ledger, NoJournal, NoLedger
 from smimegw.errors import EnrolmentError
 from smimegw.memory import Correspondents, NoCorrespondents, NoSightings, Sightings
 from smimegw.mime.entity import Entity
+from smimegw.outside import NoRevocationSource, RevocationSource
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo
@@ -94,51 +96,6 @@ class AuthorityDirectory(Protocol):
             DirectoryError: The directory could not answer.
         """
         ...
-
-
-class RevocationSource(Protocol):
-    """Fetches revocation lists and asks OCSP responders; what comes back is untrusted."""
-
-    def may_ask(self, url: str) -> bool:
-        """Whether the configuration lets *url* be asked at all."""
-        ...
-
-    async def crls(self, urls: Sequence[str], issuer: Certificate) -> tuple[bytes, ...]:
-        """DER CertificateLists from the first of *urls* that has one; () on any trouble.
-
-        Args:
-            urls: Places of one and the same list.
-            issuer: Of the certificates that the list is about; a list of this name must be signed
-                by this key.
-        """
-        ...
-
-    async def ocsp(
-        self, certificate: Certificate, issuer: Certificate, urls: Sequence[str]
-    ) -> bytes | None:
-        """A DER OCSPResponse from the first of *urls* that has one; None on any trouble."""
-        ...
-
-
-class NoRevocationSource:
-    """Implements `RevocationSource` where nothing may be fetched."""
-
-    def may_ask(self, url: str) -> bool:  # noqa: ARG002
-        """Never."""
-        return False
-
-    async def crls(self, urls: Sequence[str], issuer: Certificate) -> tuple[bytes, ...]:  # noqa: ARG002
-        """Nothing."""
-        return ()
-
-    async def ocsp(
-        self,
-        certificate: Certificate,  # noqa: ARG002
-        issuer: Certificate,  # noqa: ARG002
-        urls: Sequence[str],  # noqa: ARG002
-    ) -> bytes | None:
-        """Nothing."""
-        return None
 
 
 # --- keys --------------------------------------------------------------------------------------
@@ -390,5 +347,6 @@ class Ports:
     sightings: Sightings = field(default_factory=NoSightings)
     ledger: Ledger = field(default_factory=NoLedger)
     journal: Journal = field(default_factory=NoJournal)
+    spool: Store = MEMORY
     host: Host = field(default_factory=SoundHost)
     enrolment: Enrolment = field(default_factory=NoEnrolment)

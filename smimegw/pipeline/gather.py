@@ -14,6 +14,7 @@ from smimegw.cms.keys import SigningCredential
 from smimegw.errors import CertificateError, DatabaseError, DirectoryError, KeystoreError
 from smimegw.pipeline.enrol import enrol, would_help
 from smimegw.pipeline.inquire import inquire
+from smimegw.pipeline.issuers import missing_issuers
 from smimegw.pipeline.once_more import once_more
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import SigningAnswer
@@ -188,6 +189,9 @@ async def evidence_for(
             if trouble:
                 troubles.append(trouble)
             above = [c for c in (*known, *issuers) if c.subject_der == name]
+            if not above and until is not None:
+                above = await missing_issuers(name, (*certificates, *known, *added), ports, until)
+                added.extend(above)
             wanted.update(c.issuer_der for c in above)
     evidence = _evidence(settings.trust, purpose, [*intermediates, *added], lists)
     if until is not None:

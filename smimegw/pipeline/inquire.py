@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from smimegw.outside import RevocationSource
 from smimegw.pipeline.settings import Settings
-from smimegw.ports import Ports, RevocationSource
+from smimegw.ports import Ports
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.crl import freshest_places
 from smimegw.x509.evidence import Evidence

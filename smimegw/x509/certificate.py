@@ -208,12 +208,19 @@ class Certificate:
     @cached_property
     def ocsp_urls(self) -> tuple[str, ...]:
         """Where its OCSP responders are, in the issuer's order (RFC 5280, 4.2.2.1)."""
+        return self._access_urls(AuthorityInformationAccessOID.OCSP)
+
+    @cached_property
+    def issuer_urls(self) -> tuple[str, ...]:
+        """Where its issuer's certificates are, in the issuer's order (RFC 5280, 4.2.2.1)."""
+        return self._access_urls(AuthorityInformationAccessOID.CA_ISSUERS)
+
+    def _access_urls(self, method: x509.ObjectIdentifier) -> tuple[str, ...]:
         try:
             access = self.parsed.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
         except x509.ExtensionNotFound:
             return ()
-        responders = AuthorityInformationAccessOID.OCSP
-        return _urls(e.access_location for e in access.value if e.access_method == responders)
+        return _urls(e.access_location for e in access.value if e.access_method == method)
 
     @property
     def not_before(self) -> datetime:

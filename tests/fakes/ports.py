@@ -19,13 +19,12 @@ from smimegw.cms.keys import (
     SoftwareSigningKey,
 )
 from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordError
+from smimegw.outside import NoRevocationSource, RevocationSource
 from smimegw.ports import (
     Clock,
     FoundCertificate,
     Host,
-    NoRevocationSource,
     Ports,
-    RevocationSource,
     SoundHost,
 )
 from smimegw.smtp.content import stuffed

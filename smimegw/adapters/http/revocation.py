@@ -1,7 +1,8 @@
-"""The `RevocationSource` port over HTTP: CRLs and OCSP answers from hosts that are allowed.
+"""The `RevocationSource` port over HTTP: CRLs, OCSP answers, issuers, from hosts that are allowed.
 
 Every answer is checked before it is kept: a list must be signed by the issuer that was asked about
-(an indirect one is kept for minutes only), an OCSP answer must settle the question.  So whoever
+(an indirect one is kept for minutes only), an OCSP answer must settle the question, an issuer must
+have signed the certificate.  So whoever
 sits on the network can make us know nothing, but not for long and never something wrong.
 """
 
@@ -19,6 +20,7 @@ from urllib.parse import quote, urljoin
 
 from smimegw.adapters.http.client import HTTPClient, Question, Reply
 from smimegw.adapters.http.destination import Destination, Gatekeeper
+from smimegw.adapters.http.issuers import issuers_in
 from smimegw.adapters.http.kept import KeptAnswers
 from smimegw.errors import RevocationError
 from smimegw.limits import DEFAULT_LIMITS, Limits
@@ -103,6 +105,18 @@ class HTTPRevocation:
                 return content
         return None
 
+    async def issuers(
+        self, certificate: Certificate, urls: Sequence[str]
+    ) -> tuple[Certificate, ...]:
+        """CA certificates that issued *certificate*, from the first of *urls* that has one."""
+        for url in urls:
+            content = await self._answer(
+                ("issuer", url, certificate.fingerprint), partial(self._issuers, url, certificate)
+            )
+            if content is not None:
+                return issuers_in(content, certificate, self._limits)
+        return ()
+
     async def close(self) -> None:
         """Stop what is on its way."""
         running = [*self._asking.values()]
@@ -169,6 +183,14 @@ class HTTPRevocation:
             if here.host != first.host:
                 raise RevocationError("the server sends us to another host, which is not followed")
         raise RevocationError("the server sends us round in circles")
+
+    # --- issuers ---------------------------------------------------------------------------------
+
+    async def _issuers(self, url: str, certificate: Certificate) -> _Answer:
+        content = await self._get(url, self._limits.issuers_octets)
+        if not await asyncio.to_thread(issuers_in, content, certificate, self._limits):
+            raise RevocationError("no CA certificate in it has issued the certificate")
+        return content, self._clock.now() + _LONGEST
 
     # --- OCSP ------------------------------------------------------------------------------------
 
