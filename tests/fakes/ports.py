@@ -22,8 +22,10 @@ from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordEr
 from smimegw.outside import NoRevocationSource, RevocationSource
 from smimegw.ports import (
     Clock,
+    Enrolment,
     FoundCertificate,
     Host,
+    NoEnrolment,
     Ports,
     SoundHost,
 )
@@ -303,6 +305,7 @@ class World:
     clock: Clock = field(default_factory=SystemClock)
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
+    enrolment: Enrolment = field(default_factory=NoEnrolment)
 
     @property
     def ports(self) -> Ports:
@@ -321,4 +324,5 @@ class World:
             host=self.host,
             ledger=self.ledger,
             journal=self.journal,
+            enrolment=self.enrolment,
         )

@@ -61,6 +61,7 @@ _MISTAKES = [
     ('"refuse"', '"refuse", fallback_for = ["expired"]', 5, "then.fallback_for",
      ["without effect"]),
     ('"refuse"', '"refuse", signature = "optional"', 5, "then.signature", ["nothing is signed"]),
+    ('"refuse"', '"refuse", enrol = true', 5, "then.enrol", ["nothing is signed"]),
     ('"refuse"', '"refuse", digest = "sha1"', 5, "then.digest", ["sha256, sha384, sha512"]),
     ('"refuse"', '"refuse", cipher = "3des"', 5, "then.cipher", ["aes-256-gcm"]),
     ('"refuse"', '"refuse", scheme = "pkcs1"', 5, "then.scheme", ["pkcs1v15, pss"]),
