@@ -221,7 +221,7 @@ def described(plan: Plan) -> str:
 
 def issued_since(plan: Plan, since: datetime) -> tuple[Certified, ...]:
     """Return what was there already, issued since then, with a key that the CA has."""
-    begin = since - BACKDATE
+    begin = since.replace(microsecond=0) - BACKDATE  # as `Validity` begins
     return tuple(
         certified
         for certified in plan.present

@@ -7,10 +7,13 @@ back encrypted under the CA's passphrase, as they will lie on the disk.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import connection
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -142,8 +145,17 @@ class Workbench:
 
 
 def _begin(issuer_der: bytes, passphrase: bytes) -> None:
+    # Whoever started us may be killed; nobody would tell a process that waits for work.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     global _place
     _place = _Place(issuer=x509.load_der_x509_certificate(issuer_der), passphrase=passphrase)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _make(blank: Blank) -> Made | tuple[Order, str]:
