@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError
@@ -63,7 +64,6 @@ class LookUp:
         return self.found
 
 
-@runtime_checkable
 class AnsweringDirectory(CertificateDirectory, Protocol):
     """A `CertificateDirectory` of several sources that tells what each of them said."""
 
@@ -74,8 +74,9 @@ class AnsweringDirectory(CertificateDirectory, Protocol):
 
 async def look_up(directory: CertificateDirectory, mailbox: Mailbox) -> LookUp:
     """Ask *directory*, and say what each of its sources said; never raises `DirectoryError`."""
-    if isinstance(directory, AnsweringDirectory):
-        return await directory.look_up(mailbox)
+    answering: Callable[[Mailbox], Awaitable[LookUp]] | None = getattr(directory, "look_up", None)
+    if answering is not None:
+        return await answering(mailbox)
     try:
         found = await directory.find(mailbox)
     except DirectoryError as exc:

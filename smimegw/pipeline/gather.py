@@ -181,7 +181,9 @@ async def evidence_for(
         if not names:
             break
         asked.update(names)
-        answers = await asyncio.gather(*(_ask(name, ports) for name in names))
+        questions = [_ask(name, ports) for name in names]
+        alone = len(questions) == 1  # a task of its own costs more than an answer from the cache
+        answers = [await questions[0]] if alone else await asyncio.gather(*questions)
         wanted = set()
         for name, (issuers, issuer_lists, trouble) in zip(names, answers, strict=True):
             added.extend(issuers)
@@ -265,9 +267,8 @@ async def signer_evidence(
 
 async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tuple[bytes, ...], str]:
     try:
-        issuers, crls = await asyncio.gather(
-            ports.authorities.authorities(name), ports.authorities.crls(name)
-        )
+        issuers = await ports.authorities.authorities(name)
+        crls = await ports.authorities.crls(name)
     except DirectoryError as exc:
         return (), (), str(exc)
     return issuers, crls, ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -100,12 +100,7 @@ class ChainAuthorities:
         Raises:
             DirectoryError: None has any and at least one could not answer.
         """
-        return _together(
-            await asyncio.gather(
-                *(directory.authorities(subject_der) for directory in self._directories),
-                return_exceptions=True,
-            )
-        )
+        return await _from_all([one.authorities(subject_der) for one in self._directories])
 
     async def crls(self, issuer_der: bytes) -> tuple[bytes, ...]:
         """DER CertificateLists with that issuer, from all.
@@ -113,12 +108,13 @@ class ChainAuthorities:
         Raises:
             DirectoryError: None has any and at least one could not answer.
         """
-        return _together(
-            await asyncio.gather(
-                *(directory.crls(issuer_der) for directory in self._directories),
-                return_exceptions=True,
-            )
-        )
+        return await _from_all([one.crls(issuer_der) for one in self._directories])
+
+
+async def _from_all(questions: Sequence[Coroutine[None, None, tuple[T, ...]]]) -> tuple[T, ...]:
+    if len(questions) == 1:
+        return tuple(dict.fromkeys(await questions[0]))
+    return _together(await asyncio.gather(*questions, return_exceptions=True))
 
 
 def _together(answers: Sequence[tuple[T, ...] | BaseException]) -> tuple[T, ...]:

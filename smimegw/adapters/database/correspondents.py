@@ -21,6 +21,9 @@ from smimegw.x509.certificate import Certificate
 
 _TOUCHED_AFTER = timedelta(days=1)  # "last seen" need not be truer than that
 _AT_ONCE = 500  # names in one question; SQLite takes 999 values
+_BY_MAILBOX = sa.select(correspondents).where(
+    correspondents.c.mailbox.in_(sa.bindparam("page", expanding=True))
+)
 
 
 class DatabaseCorrespondents:
@@ -42,11 +45,9 @@ class DatabaseCorrespondents:
             return {}
 
         def work(connection: sa.Connection) -> list[sa.Row[Any]]:
-            questions = (
-                sa.select(correspondents).where(correspondents.c.mailbox.in_(page))
-                for page in pages
-            )
-            return [row for question in questions for row in connection.execute(question)]
+            return [
+                row for page in pages for row in connection.execute(_BY_MAILBOX, {"page": page})
+            ]
 
         rows = await self._database.read(work)
         return {row.mailbox: _correspondent(row) for row in rows}

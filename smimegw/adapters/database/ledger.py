@@ -6,7 +6,8 @@ Times are the database's own, so that nodes whose clocks differ agree about a cl
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -112,12 +113,9 @@ class DatabaseLedger:
         await self._write(write)
 
     def _of(self, connection: sa.Connection, fingerprint: str) -> frozenset[str]:
-        table = ledger_accepted
-        query = sa.select(table.c.token).where(
-            table.c.fingerprint == fingerprint,
-            table.c.accepted_at > _clock(connection) - self._kept_seconds,
-        )
-        return frozenset(connection.execute(query).scalars())
+        query = _accepted_query(connection.dialect.name)
+        values = {"fingerprint": fingerprint, "kept": self._kept_seconds}
+        return frozenset(connection.execute(query, values).scalars())
 
     def _claim(self, connection: sa.Connection, key: str, holder: str) -> None:
         now = _now(connection)
@@ -160,15 +158,25 @@ class DatabaseLedger:
             raise LedgerError(str(error), server=error.server) from error
 
 
-def _clock(connection: sa.Connection) -> sa.ColumnElement[int]:
+@cache
+def _accepted_query(dialect: str) -> sa.Select[Any]:
+    """Asked for every message, so it is put together once."""
+    table = ledger_accepted
+    return sa.select(table.c.token).where(
+        table.c.fingerprint == sa.bindparam("fingerprint"),
+        table.c.accepted_at > _clock(dialect) - sa.bindparam("kept", type_=sa.BigInteger),
+    )
+
+
+def _clock(dialect: str) -> sa.ColumnElement[int]:
     """Seconds since 1970 by the database's clock, in the middle of a transaction too."""
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         return sa.cast(sa.func.date_part("epoch", sa.func.clock_timestamp()), sa.BigInteger)
     return sa.cast(sa.func.strftime("%s", "now"), sa.BigInteger)
 
 
 def _now(connection: sa.Connection) -> int:
-    return int(connection.execute(sa.select(_clock(connection))).scalar_one())
+    return int(connection.execute(sa.select(_clock(connection.dialect.name))).scalar_one())
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

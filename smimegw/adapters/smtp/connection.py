@@ -191,6 +191,9 @@ class Connection(SMTP):
         self._writer.write("".join(lines).encode("ascii"))
 
     async def _flushed(self) -> None:
+        transport = self._writer.transport
+        if not (transport.is_closing() or transport.get_write_buffer_size()):
+            return  # in the kernel's hands
         try:
             async with asyncio.timeout(self._limits.command_seconds):
                 await self._writer.drain()

@@ -20,6 +20,7 @@ from smimegw.smtp.reply import Reply
 
 _CHUNK = 65536
 _SLICE = 256 * 1024  # how much content is stuffed and written at a time
+_FIRST_BATCH = 128 * 1024  # made at once, on the event loop: most mail is smaller
 
 
 class Upstream:
@@ -236,8 +237,13 @@ class Upstream:
             MIMEError: The content holds bare CR or LF, or NUL.
             NextHopError: The connection broke.
         """
+        batches = _batched(self.client.content(_sliced(pieces)))
         try:
-            for octets in self.client.content(_sliced(pieces)):
+            octets = next(batches, b"")
+            await self._send(octets)
+            while len(octets) >= _FIRST_BATCH:  # a smaller one is the last
+                # Making the rest of a large copy takes longer than others should wait.
+                octets = await asyncio.to_thread(next, batches, b"")
                 await self._send(octets)
         except BaseException:
             self.abort()
@@ -246,12 +252,19 @@ class Upstream:
     async def _send(self, octets: bytes) -> None:
         try:
             self._writer.write(octets)
+            if self._is_out():
+                return
             async with asyncio.timeout(self._limits.next_hop_seconds):
                 await self._writer.drain()
         except TimeoutError:
             raise self.client.lost("does not read what we send") from None
         except OSError as exc:
             raise self.client.lost("closed the connection") from exc
+
+    def _is_out(self) -> bool:
+        """Everything is in the kernel's hands, as it is but for large or stuck content."""
+        transport = self._writer.transport
+        return not (transport.is_closing() or transport.get_write_buffer_size())
 
     async def _next_reply(self, seconds: float = 0.0) -> Reply:
         try:
@@ -304,6 +317,21 @@ class Upstream:
 
 class _HandshakeError(Exception):
     """TLS failed where we may go on without."""
+
+
+def _batched(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Fewer and larger pieces: at first what a small mail has, then more at a time."""
+    batch: list[bytes] = []
+    octets, wanted = 0, _FIRST_BATCH
+    for piece in pieces:
+        batch.append(piece)
+        octets += len(piece)
+        if octets >= wanted:
+            yield b"".join(batch)
+            batch.clear()
+            octets, wanted = 0, _SLICE
+    if octets:
+        yield b"".join(batch)
 
 
 def _sliced(pieces: Iterable[bytes]) -> Iterator[bytes]:
