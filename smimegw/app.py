@@ -22,9 +22,10 @@ from smimegw.adapters.logs.events import LoggedEvents
 from smimegw.adapters.logs.metrics import Metrics
 from smimegw.adapters.logs.privacy import AddressMask, address_key
 from smimegw.adapters.logs.records import JSONLinesRecords
+from smimegw.adapters.logs.two_places import TwoPlaces
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
-from smimegw.config.choices import LogAddresses
+from smimegw.config.choices import LogAddresses, RecordsRequired
 from smimegw.config.model import Configuration
 from smimegw.directories import open_directories, with_harvest
 from smimegw.enrolling import open_enrolment
@@ -109,7 +110,7 @@ def assemble(
     closing.push_async_callback(workers.close)
     decisions = own_file(configuration, "decisions", worker)
     metrics.shadow(configuration.gateway.shadow)
-    records = _records(decisions, events)
+    records = _records(configuration, decisions, events)
     closing.callback(records.close)
     journal = FileJournal(own_file(configuration, "dots", worker))
     closing.push_async_callback(journal.close)
@@ -150,13 +151,22 @@ def assemble(
     )
 
 
-def _records(path: Path, events: LoggedEvents) -> JSONLinesRecords:
+def _records(
+    configuration: Configuration, path: Path, events: LoggedEvents
+) -> JSONLinesRecords | TwoPlaces:
     def failed(text: str) -> None:
         events.emit("record.error", text=text, code="R-20")
 
-    records = JSONLinesRecords(path)
-    records.on_failure = failed
-    return records
+    places = [JSONLinesRecords(path)]
+    second = configuration.records.second_directory
+    if second is not None:
+        places.append(JSONLinesRecords(second / path.name, in_thread=True))
+    for place in places:
+        place.on_failure = failed
+    if second is None:
+        return places[0]
+    both = configuration.records.required is RecordsRequired.BOTH
+    return TwoPlaces(places, events, all_required=both)
 
 
 def own_file(configuration: Configuration, name: str, worker: int) -> Path:

@@ -259,7 +259,12 @@ def _next_update(der: bytes, authority: Certificate) -> datetime | None:
 
 
 async def _records(assembled: Assembled) -> Iterable[Finding]:
-    directory = assembled.configuration.gateway.state_directory
+    configuration = assembled.configuration
+    places = (configuration.gateway.state_directory, configuration.records.second_directory)
+    return [finding for place in places if place is not None for finding in _chain(place)]
+
+
+def _chain(directory: Path) -> Iterable[Finding]:
     try:
         checked = check_chains(record_files(directory))
     except RecordError as exc:

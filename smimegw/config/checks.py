@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from smimegw.config.choices import RecordsRequired
 from smimegw.config.directories import FoundLDAPDirectory, LDAPDirectory, OutsideDirectory
 from smimegw.config.enrolment import enrolment_faults
 from smimegw.config.model import Configuration
@@ -46,6 +47,7 @@ def consistency_faults(configuration: Configuration) -> Iterator[Fault]:
     )
     yield from _limit_faults(configuration)
     yield from _policy_faults(configuration)
+    yield from _record_faults(configuration)
 
 
 def _policy_faults(configuration: Configuration) -> Iterator[Fault]:
@@ -53,6 +55,15 @@ def _policy_faults(configuration: Configuration) -> Iterator[Fault]:
         if not _OBJECT_IDENTIFIER.fullmatch(policy):
             message = f'{show(policy)} is not an object identifier.  Write "2.23.140.1.5.2.2"'
             yield Fault(("trust", "policies"), message)
+
+
+def _record_faults(configuration: Configuration) -> Iterator[Fault]:
+    second = configuration.records.second_directory
+    if second is not None and second == configuration.gateway.state_directory:
+        message = "is the state directory, which has them already.  Write one on another disk"
+        yield Fault(("records", "second_directory"), message)
+    if second is None and configuration.records.required is RecordsRequired.BOTH:
+        yield Fault(("records", "required"), "without effect: there is no second_directory")
 
 
 def _mark_faults(configuration: Configuration) -> Iterator[Fault]:

@@ -22,6 +22,13 @@ class AuthenticationMode(StrEnum):
     NONE = "none"
 
 
+class RecordsRequired(StrEnum):
+    """In how many of two places a decision must be recorded before anything leaves."""
+
+    ONE = "one"
+    BOTH = "both"
+
+
 class ClientCertificate(StrEnum):
     """Whether a listener asks its clients for a certificate."""
 

@@ -35,6 +35,10 @@ def file_faults(configuration: Configuration) -> Iterator[Fault]:
     yield from _enrolment_faults(configuration.enrolment)
     if configuration.database.password is not None:
         yield from _secret_faults(configuration.database.password, ("database", "password"))
+    second = configuration.records.second_directory
+    if second is not None and not (second.is_dir() and os.access(second, os.W_OK | os.X_OK)):
+        message = f"{second} is no directory that this user can write to"
+        yield Fault(("records", "second_directory"), message)
     if not configuration.policies.path.is_dir():
         message = f"there is no directory {configuration.policies.path}"
         yield Fault(("policies", "path"), message)

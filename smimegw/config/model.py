@@ -17,6 +17,7 @@ from smimegw.config.choices import (
     LogAddresses,
     LogFormat,
     LogLevel,
+    RecordsRequired,
     RevocationMode,
     TrustSMIMEA,
 )
@@ -190,6 +191,20 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """Decision records in a second place, besides the state directory.
+
+    Attributes:
+        second_directory: A directory on another disk or another machine's, such as
+            "/mnt/audit/smimegw"; it gets every record, too.
+        required: one (mail goes on while one of the places can be written) or both.
+    """
+
+    second_directory: Path | None = None
+    required: RecordsRequired = RecordsRequired.ONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
     """The local status port: /live, /ready and /metrics.
 
@@ -219,6 +234,7 @@ class Configuration:
         memory: What the gateway remembers of mail.
         policies: The rules.
         log: Log lines.
+        records: A second place for decision records.
         metrics: The status port.
         limits: Numbers that bound what strangers can make us do.
     """
@@ -237,6 +253,7 @@ class Configuration:
     memory: Memory = Memory()
     policies: Policies = Policies()
     log: Log = Log()
+    records: Records = Records()
     metrics: Metrics = Metrics()
     limits: Limits = DEFAULT_LIMITS
 

@@ -157,6 +157,7 @@ _KINDS = (
     _kind("ledger.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.busy", "gateway", Level.WARNING, "text code"),
     _kind("journal.error", "gateway", Level.ERROR, "text code"),
+    _kind("record.recovered", "gateway", Level.WARNING, "path count"),
     _kind("record.aborted", "gateway", Level.WARNING, "from to text"),
     _kind("journal.recovered", "gateway", Level.WARNING, "in_doubt untold torn"),
 )

@@ -32,13 +32,16 @@ class JSONLinesRecords:
 
     Args:
         path: The file; it is made when missing, and made anew after it was renamed (logrotate).
+        in_thread: Write notes in a thread, too: the disk may be far away.
 
     Attributes:
+        path: The file.
         on_failure: Told when a note could not be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, in_thread: bool = False) -> None:
+        self.path = self._path = path
+        self._in_thread = in_thread
         self._lock = threading.Lock()
         self._descriptor = -1
         self._inode = (-1, -1)
@@ -68,15 +71,20 @@ class JSONLinesRecords:
         """
         try:
             body = _body(record)
-            if self._flushing is not None:  # the disk is busy with a sync: the loop does not wait
-                self._bodies.append(body)
+            if self._in_thread or self._flushing is not None:
+                self._bodies.append(body)  # the disk is busy with a sync: the loop does not wait
+                self._flush_soon()
                 return
             self._append((body,), sync=False)
         except RecordError as error:
             self.on_failure(str(error))
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits and close the file."""
+        bodies, self._bodies = tuple(self._bodies), []
+        if bodies:
+            with contextlib.suppress(RecordError):
+                self._append(bodies, sync=False)
         with self._lock:
             self._shut()
 

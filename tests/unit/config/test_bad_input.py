@@ -299,3 +299,22 @@ def test_policy_that_is_no_object_identifier_is_refused(
         load(write(text))
     good = text.replace(f'["{policy}"]', '["2.5.29.32.0"]')
     assert load(write(good)).trust.policies == ("2.5.29.32.0",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "key"),
+    [
+        ('second_directory = "/var/lib/smimegw"', "records.second_directory"),
+        ('second_directory = "/nowhere"', "records.second_directory"),
+        ('required = "both"', "records.required"),
+    ],
+    ids=["the first", "not there", "no second"],
+)
+def test_second_place_that_is_none_is_refused(
+    write: Callable[..., Path], lines: str, key: str
+) -> None:
+    """Whoever wants two places must not have one only (E23)."""
+    text = write().read_text() + f"[records]\n{lines}\n"
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(text))
+    assert key in [problem.key for problem in caught.value.problems]

@@ -123,3 +123,16 @@ def test_value_without_a_json_form_is_an_error(tmp_path: Path, value: object) ->
     """A record that could not be read again is no record."""
     with pytest.raises(RecordError, match="cannot be written"):
         _write(JSONLinesRecords(tmp_path / "records"), {"a": value})
+
+
+def test_notes_that_wait_are_written_at_the_end(tmp_path: Path) -> None:
+    """An orderly stop loses none of them, also where they are written in a thread."""
+
+    async def main() -> None:
+        records = JSONLinesRecords(tmp_path / "records", in_thread=True)
+        await records.write({"n": 1})
+        records.note({"n": 2})
+        records.close()
+
+    asyncio.run(main())
+    assert _read(tmp_path / "records") == [{"n": 1}, {"n": 2}]
