@@ -2,7 +2,8 @@
 
 Who asks is a registration authority: it shows a TLS client certificate with the purpose id-kp-cmcRA
 (RFC 6402, 2.10) from the authority that this server trusts, and asks for mailboxes of the CA's
-domains.  A label in the path names the profile (RFC 7030, 3.2.2).
+domains.  A label in the path names the profile (RFC 7030, 3.2.2).  The signature of the request
+proves possession of the key (RFC 7030, 3.4).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The CA at work for enrolments: its key open in one thread, one request at a time.
 
 A request that came before is answered as before: the same key gets the same certificate, so an
-answer that was lost on the way is asked for again without a second certificate.
+answer that was lost on the way, or that waited for a person (RFC 7030, 4.2.3), is asked for again
+without a second certificate.
 """
 
 from __future__ import annotations

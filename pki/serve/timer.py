@@ -111,6 +111,7 @@ async def _run(command: Sequence[str]) -> str:
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
         env=os.environ,
+        start_new_session=True,  # a signal to our group is for us: what was begun is finished
     )
     try:
         async with asyncio.timeout(_DEADLINE_SECONDS):

@@ -64,7 +64,7 @@ class ServedCA:
     def run(self, *words: str | Path, expect: int = 0) -> str:
         """Run one command."""
         options: list[str | Path] = ["-d", self.home, "--no-input", "--quiet"]
-        if words[0] not in {"publish", "revoke", "hold", "release"}:
+        if words[0] not in {"publish", "revoke", "hold", "release", "list", "show"}:
             options += ["--passphrase-file", self.secret]
         return program("smimegw-ca", *words, *options, expect=expect)
 

@@ -133,7 +133,7 @@ class ESTEnrolment:
 
     async def _once(self, mailbox: Mailbox, attempt: Attempt) -> None:
         answer = await self._client.simpleenroll(attempt.request)
-        if isinstance(answer, Pending):
+        if isinstance(answer, Pending):  # RFC 7030, 4.2.3: the same request again, later
             raise _PendingError(answer.seconds)
         key = load_der_private_key(attempt.key, None)
         if not isinstance(key, PrivateKey):
