@@ -8,6 +8,7 @@ from collections.abc import Callable
 from smimegw.adapters.chain.answers import CacheTimes
 from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
 from smimegw.adapters.chain.directory import ChainAuthorities, ChainDirectory, Source
+from smimegw.adapters.chain.flushing import FlushedAuthorities, FlushedDirectory, FlushNotes
 from smimegw.adapters.chain.remembered import RememberedLast
 from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.correspondents import DatabaseCorrespondents
@@ -58,7 +59,7 @@ def open_directories(
         DirectoryError: The gateway's own database cannot be opened.
     """
     people: list[Source] = []
-    issuers: list[AuthorityDirectory] = []
+    issuers: list[CachingAuthorities] = []
     for entry in configuration.directories:
         directory = open_directory(entry, configuration, database, events)
         closing.push_async_callback(directory.close)
@@ -66,7 +67,26 @@ def open_directories(
         people.append(_source(entry, CachingDirectory(directory, times)))
         if isinstance(directory, LDAPDirectory | EmbeddedDirectory) and _knows_authorities(entry):
             issuers.append(CachingAuthorities(directory, times))
-    return ChainDirectory(people), ChainAuthorities(issuers)
+    authorities = FlushedAuthorities(ChainAuthorities(issuers), [each.flush for each in issuers])
+    flushed = FlushedDirectory(
+        ChainDirectory(people),
+        flush_notes(configuration),
+        authorities=authorities,
+        told=_flushed(events),
+    )
+    return flushed, authorities
+
+
+def flush_notes(configuration: Configuration) -> FlushNotes:
+    """Where `smimegw directory flush` tells the processes of this gateway."""
+    return FlushNotes(configuration.gateway.state_directory / "flushes.jsonl")
+
+
+def _flushed(events: Events) -> Callable[[Mailbox | None], None]:
+    def told(mailbox: Mailbox | None) -> None:
+        events.emit("directory.flushed", rcpt=mailbox.address if mailbox else "")
+
+    return told
 
 
 def _source(entry: config.Directory, directory: CertificateDirectory) -> Source:

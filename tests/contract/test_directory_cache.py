@@ -314,3 +314,25 @@ def test_a_crl_is_kept_while_the_directory_is_down() -> None:
     directory.down = True
     hands.at += HOUR
     assert run(lambda: cache.crls(b"issuer")) == (b"fake:one",)
+
+
+def test_a_flushed_answer_still_stands_in_for_a_directory_that_is_down() -> None:
+    """To ask again is not to know less: mail goes on as before (R-06, cases F13)."""
+    directory = FakeDirectory(certificate())
+    cache, _ = cached(directory)
+    run(lambda: cache.find(BOB))
+    run(cache.flush)
+    directory.down = True
+    (found,) = run(lambda: cache.find(BOB))
+    assert found.stale
+
+
+def test_a_flushed_absence_does_not_stand_in() -> None:
+    """A "no entry" from before is worth nothing when the directory is down (cases F13)."""
+    directory = FakeDirectory()
+    cache, _ = cached(directory)
+    run(lambda: cache.find(BOB))
+    run(cache.flush)
+    directory.down = True
+    with pytest.raises(DirectoryError):
+        run(lambda: cache.find(BOB))

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from smimegw.errors import DirectoryError
@@ -50,6 +50,7 @@ class Answer(Generic[T]):
 class _Kept(Generic[T]):
     values: tuple[T, ...]
     at: float
+    expired: bool = False
 
 
 class AnswerCache(Generic[T]):
@@ -63,7 +64,7 @@ class AnswerCache(Generic[T]):
         self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[tuple[T, ...]]] = {}
         self._failed_at = float("-inf")
-        self._forgotten = 0  # how often `forget` was called: what was asked before is not kept
+        self._forgotten = 0  # how often something was dropped: what was asked before is not kept
 
     async def answer(self, key: str, ask: Callable[[], Awaitable[tuple[T, ...]]]) -> Answer[T]:
         """Return the answer for *key*, from *ask* unless a kept one will do.
@@ -82,18 +83,33 @@ class AnswerCache(Generic[T]):
             return Answer(values=await self._ask_once(key, ask))
         except DirectoryError:
             # What we have may have grown too old, or been forgotten, while we asked.
-            if fallback and self._kept.get(key) is fallback and self._may_stand_in(fallback):
+            if fallback and self._still_has(key, fallback) and self._may_stand_in(fallback):
                 return self._from(fallback, stale=True)
             raise
 
     def forget(self, key: str | None = None) -> None:
         """Drop one answer, or all; also those that are on their way."""
-        self._forgotten += 1
-        self._asking.clear()
+        self._leave_alone_what_is_asked()
         if key is None:
             self._kept.clear()
         else:
             self._kept.pop(key, None)
+
+    def expire(self, key: str | None = None) -> None:
+        """Ask again next time for one answer, or all.
+
+        What was found may still stand in for a directory that is down (R-06), for as long as
+        before.
+        """
+        self._leave_alone_what_is_asked()
+        for each in tuple(self._kept) if key is None else (key,):
+            kept = self._kept.get(each)
+            if kept is not None:
+                self._kept[each] = replace(kept, expired=True)
+
+    def _leave_alone_what_is_asked(self) -> None:
+        self._forgotten += 1
+        self._asking.clear()
 
     async def _ask_once(
         self, key: str, ask: Callable[[], Awaitable[tuple[T, ...]]]
@@ -127,11 +143,17 @@ class AnswerCache(Generic[T]):
             task.exception()  # looked at, so that nobody is warned when all callers gave up
 
     def _is_fresh(self, kept: _Kept[T]) -> bool:
+        if kept.expired:
+            return False
         age = self._seconds() - kept.at
         if kept.values:
             return age < self._times.found_seconds
         # The directory failed after it said "no entry": who knows what it would say now.
         return age < self._times.absent_seconds and kept.at > self._failed_at
+
+    def _still_has(self, key: str, answer: _Kept[T]) -> bool:
+        kept = self._kept.get(key)
+        return kept is not None and kept.at == answer.at
 
     def _may_stand_in(self, kept: _Kept[T]) -> bool:
         return bool(kept.values) and self._seconds() - kept.at <= self._times.stale_seconds

@@ -49,8 +49,8 @@ class CachingDirectory:
         )
 
     async def flush(self, mailbox: Mailbox | None = None) -> None:
-        """Forget cached answers here and behind."""
-        self._answers.forget(mailbox.key if mailbox else None)
+        """Ask again here and behind; found answers still stand in when that fails (R-06)."""
+        self._answers.expire(mailbox.key if mailbox else None)
         await self._directory.flush(mailbox)
 
 
@@ -95,7 +95,7 @@ class CachingAuthorities:
         answer = await self._crls.answer(issuer_der.hex(), lambda: self._directory.crls(issuer_der))
         return answer.values
 
-    def flush(self) -> None:
-        """Forget everything."""
-        self._authorities.forget()
-        self._crls.forget()
+    async def flush(self) -> None:
+        """Ask again for everything; what was found still stands in when that fails."""
+        self._authorities.expire()
+        self._crls.expire()

@@ -144,6 +144,7 @@ _KINDS = (
     _kind("certificate.ambiguous", "gateway", Level.WARNING, "rcpt source owners"),
     _kind("directory.lookup", "gateway", Level.SILENT, "source result seconds"),
     _kind("directory.error", "gateway", Level.ERROR, "source rcpt text code"),
+    _kind("directory.flushed", "gateway", Level.INFO, "rcpt"),
     _kind("directory.ignored", "gateway", Level.WARNING, "source rcpt text"),
     _kind("directory.stale", "gateway", Level.WARNING, "source rcpt age"),
     _kind("revocation.fetched", "gateway", Level.INFO, "method source url size seconds"),
