@@ -53,7 +53,7 @@ class Server:
         self._worker = worker
         self._kind = "worker" if worker else "gateway"
         self._overseer = overseer or Nobody()
-        policies = PolicyFolder(configuration.policies.path)
+        policies = PolicyFolder.configured(configuration.policies)
         policy = policies.load()
         self._assembled: Assembled = assemble(configuration, worker=worker)
         self._events = self._assembled.events

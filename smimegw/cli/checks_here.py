@@ -45,9 +45,10 @@ async def _configuration(assembled: Assembled) -> Iterable[Finding]:
 
 
 async def _policy(assembled: Assembled) -> Iterable[Finding]:
-    path = assembled.configuration.policies.path
+    policies = assembled.configuration.policies
+    path = policies.path
     try:
-        policy = PolicyFolder(path).load()
+        policy = PolicyFolder.configured(policies).load()
     except ConfigurationError as exc:
         return [
             Finding(

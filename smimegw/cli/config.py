@@ -69,7 +69,7 @@ def _problems(path: Path) -> tuple[tuple[Problem, ...], str]:
     except ConfigurationError as error:
         problems += error.problems
     try:
-        policy = PolicyFolder(found.policies.path).load()
+        policy = PolicyFolder.configured(found.policies).load()
         rules, cases = len(policy.rules), len(policy.cases)
         for warning in policy.warnings:
             click.echo(f"WARN  {warning}", err=True)

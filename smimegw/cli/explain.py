@@ -82,7 +82,8 @@ def explain(
       smimegw explain note.eml --policy ./draft --json
     """
     configuration = load(config, check_files=False)
-    policy = PolicyFolder(folder or configuration.policies.path).load()
+    configured = PolicyFolder.configured(configuration.policies)
+    policy = (PolicyFolder(folder) if folder else configured).load()
     content = _content(file, sender, to, subject, header)
     recipients = _recipients(content, to)
     return asyncio.run(_explain(configuration, policy, content, recipients, user, as_json))

@@ -41,7 +41,7 @@ policy.add_command(diff)
 def _folder(folder: Path | None, config: Path) -> PolicyFolder:
     if folder is not None:
         return PolicyFolder(folder)
-    return PolicyFolder(load(config, check_files=False).policies.path)
+    return PolicyFolder.configured(load(config, check_files=False).policies)
 
 
 @policy.command()

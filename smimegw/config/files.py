@@ -39,6 +39,8 @@ def file_faults(configuration: Configuration) -> Iterator[Fault]:
     if second is not None and not (second.is_dir() and os.access(second, os.W_OK | os.X_OK)):
         message = f"{second} is no directory that this user can write to"
         yield Fault(("records", "second_directory"), message)
+    if configuration.policies.signed_by is not None:
+        yield from _authority_faults(configuration.policies.signed_by, ("policies", "signed_by"))
     if not configuration.policies.path.is_dir():
         message = f"there is no directory {configuration.policies.path}"
         yield Fault(("policies", "path"), message)

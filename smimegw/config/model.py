@@ -47,6 +47,8 @@ class Gateway:
             Example: ["corp.example"]
         strict: A key opens only mail that is addressed to its own mailbox.
         state_directory: Where the database, the keystore and the decision records live.
+        spool: Where messages of more than a MiB are kept while they are worked on, in files without
+            names and under keys that only this process knows; the state directory unless given.
         shadow: Decide and record everything, but hand on what comes, unchanged: nothing is
             protected, nothing is opened, and only the next hop refuses.
         keep_original: Attach the original of an opaque-signed message when it is unwrapped.
@@ -65,6 +67,7 @@ class Gateway:
     internal_domains: tuple[Domain, ...]
     strict: bool = True
     state_directory: Path = Path("/var/lib/smimegw")
+    spool: Path | None = None
     shadow: bool = False
     keep_original: bool = False
     subject_marks: tuple[str, ...] = ()
@@ -170,9 +173,12 @@ class Policies:
 
     Attributes:
         path: Directory of *.toml policy files, read in name order; read again on SIGHUP.
+        signed_by: PEM file of certificates; then the files count only as one of these has signed
+            them, in SHA256SUMS and SHA256SUMS.p7s beside them.
     """
 
     path: Path = Path("/etc/smimegw/policies")
+    signed_by: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

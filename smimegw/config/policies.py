@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from smimegw.config.model import Policies
+from smimegw.config.signed_policies import signature_problems
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.policy.cases import run_cases
 from smimegw.policy.model import Policy
@@ -11,11 +13,22 @@ from smimegw.policy.parse import parse_policy
 
 
 class PolicyFolder:
-    """A folder of ``*.toml`` files, read in name order; also a single file."""
+    """A folder of ``*.toml`` files, read in name order; also a single file.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: Where they are.
+        signed_by: PEM file of who must have signed them; None asks for no signature.
+    """
+
+    def __init__(self, path: Path, *, signed_by: Path | None = None) -> None:
         self._path = path
+        self._signed_by = signed_by
         self._policy: Policy | None = None
+
+    @classmethod
+    def configured(cls, policies: Policies) -> PolicyFolder:
+        """The one that the configuration names."""
+        return cls(policies.path, signed_by=policies.signed_by)
 
     @property
     def policy(self) -> Policy:
@@ -69,6 +82,11 @@ class PolicyFolder:
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
             raise ConfigurationError((_problem(str(error.filename), message),)) from error
+        if self._signed_by is not None:
+            folder = self._path if self._path.is_dir() else self._path.parent
+            problems = tuple(signature_problems(folder, files, self._signed_by))
+            if problems:
+                raise ConfigurationError(problems)
         if not files:
             message = "holds no *.toml file; without rules no mail is taken"
             raise ConfigurationError((_problem(str(self._path), message),))
