@@ -7,6 +7,7 @@ that a crash leaves a key and a request that the next attempt goes on with.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,13 +20,14 @@ from pki import authority, files, keys, lint, own_keys, places, signing
 from pki.authority import Issuer, Pointers, Validity
 from pki.errors import RequestError
 from pki.home import Home
-from pki.issuance import certify
+from pki.issuance import certify, crossed
 from pki.keys import KeyKind, PublicKey
 from pki.own_keys import TokenChoice
 from pki.places import ROOT
 from pki.profiles import Baseline, Profile
 from pki.register import Certified, IssuerName, Reservation, serial_text
 from pki.request import parse_request
+from pki.revocation import Revocation
 from smimegw.errors import UsageError
 
 
@@ -230,7 +232,23 @@ def install_crl(home: Home, crl: x509.CertificateRevocationList, *, now: datetim
     home.register.record_crl(ROOT, number, crl, now=now)
     files.make_directory(home.path / ROOT)
     files.replace(home.crl_path(ROOT), crl.public_bytes(Encoding.DER))
+    _note_revoked(home, crl)
     return number
+
+
+def _note_revoked(home: Home, crl: x509.CertificateRevocationList) -> None:
+    """Know of our own CAs what the root says of them, and end their cross certificates."""
+    for name in home.issuers:
+        own = home.authority(name)
+        entry = crl.get_revoked_certificate_by_serial_number(own.serial)
+        if entry is None or own.revocation:
+            continue
+        reason = x509.ReasonFlags.unspecified
+        with contextlib.suppress(x509.ExtensionNotFound):
+            reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        revocation = Revocation(revoked_at=entry.revocation_date_utc, reason=reason.value)
+        for serial in (*crossed(home, own), own.serial):
+            home.register.record_revoked(serial, revocation)
 
 
 def _answered(

@@ -156,7 +156,13 @@ class Home:
         Raises:
             UsageError: Its domain is not one of the CA's.
         """
-        permitted = authority.permitted_domains(self.authority(self.issuing).certificate)
+        issuing = self.authority(self.issuing)
+        if issuing.revocation:
+            raise UsageError(
+                f"The {self.issuing} CA was revoked ({issuing.revocation.reason}), so no reader "
+                "would trust what it issues. Give it a new key first: smimegw-ca rollover"
+            )
+        permitted = authority.permitted_domains(issuing.certificate)
         if mailbox.domain.startswith("["):
             raise UsageError(f"<{mailbox}> is at an address literal; only domain names are issued.")
         if " " in mailbox.address:

@@ -26,6 +26,7 @@ from smimegw.errors import UsageError
 __all__ = [
     "Order",
     "certify",
+    "crossed",
     "hold",
     "issue",
     "make_crl",
@@ -88,13 +89,13 @@ def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> R
         )
     result = Revocation(revoked_at=now.replace(microsecond=0), reason=reason)
     # Its own entry last: after a crash the same command does what is left.
-    for serial in (*_crossed(home, certified), certified.serial):
+    for serial in (*crossed(home, certified), certified.serial):
         home.register.record_revoked(serial, result)
     return result
 
 
-def _crossed(home: Home, certified: Certified) -> tuple[int, ...]:
-    """Serial numbers of cross certificates of a CA's key; through them it would live on."""
+def crossed(home: Home, certified: Certified) -> tuple[int, ...]:
+    """Return the serial numbers of cross certificates of a CA's key; it would live on by them."""
     if not certified.own:
         return ()
     octets = keys.public_key_octets(keys.accept_public_key(certified.certificate.public_key()))

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pki import bulk, home, issuance, orders, people, profiles
+from pki.cli.founding import parse_kind
 from pki.cli.handing import Output, hand_out, open_output, output_options, parse_mailbox
 from pki.cli.many import NOWHERE, issue_many, processes_by_default
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
@@ -59,6 +60,7 @@ _DAYS_RECOMMENDED = 825  # S/MIME BR, 6.3.2
     default=KeyKind.RSA_3072.value,
     show_default=True,
 )
+@click.option("--experimental", is_flag=True, help="Allow kinds of keys that few read yet.")
 @click.option("--csr", type=click.Path(path_type=Path, dir_okay=False), help="A PKCS #10 request.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Validity.  [default: from ca.toml]")
 @output_options
@@ -74,6 +76,7 @@ def issue(
     name: str,
     profile: str,
     key: str,
+    experimental: bool,
     csr: Path | None,
     days: int | None,
     output: Path | None,
@@ -90,14 +93,13 @@ def issue(
         raise UsageError("Say for whom: either ADDRESS or --from-ldap FILTER.")
     if days and days > _DAYS_RECOMMENDED:
         shell.warn(f"{days} days are more than the {_DAYS_RECOMMENDED} that the S/MIME BR allow")
-    if KeyKind(key).experimental:
-        shell.warn(f"{key} is experimental: few programs can use such a certificate")
+    kind = parse_kind(key, experimental=experimental)
     if from_ldap:
         if csr or name:
             raise UsageError("--csr and --name are for one person, not for --from-ldap.")
         wanted = bulk.Wanted(
             profiles=profiles.CHOICES[profile],
-            key_kind=KeyKind(key),
+            key_kind=kind,
             days=days,
             operator=shell.operator,
         )
@@ -111,7 +113,7 @@ def issue(
         mailbox=mailbox,
         profile=profiles.Profile.BOTH,
         name=name,
-        key_kind=KeyKind(key),
+        key_kind=kind,
         public_key=request.public_key if request else None,
         days=days,
         operator=shell.operator,

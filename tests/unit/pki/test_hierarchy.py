@@ -154,6 +154,32 @@ def test_the_roots_crl_is_carried_too(root: Home, ca: Home) -> None:
     assert ca.crl_path(ROOT).read_bytes() == made.der
 
 
+def test_a_ca_that_the_root_revoked_knows_it(root: Home, ca: Home, now: datetime) -> None:
+    """It issues no more, and cross certificates end with it (T-29)."""
+    rollover.finish(ca, _install(root, ca), passphrase=PASSPHRASE, now=now)
+    place, _ = rollover.begin(
+        ca, hierarchy.NewKey(kind=KeyKind.P_256), passphrase=PASSPHRASE, now=now
+    )
+    hierarchy.install(ca, [_sign(root, ca, place)], passphrase=PASSPHRASE, now=now)
+    rollover.finish(ca, place, passphrase=PASSPHRASE, now=now)
+    pair = rollover.cross_pairs(ca)[0]
+    new = root.register.find(f"{ca.authority(place).serial:X}")
+    issuance.revoke(root, new, "cACompromise", now=now)
+    made = crl.make(root, ROOT, root.issuer(ROOT, ROOT_PASSPHRASE), now=now)
+    hierarchy.install_crl(ca, made.crl, now=now)
+    assert ca.register.find(f"{pair.new_with_old.serial:X}").revocation is not None
+    assert ca.register.find(f"{pair.old_with_new.serial:X}").revocation is None
+    with pytest.raises(UsageError, match=r"revoked \(cACompromise\).*rollover"):
+        issue(ca, now)
+
+
+def test_what_only_the_root_can_revoke_is_refused_here(root: Home, ca: Home) -> None:
+    """The issuing CA has no say in its own certificate when the root is elsewhere."""
+    _install(root, ca)
+    with pytest.raises(UsageError, match="root of this CA is elsewhere"):
+        issuance.revoke(ca, ca.authority(FIRST), "superseded", now=NOW)
+
+
 def test_an_older_crl_of_the_root_is_refused(root: Home, ca: Home) -> None:
     """Numbers only grow (RFC 5280, 5.2.3)."""
     _install(root, ca)
