@@ -219,12 +219,23 @@ def _cert_id(entry: Element) -> CertID:
     algorithm, name, key, serial = certificate.elements(
         asn1.SEQUENCE, asn1.OCTET_STRING, asn1.OCTET_STRING, asn1.INTEGER
     )
+    parameters = algorithm.children()
+    digest = parameters.read(asn1.OBJECT_IDENTIFIER).oid()
+    null = parameters.optional(asn1.NULL)
+    parameters.finish()
+    number = serial.integer()
     return CertID(
-        algorithm=algorithm.children().read(asn1.OBJECT_IDENTIFIER).oid(),
+        algorithm=digest,
         issuer_name_hash=name.octets(),
         issuer_key_hash=key.octets(),
-        serial=serial.integer(),
-        encoded=certificate.encoded,
+        serial=number,
+        # Written anew, because BER would not do in a signed answer.
+        encoded=der.sequence(
+            der.sequence(der.oid(digest), der.NULL if null else b""),
+            der.octet_string(name.octets()),
+            der.octet_string(key.octets()),
+            der.integer(number),
+        ),
     )
 
 

@@ -34,7 +34,7 @@ def open_enrolment(configuration: Configuration, keystore: Keystore, clock: Cloc
         await asyncio.to_thread(keystore.add, material, [enrolled.mailbox])
 
     return ESTEnrolment(
-        ESTClient(ESTServer.parse(settings.url), lambda: _context(settings)),
+        est_client(settings),
         keystore,
         keep,
         Attempts(configuration.gateway.state_directory / "enrolment", _KeystoreSealer(keystore)),
@@ -42,6 +42,11 @@ def open_enrolment(configuration: Configuration, keystore: Keystore, clock: Cloc
         key=EnrolmentKey(settings.key_kind.value),
         pause=settings.pause,
     )
+
+
+def est_client(settings: EnrolmentConfiguration) -> ESTClient:
+    """The client of the server that is configured."""
+    return ESTClient(ESTServer.parse(settings.url), lambda: _context(settings))
 
 
 def _context(settings: EnrolmentConfiguration) -> ssl.SSLContext:

@@ -43,8 +43,8 @@ class Records:
             LedgerError: The chain does not hold.
             BusyError: It cannot be read now.
         """
-        home.require(path)
-        chosen = settings.load(path / settings.FILE_NAME)
+        with home.reading(path) as whole:  # which also rolls back what a crash of a writer left
+            chosen = whole.settings
         ledger = Ledger(_read_only(path / "ledger.db"), path / "ledger.db")
         opened = Home(path=path, settings=chosen, register=Register(ledger))
         try:

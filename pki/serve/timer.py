@@ -72,32 +72,35 @@ class AfterEach:
         self._command = command
         self._line = (*_PROGRAM, *command, *_OPTIONS, "--directory", str(directory))
         self._report = report
-        self._happened = asyncio.Event()
+        self._wanted = False
+        self._ends = False
+        self._wake = asyncio.Event()
 
     def wanted(self) -> None:
         """Something happened."""
-        self._happened.set()
+        self._wanted = True
+        self._wake.set()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Run it when wanted; at the end once more, if it still is."""
+        """Run it when wanted; the end waits for the last run."""
         task = asyncio.create_task(self._rounds())
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-            if self._happened.is_set():
-                await self._round()
+            self._ends = True
+            self._wake.set()
+            await task
 
     async def _rounds(self) -> None:
-        while True:
-            await self._happened.wait()
-            await asyncio.shield(self._round())
+        while self._wanted or not self._ends:
+            await self._wake.wait()
+            self._wake.clear()
+            if self._wanted:
+                self._wanted = False
+                await self._round()
 
     async def _round(self) -> None:
-        self._happened.clear()
         trouble = await _run(self._line) if self._command else ""
         if trouble:
             self._report(f"smimegw-ca {self._command[0]}: {trouble}")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from smimegw.addresses import Mailbox
 from smimegw.app import Assembled
+from smimegw.cli.check_enrolment import enrolment
 from smimegw.cli.finding import Check, Finding, Health
 from smimegw.config.hosts import HostRule
 from smimegw.config.model import Configuration
@@ -42,6 +43,7 @@ class Surroundings:
         return (
             Check("directory", self._directories),
             Check("revocation", _revocation),
+            Check("enrolment", enrolment),
             Check("next-hop", _next_hops),
             Check("listener", _listeners),
         )

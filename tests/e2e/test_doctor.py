@@ -98,7 +98,7 @@ def test_a_healthy_gateway_has_nothing_to_mend(running: Node) -> None:
     found = findings(running)
     assert {entry["area"] for entry in found} == {
         *("config", "policy", "files", "host", "database", "keys", "trust", "records"),
-        *("directory", "revocation", "next-hop", "listener"),
+        *("directory", "revocation", "enrolment", "next-hop", "listener"),
     }
     assert [entry for entry in bad(running) if entry[0] != "host"] == []
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from tests.fuzz import cms_targets, mime_targets, opened_targets, wire_targets, x509_targets
+from tests.fuzz import (
+    ca_targets,
+    cms_targets,
+    mime_targets,
+    opened_targets,
+    wire_targets,
+    x509_targets,
+)
 from tests.fuzz.target import Target
 
+_MODULES = (ca_targets, cms_targets, mime_targets, opened_targets, wire_targets, x509_targets)
 TARGETS: dict[str, Target] = {
-    target.name: target
-    for module in (cms_targets, mime_targets, opened_targets, wire_targets, x509_targets)
-    for target in module.TARGETS
+    target.name: target for module in _MODULES for target in module.TARGETS
 }

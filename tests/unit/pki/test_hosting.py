@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
 from pki.serve.hosting import hosting
@@ -92,7 +93,8 @@ def test_what_fails_in_the_background_is_reported(tmp_path: Path) -> None:
     assert "there is no certificate authority" in asyncio.run(run())
 
 
-def test_what_is_wanted_at_the_end_is_still_done(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "not begun"])
+def test_what_is_wanted_at_the_end_is_still_done(tmp_path: Path, begun: bool) -> None:
     """A certificate that was just issued is published although the service ends."""
     told: list[str] = []
 
@@ -100,6 +102,10 @@ def test_what_is_wanted_at_the_end_is_still_done(tmp_path: Path) -> None:
         after = AfterEach(tmp_path, ("publish", "--embedded", str(tmp_path / "x.db")), told.append)
         async with after.running():
             after.wanted()
+            if begun:
+                await asyncio.sleep(0)  # lets the other task take it up
+                await asyncio.sleep(0)
 
     asyncio.run(run())
+    assert len(told) == 1
     assert "there is no certificate authority" in told[0]
