@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from smimegw import keystores, sessions
+from smimegw.adapters.agent.client import AgentKeystore
 from smimegw.adapters.database.access import Database
 from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.adapters.database.ledger import DatabaseLedger
@@ -25,6 +26,7 @@ from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.adapters.logs.two_places import TwoPlaces
 from smimegw.adapters.pool.worker import ThreadWorkers
 from smimegw.adapters.smtp.relay import SMTPRelay
+from smimegw.adapters.spool.file import FileStore
 from smimegw.config.choices import LogAddresses, RecordsRequired
 from smimegw.config.model import Configuration
 from smimegw.directories import open_directories, with_harvest
@@ -100,6 +102,8 @@ def assemble(
     published, authorities = open_directories(configuration, database, events, closing)
     directory = with_harvest(published, correspondents, configuration, clock)
     keystore = keystores.gateway_keystore(configuration, events)
+    if isinstance(keystore, AgentKeystore):
+        closing.push_async_callback(keystore.close)
     relay = SMTPRelay(
         {name: sessions.next_hop_settings(hop) for name, hop in configuration.next_hop.items()},
         hostname=str(configuration.gateway.hostname),
@@ -136,6 +140,10 @@ def assemble(
             limits=configuration.limits,
         ),
         enrolment=open_enrolment(configuration, keystore, clock),
+        spool=FileStore(
+            configuration.gateway.spool or configuration.gateway.state_directory,
+            memory_octets=configuration.limits.memory_octets,
+        ),
     )
     return Assembled(
         configuration=configuration,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from smimegw import __version__
+from smimegw.adapters.agent.client import AgentKeystore
 from smimegw.adapters.database.care import DatabaseCare
 from smimegw.adapters.files.advice import advice
 from smimegw.adapters.http.status import StatusServer
@@ -28,6 +29,8 @@ from smimegw.recovery import recover, take_over
 from smimegw.reloading import Reloading
 from smimegw.sessions import listener_settings, worker_limits
 from smimegw.smtp.roles import ListenerRole
+
+_KEYSTORE_SECONDS = 10.0
 
 
 class Server:
@@ -110,7 +113,8 @@ class Server:
         """
         began = time.monotonic()
         logging.getLogger().addHandler(LibraryHandler(self._events))
-        beating = asyncio.get_running_loop().create_task(self._beat())
+        loop = asyncio.get_running_loop()
+        beating = [loop.create_task(self._beat())]
         self._tell_start()
         try:
             await self._care.start()
@@ -120,6 +124,7 @@ class Server:
             await self._open()
             self._handle_signals()
             self._not_ready = await self._keystore_reasons()
+            beating.append(loop.create_task(self._watch_keystore()))
             for reason in self._not_ready:
                 self._events.emit("gateway.not_ready", reason=reason)
             seconds = time.monotonic() - began
@@ -128,7 +133,8 @@ class Server:
             await self._stop.wait()
         finally:
             await self._close()
-            beating.cancel()
+            for task in beating:
+                task.cancel()
         if self._failure:
             raise JournalError(self._failure, fatal=True)
 
@@ -232,6 +238,12 @@ class Server:
             except Exception as exc:  # noqa: BLE001 – mail goes on with what it has (R-17)
                 self._events.emit("internal.error", error=exc)
             self._overseer.reloaded(self._condition())
+
+    async def _watch_keystore(self) -> None:
+        """Ask again where the answer may change by itself: tokens and key agents come and go."""
+        while self._not_ready or isinstance(self._assembled.keystore, AgentKeystore):
+            await asyncio.sleep(_KEYSTORE_SECONDS)
+            self._not_ready = await self._keystore_reasons()
 
     async def _keystore_reasons(self) -> list[str]:
         try:

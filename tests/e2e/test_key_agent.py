@@ -167,6 +167,17 @@ def test_mail_waits_while_the_agent_is_gone(site: Site, sink: ScriptedSink) -> N
     assert site.send("fourth").startswith("250")
 
 
+def test_readiness_follows_the_agent(site: Site) -> None:
+    """/ready is 503 while the agent is gone, and 200 again without a restart (R-13)."""
+    site.agent.kill()
+    try:
+        wait_until(lambda: site.node.probe("/ready")[0] == 503, "not ready", seconds=120)
+        assert "key agent" in site.node.probe("/ready")[1]
+    finally:
+        site.agent.start()
+    wait_until(lambda: site.node.probe("/ready")[0] == 200, "ready", seconds=120)
+
+
 def test_agent_ends_when_it_is_asked_to(site: Site) -> None:
     """SIGTERM ends it with 0, and its socket is gone."""
     assert site.agent.end() == 0

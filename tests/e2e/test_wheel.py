@@ -80,7 +80,7 @@ def test_nothing_is_missing_or_too_much(wheel: Path) -> None:
     assert code == files("smimegw") | files("pki")
     assert {"smimegw/py.typed", "pki/py.typed"} <= code
     shared = {name.partition("share/smimegw/")[2] for name in names - code}
-    single = {"smimegw.toml.sample", "smimegw.service"}
+    single = {"smimegw.toml.sample", "smimegw.service", "smimegw-key-agent.service"}
     assert shared == files("policies") | files("ldap-schema") | single
 
 

@@ -9,14 +9,15 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parents[3]
 UNIT = PROJECT / "docs" / "smimegw.service"
+AGENT = PROJECT / "docs" / "smimegw-key-agent.service"
 _EXPOSURE = "20"  # in tenths: "OK" is below 50, services like ours have 90 without hardening
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that is here."""
-    path = tmp_path / "smimegw.service"
-    path.write_text(UNIT.read_text().replace("/opt/smimegw/bin/smimegw", "/bin/true"))
+@pytest.fixture(params=[UNIT, AGENT], ids=["gateway", "agent"])
+def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A unit with a program that is here."""
+    path = tmp_path / request.param.name
+    path.write_text(request.param.read_text().replace("/opt/smimegw/bin/smimegw", "/bin/true"))
     return path
 
 
@@ -54,6 +55,21 @@ def test_the_service_is_hardened(unit: Path) -> None:
 def test_what_the_program_relies_on_is_there(line: str) -> None:
     """Lines without which draining or secrets would suffer."""
     assert line in UNIT.read_text().splitlines()
+
+
+@pytest.mark.parametrize("line", ["PrivateNetwork=yes", "LimitCORE=0", "LimitMEMLOCK=infinity"])
+def test_the_agent_keeps_its_keys_to_itself(line: str) -> None:
+    """No network, no core dumps, no swap."""
+    assert line in AGENT.read_text().splitlines()
+
+
+def test_the_agent_has_a_user_of_its_own() -> None:
+    """Else there would be no point in having it."""
+    users = [
+        line for path in (UNIT, AGENT) for line in path.read_text().splitlines()
+        if line.startswith("User=")
+    ]  # fmt: skip
+    assert users == ["User=smimegw", "User=smimegw-keys"]
 
 
 def test_there_is_time_to_drain() -> None:
