@@ -35,7 +35,7 @@ _KEY_FILE_OCTETS = 64 * 1024
 
 
 class KeyKind(StrEnum):
-    """The kinds of keys that the CA makes."""
+    """The kinds of keys that the CA makes; Brainpool's curves are those of RFC 5639."""
 
     RSA_3072 = "rsa-3072"
     RSA_4096 = "rsa-4096"

@@ -175,7 +175,7 @@ def check_mailbox(profile: Profile, mailbox: Mailbox) -> None:
 
 def key_usage(profile: Profile, key: PublicKey) -> x509.KeyUsage:
     """Return the KeyUsage for *profile* and this kind of key (RFC 8550, 4.4.2)."""
-    # EC keys agree, they do not encipher; a KEM counts as enciphering (RFC 9935, 5)
+    # EC keys agree (RFC 8410, 5 for X25519); a KEM counts as enciphering (RFC 9935, 5)
     transport = isinstance(key, rsa.RSAPublicKey | mlkem.MLKEM768PublicKey)
     shape = profile.shape
     return x509.KeyUsage(
