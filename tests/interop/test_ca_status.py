@@ -23,6 +23,7 @@ from smimegw.x509.status import RevocationMethod
 from tests.fakes.ports import ListedEvents
 from tests.interop.openssl import openssl
 from tests.peers.ca_services import ServedCA
+from tests.peers.ports import wait_until
 from tests.peers.revocation import source_for
 
 
@@ -296,3 +297,21 @@ def test_health_says_that_all_is_well(served: Status) -> None:
     """For a probe."""
     response, body = served.ask("GET", "/healthz")
     assert (response.status, body) == (200, b'{"ok": true, "troubles": []}')
+
+
+def test_what_is_due_is_made_meanwhile(tmp_path: Path) -> None:
+    """`--make-due`: responder and list are made in processes of their own, and used at once."""
+    ca = ServedCA(tmp_path)
+    serial = ca.issue("anna@ours.example")
+    ca.run("revoke", serial, "--reason", "superseded", "--yes")
+    before = x509.load_der_x509_crl((ca.home / "issuing" / "crl.der").read_bytes())
+    with ca.status("--make-due", "--passphrase-file", ca.secret) as url:
+        served = Status(ca, url, [serial] * 3)
+
+        def is_made() -> bool:
+            listed = x509.load_der_x509_crl(served.ask("GET", "/crl/issuing.crl")[1])
+            return listed != before and served.ask("GET", "/healthz")[0].status == 200
+
+        wait_until(is_made, "a new list and a responder", seconds=120)
+        answer = library.load_der_ocsp_response(served.by_get(serial)[1])
+    assert answer.certificate_status is library.OCSPCertStatus.REVOKED
