@@ -44,11 +44,12 @@ def assigned(own: tuple[Certified, ...]) -> dict[IssuerName, Certified]:
             where they are, but made the root first and the issuing CA next.
     """
     found: dict[IssuerName, Certified] = {}
-    if all(not certified.own for certified in own):
-        return dict(zip(_FOUNDED, own, strict=False))
-    for certified in own:
-        if certified.own:
-            found[certified.own] = certified
+    for position, certified in enumerate(own):
+        name = certified.own
+        if not name and certified.profile is None and position < len(_FOUNDED):
+            name = _FOUNDED[position]
+        if name:
+            found[name] = certified
     return dict(sorted(found.items(), key=lambda item: number(item[0])))
 
 
