@@ -32,6 +32,7 @@ class Format(StrEnum):
     PEM = "pem"
     CHAIN = "chain"
     P12 = "p12"
+    MOBILECONFIG = "mobileconfig"
 
 
 def fingerprint(certified: Certified) -> str:

@@ -5,35 +5,97 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
+from cryptography.x509.oid import NameOID
 
-from pki import export, files
+from pki import export, files, home
 from pki.cli.shell import Command, Json, Shell
 from pki.home import Home
 from pki.register import Certified, serial_text
+from pki.sheets import Client, Sheets
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """Where to put the files for the key's owner or the gateway."""
+    """Where to put the files for the key's owner or the gateway.
+
+    Attributes:
+        passphrase: Protects all of them; with *sheets* each person has one of his own.
+    """
 
     directory: Path | None
     passphrase: bytes = field(repr=False)
     legacy: bool
+    sheets: Sheets | None = None
+
+    def passphrase_for(self, mailbox: Mailbox, name: str) -> bytes:
+        """What protects a person's file; may write a sheet.
+
+        Raises:
+            OSError: The disk does not take the sheet.
+            UsageError: The package that writes it is not installed.
+        """
+        return self.sheets.password(mailbox, name) if self.sheets else self.passphrase
 
 
 def output_options(command: Command) -> Command:
-    """Add ``-o``, ``--p12-passphrase-file`` and ``--legacy``."""
+    """Add ``-o``, ``--p12-passphrase-file``, ``--legacy`` and `sheet_options`."""
     for option in (
         click.option("--legacy", is_flag=True, help="Write .p12 files that old programs read."),
         click.option("--p12-passphrase-file", metavar="FILE", help="Protects the .p12 of -o."),
         click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False)),
     ):
         command = option(command)
+    return sheet_options(command)
+
+
+def sheet_options(command: Command) -> Command:
+    """Add ``--sheets`` and ``--client``, for `open_sheets`."""
+    for option in (
+        click.option(
+            "--client",
+            type=click.Choice([client.value for client in Client]),
+            multiple=True,
+            expose_value=False,
+            callback=_remember,
+            help="With --sheets: tell about this program only; repeatable.",
+        ),
+        click.option(
+            "--sheets",
+            type=click.Path(path_type=Path, file_okay=False),
+            expose_value=False,
+            callback=_remember,
+            help="A one-time password for each person, on a sheet in this folder (text and PDF).",
+        ),
+    ):
+        command = option(command)
     return command
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    context.meta[f"{__name__}.{parameter.name}"] = value
+
+
+def open_sheets(shell: Shell) -> Sheets | None:
+    """Return the folder of ``--sheets``, made when it is not there; None without the option.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    meta = click.get_current_context().meta
+    folder: Path | None = meta.get(f"{__name__}.sheets")
+    if folder is None:
+        return None
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with home.reading(shell.directory) as opened:
+        subject = opened.authority(opened.issuing).certificate.subject
+    names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    clients = tuple(Client(word) for word in meta.get(f"{__name__}.client", ()))
+    return Sheets(folder=folder, issuer=str(names[0].value), clients=clients)
 
 
 def open_output(
@@ -51,16 +113,19 @@ def open_output(
         OSError: The folder cannot be made.
     """
     passphrase = b""
+    sheets = open_sheets(shell)
+    if sheets and (passphrase_file or not directory):
+        raise UsageError("--sheets needs -o, and takes the place of --p12-passphrase-file.")
     if directory:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if directory and holds_key:
+    if directory and holds_key and not sheets:
         passphrase = shell.secret(
             passphrase_file,
             option="--p12-passphrase-file",
             prompt="Passphrase for the .p12 files",
             new=True,
         )
-    return Output(directory=directory, passphrase=passphrase, legacy=legacy)
+    return Output(directory=directory, passphrase=passphrase, legacy=legacy, sheets=sheets)
 
 
 def hand_out(
@@ -145,7 +210,7 @@ def _write_out(
             opened,
             certified,
             ca_passphrase=passphrase,
-            passphrase=output.passphrase,
+            passphrase=output.passphrase_for(export.require_key(certified), certified.name),
             legacy=output.legacy,
         )
         contents["p12"] = (f"{stem}.p12", p12, files.PRIVATE)

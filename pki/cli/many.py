@@ -186,9 +186,9 @@ def _parcel(opened: Home, item: Delivered, output: Output) -> Parcel:
         above=tuple(
             above.public_bytes(Encoding.DER) for above in export.issuers(opened, item.certified)
         ),
-        passphrase=output.passphrase,
+        passphrase=output.passphrase_for(mailbox, item.certified.name),
         legacy=output.legacy,
-        one_time=False,
+        one_time=output.sheets is not None,
     )
 
 

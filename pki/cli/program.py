@@ -44,7 +44,7 @@ _COMMANDS = {
     "est": "enrolment.est",
     "list": "showing.list_command",
     "show": "showing.show",
-    "export": "showing.export",
+    "export": "exporting.export",
     "publish": "publishing.publish",
 }
 

@@ -1,20 +1,17 @@
-"""`smimegw-ca list`, `show` and `export`: what the CA has issued."""
+"""`smimegw-ca list` and `show`: what the CA has issued."""
 
 from __future__ import annotations
 
 import re
-import sys
 from datetime import timedelta
-from pathlib import Path
 
 import click
 
 from pki import export as packing
-from pki import files, home
+from pki import home
 from pki.cli.handing import describe, parse_mailbox
 from pki.cli.program import NO
-from pki.cli.shell import Shell, common_options, examples, passphrase_option, table
-from pki.export import Format
+from pki.cli.shell import Shell, common_options, examples, table
 from pki.register import Certified, current, serial_text
 from smimegw.errors import UsageError
 
@@ -115,62 +112,6 @@ def show(shell: Shell, serial: str) -> None:
     shell.suggest(f"smimegw-ca export {serial_text(certified.serial)[:_SHORT_SERIAL]} --format p12")
 
 
-@click.command(
-    epilog=examples(
-        "smimegw-ca export 4F9A21 --format p12 -o alice.p12 --p12-passphrase-file p12.txt",
-        "smimegw-ca export 4F9A21 --format p12 --legacy -o alice.p12    # for GnuPG 2.2",
-        "smimegw-ca export 4F9A21 --format chain > chain.pem",
-    )
-)
-@click.argument("serial")
-@click.option("--format", "form", type=click.Choice([form.value for form in Format]), required=True)
-@click.option("--legacy", is_flag=True, help="3DES and SHA-1, for programs that read nothing else.")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--p12-passphrase-file", metavar="FILE", help="Protects the .p12 file.")
-@passphrase_option
-@common_options
-@click.pass_obj
-def export(
-    shell: Shell,
-    serial: str,
-    form: str,
-    legacy: bool,
-    output: Path | None,
-    p12_passphrase_file: str | None,
-) -> None:
-    """Write a certificate (pem), it and its issuers (chain), or also its key (p12)."""
-    if form == Format.P12 and output is None and sys.stdout.isatty():
-        raise UsageError("A .p12 file is not for a terminal. Give -o FILE.")
-    if output and output.exists():
-        raise UsageError(f"{output}: exists already and is never overwritten. Give another name.")
-    with home.reading(shell.directory) as opened:
-        certified = opened.register.find(serial)
-        match Format(form):
-            case Format.PEM:
-                octets = packing.pem(certified)
-            case Format.CHAIN:
-                octets = packing.chain(opened, certified)
-            case Format.P12:
-                packing.require_key(certified)
-                octets = packing.pkcs12_file(
-                    opened,
-                    certified,
-                    ca_passphrase=shell.passphrase(),
-                    passphrase=shell.secret(
-                        p12_passphrase_file,
-                        option="--p12-passphrase-file",
-                        prompt="Passphrase for the .p12 file",
-                        new=True,
-                    ),
-                    legacy=legacy,
-                )
-    _deliver(shell, certified, octets, output, secret=form == Format.P12)
-    if form == Format.P12:
-        shell.suggest(f"smimegw key import {output or 'FILE'}")
-    else:
-        shell.suggest("openssl x509 -noout -text -in FILE")
-
-
 def parse_span(text: str) -> timedelta:
     """Return a span such as ``30d``.
 
@@ -191,13 +132,3 @@ def _row(item: Certified, shell: Shell) -> tuple[str, str, str, str, str]:
         f"{item.not_after:%Y-%m-%d}",
         item.status(shell.now),
     )
-
-
-def _deliver(
-    shell: Shell, certified: Certified, octets: bytes, output: Path | None, *, secret: bool
-) -> None:
-    if output is None:
-        sys.stdout.buffer.write(octets)
-        return
-    files.write_new(output, octets, mode=files.PRIVATE if secret else files.PUBLIC)
-    shell.answer(str(output), **describe(certified, shell), file=str(output))

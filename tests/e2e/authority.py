@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from tests.e2e.programs import program
@@ -41,6 +42,44 @@ class Authority:
         """Revoke the certificate in *container* and make a new CRL."""
         self._run("revoke", self.serial(container), "--reason", "keyCompromise", "--yes")
         self._run("crl", "make")
+
+    def rekey(self, container: Path) -> Path:
+        """Replace the certificate in *container* by one with a new key; return that file."""
+        reason = ("--reason", "keyCompromise", "--yes")
+        new = self._issued_file("rekey", self.serial(container), *reason)
+        self._run("crl", "make")
+        return new
+
+    def hold(self, container: Path) -> None:
+        """Put the certificate in *container* on hold and make a new CRL."""
+        self._run("hold", self.serial(container))
+        self._run("crl", "make")
+
+    def release(self, container: Path) -> None:
+        """End the hold and make a new CRL."""
+        self._run("release", self.serial(container))
+        self._run("crl", "make")
+
+    def issue_everybody(self, slapd: Slapd, ldap_filter: str) -> list[Path]:
+        """Issue for whoever *slapd* finds and return the PKCS #12 files."""
+        password = self.directory / "ldap-password"
+        password.write_text(slapd.publisher_password + "\n")
+        values = {
+            "url": slapd.ldaps_url,
+            "bind_dn": slapd.publisher_dn,
+            "password_file": str(password),
+            "base": slapd.people_base,
+            "ca": str(slapd.ca),
+        }
+        settings = self.home / "ca.toml"
+        before, table, _ = settings.read_text().partition("[directory]")
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        settings.write_text("\n".join([before + table, *lines]) + "\n")
+        self._issued += 1
+        folder = self.directory / "issued" / str(self._issued)
+        words = ("issue", "--from-ldap", ldap_filter, "--key", "p-256", "--jobs", "1", "--yes")
+        self._run(*words, "-o", folder, "--p12-passphrase-file", self.secret)
+        return sorted(folder.glob("*.p12"))
 
     def publish(self, slapd: Slapd) -> None:
         """Write everything into *slapd*, as the identity for publishers, over verified TLS."""
@@ -84,6 +123,6 @@ class Authority:
 
     def _run(self, *words: str | Path) -> str:
         common = ["-d", self.home, "--no-input", "--quiet"]
-        if words[0] not in {"publish", "revoke"}:
+        if words[0] not in {"publish", "revoke", "hold", "release"}:
             common += ["--passphrase-file", self.secret]
         return program("smimegw-ca", *words, *common)

@@ -120,6 +120,49 @@ def test_a_revoked_certificate_is_not_used(a: Company, b: Company, user: str) ->
     assert not b.wire.saw(octets)
 
 
+def test_a_rekeyed_user_gets_mail_for_the_new_key_only(a: Company, b: Company, user: str) -> None:
+    """Replaced and published: the old key opens no later mail (M18)."""
+    old = b.authority.issue(user)
+    publish(a, b)
+    wait_for_answer(a, user, "")
+    new = b.authority.rekey(old)
+    publish(a, b)
+    sent: list[bytes] = []
+
+    def is_for_the_new_key() -> bool:
+        sent.append(mail.plain(a.user, user))
+        refused = a.try_to_submit(user, sent[-1])  # between two answers of the cache (R-01, R-04)
+        return not refused and opens(b.wire.wait_for(sent[-1]), b, new)
+
+    wait_until(is_for_the_new_key, "a mail that the new key opens", seconds=60)
+    assert not opens(b.wire.wait_for(sent[-1]), b, old)
+
+
+def test_a_held_certificate_is_used_again_after_its_release(
+    a: Company, b: Company, user: str
+) -> None:
+    """Withdrawn while it is on hold, published again afterwards (RFC 5280, 5.3.1)."""
+    container = b.authority.issue(user)
+    publish(a, b)
+    wait_for_answer(a, user, "")
+    b.authority.hold(container)
+    publish(a, b)
+    wait_for_answer(a, user, "(R-01)")
+    b.authority.release(container)
+    publish(a, b)
+    octets, _ = wait_for_answer(a, user, "")
+    assert opens(b.wire.wait_for(octets), b, container)
+
+
+def test_users_from_the_directory_get_encrypted_mail(a: Company, b: Company, user: str) -> None:
+    """Found by a search, issued, published into the entries they have, encrypted to."""
+    b.slapd.add_person(user, name="Somebody New")
+    (container,) = b.authority.issue_everybody(b.slapd, f"(mail={user})")
+    publish(a, b)
+    octets, _ = wait_for_answer(a, user, "")
+    assert opens(b.wire.wait_for(octets), b, container)
+
+
 def put_back(a: Company, b: Company, user: str, certificate: bytes) -> None:
     """What an administrator does who restores a backup of the directory."""
     if a.embedded:

@@ -12,7 +12,7 @@ import pytest
 from pki import founding, home
 from pki.home import Home
 from pki.settings import Settings
-from tests.unit.pki.steps import NOW, PASSPHRASE
+from tests.unit.pki.steps import NOW, PASSPHRASE, Operator
 
 
 @pytest.fixture
@@ -44,3 +44,10 @@ def ca(ca_path: Path, now: datetime) -> Iterator[Home]:
     """The same, open for changes."""
     with home.changing(ca_path, now=now) as opened:
         yield opened
+
+
+@pytest.fixture
+def operator(ca_path: Path, tmp_path: Path) -> Operator:
+    """Rita, who works with that CA on the command line."""
+    (tmp_path / "passphrase").write_bytes(PASSPHRASE + b"\n")
+    return Operator(ca_path, tmp_path / "passphrase")

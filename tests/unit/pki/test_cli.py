@@ -80,7 +80,7 @@ def test_options_of_examples_exist(name: str) -> None:
     assert command is not None
     known = {
         option
-        for owner in (command, main)
+        for owner in (command, main, *getattr(command, "commands", {}).values())
         for parameter in owner.params
         for option in (*parameter.opts, *parameter.secondary_opts)
     }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -19,50 +17,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pki.cli import main
 from tests.interop.openssl import openssl
-from tests.unit.pki.steps import PASSPHRASE
+from tests.unit.pki.steps import Operator
 
 _GROUP = main.get_command(click.Context(main), "request")
 assert isinstance(_GROUP, click.Group)
 SUBCOMMANDS = sorted(_GROUP.commands)
-
-
-@dataclass(frozen=True)
-class Operator:
-    """Somebody with a name who types commands."""
-
-    directory: Path
-    passphrase: Path
-
-    def type(self, *words: str | Path, name: str = "rita") -> Result:
-        environment = {
-            "SMIMEGW_CA_DIRECTORY": str(self.directory),
-            "SMIMEGW_CA_PASSPHRASE_FILE": str(self.passphrase),
-            "SMIMEGW_CA_OPERATOR": name,
-        }
-        command = [str(word) for word in words] + ["--no-input"]
-        return CliRunner().invoke(main, command, "", environment)
-
-    def succeed(self, *words: str | Path, name: str = "rita") -> Result:
-        result = self.type(*words, name=name)
-        assert result.exit_code == 0, result.stderr
-        return result
-
-    def json(self, *words: str | Path, name: str = "rita") -> list[dict[str, object]]:
-        lines = self.succeed(*words, "--json", name=name).stdout.splitlines()
-        return [json.loads(line) for line in lines]
-
-    def set(self, text: str) -> None:
-        """Change a line of ca.toml."""
-        path = self.directory / "ca.toml"
-        key = text.partition(" =")[0]
-        lines = path.read_text().splitlines()
-        path.write_text("\n".join(text if line.startswith(f"{key} =") else line for line in lines))
-
-
-@pytest.fixture
-def operator(ca_path: Path, tmp_path: Path) -> Operator:
-    (tmp_path / "passphrase").write_bytes(PASSPHRASE + b"\n")
-    return Operator(ca_path, tmp_path / "passphrase")
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
