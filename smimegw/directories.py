@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from smimegw.adapters.chain.answers import CacheTimes
 from smimegw.adapters.chain.cache import CachingAuthorities, CachingDirectory
@@ -15,9 +16,6 @@ from smimegw.adapters.database.correspondents import DatabaseCorrespondents
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.database.harvest import HarvestDirectory
-from smimegw.adapters.dns.resolver import ValidatingResolver
-from smimegw.adapters.dns.services import DNSServices
-from smimegw.adapters.dns.smimea import SMIMEADirectory
 from smimegw.adapters.ldap.directory import LDAPDirectory
 from smimegw.adapters.ldap.found import FoundLDAPDirectory
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
@@ -29,7 +27,12 @@ from smimegw.errors import ConfigurationError, DirectoryError, Problem
 from smimegw.memory import CandidateState
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, Clock, Events
 
-AnyDirectory = LDAPDirectory | FoundLDAPDirectory | SMIMEADirectory | EmbeddedDirectory
+if TYPE_CHECKING:
+    from smimegw.adapters.dns.resolver import ValidatingResolver
+    from smimegw.adapters.dns.smimea import SMIMEADirectory
+
+    AnyDirectory = LDAPDirectory | FoundLDAPDirectory | SMIMEADirectory | EmbeddedDirectory
+
 Ignored = Callable[[Mailbox, str], None]
 
 ACTIVE_STATES = {
@@ -142,21 +145,25 @@ def open_directory(
         case config.EmbeddedDirectory():
             return _embedded(entry, configuration, database)
         case config.SMIMEADirectory():
+            from smimegw.adapters.dns.smimea import SMIMEADirectory  # noqa: PLC0415 – see below
+
             return SMIMEADirectory(
-                _resolver(configuration),
+                open_resolver(configuration),
                 name=entry.name,
                 deadline_seconds=entry.deadline.total_seconds(),
                 ignored=_ignored(f"smimea:{entry.name}", events),
             )
         case config.FoundLDAPDirectory():
+            from smimegw.adapters.dns.services import DNSServices  # noqa: PLC0415 – see below
+
             return FoundLDAPDirectory(
-                _settings(entry),
-                DNSServices(_resolver(configuration)),
+                ldap_settings(entry),
+                DNSServices(open_resolver(configuration)),
                 private=entry.private_hosts,
                 limits=configuration.limits,
             )
         case config.LDAPDirectory():
-            return LDAPDirectory(_settings(entry), limits=configuration.limits)
+            return LDAPDirectory(ldap_settings(entry), limits=configuration.limits)
 
 
 def _ignored(source: str, events: Events | None) -> Ignored:
@@ -180,13 +187,22 @@ def _embedded(
     return EmbeddedDirectory(engine, name=entry.name)
 
 
-def _resolver(configuration: Configuration) -> ValidatingResolver:
+def open_resolver(configuration: Configuration) -> ValidatingResolver:
+    """Who is asked about DNS; connections are made when needed."""
+    # Only gateways that ask wait for this library at their start.
+    from smimegw.adapters.dns.resolver import ValidatingResolver  # noqa: PLC0415
+
     dns = configuration.dns
     place = dns.resolver
     return ValidatingResolver(place.host, place.port, tls_name=dns.tls_name, ca=dns.ca)
 
 
-def _settings(entry: config.LDAPDirectory | config.FoundLDAPDirectory) -> LDAPSettings:
+def ldap_settings(entry: config.LDAPDirectory | config.FoundLDAPDirectory) -> LDAPSettings:
+    """One LDAP directory in the adapter's words.
+
+    Raises:
+        ConfigurationError: A URL is wrong.
+    """
     attributes = tuple(name.removesuffix(";binary") for name in entry.attributes)
     seconds = entry.deadline.total_seconds()
     if isinstance(entry, config.FoundLDAPDirectory):

@@ -10,7 +10,10 @@ import click
 
 from smimegw.addresses import Mailbox
 from smimegw.app import assemble
+from smimegw.cli.directory_check import check
+from smimegw.cli.directory_flush import flush
 from smimegw.cli.directory_import import import_certificates
+from smimegw.cli.directory_publish import publish
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.found_certificates import certificate_lines, found_values, source_lines
 from smimegw.cli.options import config_option, json_option
@@ -25,10 +28,11 @@ _CANNOT_TELL = {CertificateAnswer.UNAVAILABLE, CertificateAnswer.REVOCATION_UNKN
 
 @click.group(epilog="Example: smimegw directory find bob@partner.example")
 def directory() -> None:
-    """Look certificates up in the configured directories."""
+    """Look certificates up in the configured directories, publish them, check and flush."""
 
 
-directory.add_command(import_certificates)
+for command in (check, flush, import_certificates, publish):
+    directory.add_command(command)
 
 
 @directory.command()
