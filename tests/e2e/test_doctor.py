@@ -23,6 +23,8 @@ from tests.fakes.pki import CA, NOW, make_ca
 from tests.fakes.scripted_sink import ScriptedSink
 from tests.peers.ports import free_port
 from tests.peers.slapd import Slapd
+from tests.peers.tls import make_tls
+from tests.peers.unbound import Unbound
 
 _MORE = '[trust]\nanchors = ["ca.pem"]\n'
 
@@ -201,6 +203,41 @@ def test_ldap_directory_with_a_sample(stopped: Node, ca: CA) -> None:
         assert "bind" in detail or "credentials" in detail
 
 
+@pytest.mark.parametrize(
+    ("signed", "health", "words"),
+    [(True, "OK", "validates DNSSEC"), (False, "FAIL", "does not validate DNSSEC")],
+)
+def test_resolver_that_does_not_validate_is_told(
+    stopped: Node, signed: bool, health: str, words: str
+) -> None:
+    """Without validation SMIMEA would find nothing and nobody would notice (RFC 8162, 7)."""
+    with Unbound() as resolver:
+        resolver.publish("", [], signed=signed)
+        resolver.restart()
+        text = f'[dns]\nresolver = "127.0.0.1:{resolver.port}"\n[[directory]]\nkind = "smimea"\n'
+        _change(stopped, "[trust]", f"{text}[trust]")
+        found = [entry for entry in findings(stopped, "directory") if entry["what"] == "dns"]
+    ((told, detail),) = [(entry["health"], entry["detail"]) for entry in found]
+    assert told == health
+    assert words in detail
+
+
+def test_a_directory_is_asked_about_its_own_domains(stopped: Node) -> None:
+    """Not about ours, which are none of a partner's business (T-14)."""
+    with Unbound() as resolver:
+        resolver.publish("partner.example", [])
+        resolver.restart()
+        text = f"""[dns]
+resolver = "127.0.0.1:{resolver.port}"
+[[directory]]
+kind = "smimea"
+domains = ["partner.example"]
+"""
+        _change(stopped, "[trust]", f"{text}[trust]")
+        (found, _) = findings(stopped, "directory")
+    assert found["detail"].endswith("0 certificates of <postmaster@partner.example>")
+
+
 def _use(node: Node, server: Slapd, password: str) -> None:
     """The server first, then the embedded directory, which has the CA's list."""
     (node.directory / "ldap.txt").write_text(password)
@@ -280,6 +317,21 @@ def test_revocation_host_that_cannot_be_reached(stopped: Node) -> None:
     )
     ((area, health, _),) = bad(stopped, "revocation")
     assert (area, health) == ("revocation", "WARN")
+
+
+def test_enrolment_server_that_cannot_be_reached(stopped: Node, tmp_path: Path) -> None:
+    """Before the first sender needs a certificate (R-10)."""
+    tls = make_tls(tmp_path)
+    _change(
+        stopped,
+        "[trust]",
+        f'[enrolment]\nurl = "https://localhost:{free_port()}/.well-known/est"\nca = "{tls.ca}"\n'
+        f'certificate = "{tls.certificate}"\nkey = {{ file = "{tls.key}" }}\n[trust]',
+    )
+    server, certificate = bad(stopped, "enrolment")
+    assert server[:2] == ("enrolment", "FAIL")
+    assert "no connection" in server[2]
+    assert certificate[:2] == ("enrolment", "WARN")  # it is for 30 days
 
 
 def test_records_that_were_changed(stopped: Node) -> None:

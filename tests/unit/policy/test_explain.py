@@ -19,7 +19,7 @@ _POLICY = parse_policy(
 name = "partner"
 why = "contract"
 when = { direction = "outbound", recipient_domain = ["partner.example"], size_over = 10 }
-then = { protect = "encrypt", without_certificate = "send-signed", signature = "optional" }
+then = { protect = "encrypt", without_certificate = "send-signed", signature = "optional", enrol = true }
 [[rule]]
 name = "reports"
 why = "bounces"
@@ -54,9 +54,9 @@ def test_every_refusal_has_a_reply_and_may_be_expected() -> None:
     ("number", "words"),
     [
         (0, ["outbound mail, to a recipient in partner.example, larger than 10 octets"]),
-        (0, ["without certificate: send it signed", "unsigned", "the best cipher that all read"]),
+        (0, ["without certificate: send it signed", "get one, or else send it unsigned"]),
         (1, ["outbound mail, with a part of type text/calendar, reports (MAIL FROM <>)"]),
-        (1, ["outbound: sign-encrypt-sign", "or not sent"]),
+        (1, ["outbound: sign-encrypt-sign", "or not sent", "the best cipher that all read"]),
         (1, ["the best cipher that all read, at least aes-128-gcm, RSA recipients OAEP"]),
         (1, ["also encrypted for archive@corp.example and the sender"]),
         (2, ["not reports", "cipher aes-128-cbc, RSA recipients PKCS #1 v1.5"]),
