@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import errno
 import io
 import re
 from collections.abc import Iterator
@@ -40,16 +41,22 @@ class Offer:
 def offers_in(path: Path, password: bytes | None) -> Iterator[Offer]:
     """Everything that *path*, a file or a folder with all below, offers; in name order.
 
+    Links to folders are not followed: they may lead in a circle.
+
     Raises:
-        OSError: Unreadable.
+        OSError: A folder is unreadable.
     """
     if path.is_dir():
         for entry in sorted(path.iterdir()):
-            if not entry.name.startswith("."):
+            circular = entry.is_symlink() and entry.is_dir()
+            if not (entry.name.startswith(".") or circular):
                 yield from offers_in(entry, password)
         return
-    with path.open("rb") as file:
-        octets = file.read(LIST_OCTETS + 1)
+    try:
+        octets = _read(path)
+    except OSError as exc:
+        yield Offer(place=str(path), contents=_flaw(f"cannot be read: {exc.strerror}"))
+        return
     if len(octets) > LIST_OCTETS:
         yield Offer(place=str(path), contents=_flaw(f"larger than {LIST_OCTETS >> 20} MiB"))
         return
@@ -60,6 +67,13 @@ def offers_in(path: Path, password: bytes | None) -> Iterator[Offer]:
             yield from _of_ldif(path, octets)
         case _:
             yield Offer(place=str(path), contents=contents_of(octets, password))
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")  # a pipe would keep us waiting
+    with path.open("rb") as file:
+        return file.read(LIST_OCTETS + 1)
 
 
 def _flaw(text: str) -> Contents:
@@ -99,8 +113,7 @@ def _of_row(path: Path, place: str, address: str, value: str) -> Offer:
         contents = contents_of(value.encode())
     else:
         try:
-            with (path.parent / value).open("rb") as file:
-                contents = contents_of(file.read(LIST_OCTETS))
+            contents = contents_of(_read(path.parent / value))
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or "not a file name"
             contents = _flaw(f"{value[:80]!r} is neither base64 nor a file: {reason}")

@@ -12,11 +12,17 @@ from smimegw.addresses import Mailbox
 from smimegw.app import Assembled
 from smimegw.cli.check_enrolment import enrolment
 from smimegw.cli.finding import Check, Finding, Health
+from smimegw.config.directories import (
+    Directory,
+    EmbeddedDirectory,
+    FoundLDAPDirectory,
+    SMIMEADirectory,
+)
 from smimegw.config.hosts import HostRule
 from smimegw.config.model import Configuration
 from smimegw.config.sessions import Listener
 from smimegw.config.values import Endpoint
-from smimegw.directories import open_directory
+from smimegw.directories import open_directory, open_resolver
 from smimegw.errors import AuthenticationError, ConfigurationError, DirectoryError, NextHopError
 from smimegw.pipeline.gather import recipient_evidence
 from smimegw.pipeline.select import recipient_facts
@@ -24,6 +30,7 @@ from smimegw.policy.model import CertificateAnswer
 from smimegw.smtp.extensions import Extensions
 
 _CONNECT_SECONDS = 5.0
+_IN_DNS = (FoundLDAPDirectory, SMIMEADirectory)
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 – what listeners are bound to
 
 
@@ -51,12 +58,40 @@ class Surroundings:
     async def _directories(self, assembled: Assembled) -> Iterable[Finding]:
         configuration = assembled.configuration
         domain = configuration.gateway.internal_domains[0]
-        wanted = self._sample or Mailbox.parse(f"postmaster@{domain}")
-        found = [
-            await _directory(entry.name, number, wanted, assembled)
-            for number, entry in enumerate(configuration.directories)
-        ]
+        found = []
+        for number, entry in enumerate(configuration.directories):
+            wanted = self._sample or _somebody(entry, domain)
+            found.append(await _directory(entry.name, number, wanted, assembled))
+        if any(isinstance(entry, _IN_DNS) for entry in configuration.directories):
+            found.append(await _resolver(configuration))
         return [*found, await _sample(self._sample, assembled)] if self._sample else found
+
+
+def _somebody(entry: Directory, domain: str) -> Mailbox:
+    """Whom to look for: a directory is asked about its own domains only."""
+    rules = () if isinstance(entry, EmbeddedDirectory) else entry.domains
+    named = [str(rule.domain) for rule in rules if rule.domain and not rule.below]
+    return Mailbox.parse(f"postmaster@{named[0] if named else domain}")
+
+
+async def _resolver(configuration: Configuration) -> Finding:
+    resolver = open_resolver(configuration)
+    try:
+        answer = await resolver.ask(".", "SOA", seconds=_CONNECT_SECONDS)
+    except DirectoryError as exc:
+        remedy = "see [dns] in the configuration; is Unbound running?"
+        return Finding(
+            area="directory", what="dns", health=Health.FAIL, detail=str(exc), remedy=remedy
+        )
+    if not answer.is_validated:
+        return Finding(
+            area="directory",
+            what="dns",
+            health=Health.FAIL,
+            detail=f"{resolver} does not validate DNSSEC, so no certificate from DNS counts",
+            remedy="set a trust anchor there (Unbound: auto-trust-anchor-file)",
+        )
+    return Finding(area="directory", what="dns", detail=f"{resolver} validates DNSSEC")
 
 
 async def _directory(name: str, number: int, wanted: Mailbox, assembled: Assembled) -> Finding:

@@ -94,15 +94,15 @@ async def _learn_certificate(
     if known is not None and not may_be_confirmed(known, learned, now, settings.limits):
         return
     found = await ports.directory.find(content.mailbox)
-    if any(entry.certificate == certificate for entry in found):
-        return
-    if not await _is_usable(certificate, content, now, ports, settings):
-        return
     published = [
         entry.certificate for entry in found if matches(entry.certificate, content.mailbox)
     ]
+    if certificate in published or (known is not None and published):
+        return
+    if not await _is_usable(certificate, content, now, ports, settings):
+        return
     if known is not None:
-        if not published and await ports.correspondents.confirm(known):
+        if await ports.correspondents.confirm(known):
             ports.events.emit(
                 "certificate.verified",
                 txn=txn,

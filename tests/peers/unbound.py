@@ -35,8 +35,8 @@ _ALGORITHM = "ECDSAP256SHA256"
 _ZONE = """\
 $ORIGIN {zone}.
 $TTL {ttl}
-@ SOA ns.{zone}. hostmaster.{zone}. 1 3600 600 86400 {ttl}
-@ NS ns.{zone}.
+@ SOA ns hostmaster 1 3600 600 86400 {ttl}
+@ NS ns
 ns A 127.0.0.1
 """
 _CONFIGURATION = """\
@@ -57,11 +57,14 @@ server:
     module-config: "validator iterator"
     ede: yes
     trust-anchor-signaling: no
-    # What we have no zone for is nobody's: nothing leaves this machine.
-    local-zone: "." refuse
     outgoing-interface: 127.0.0.1
 remote-control:
     control-enable: no
+"""
+# What we have no zone for is nobody's: nothing leaves this machine.
+_NOTHING_ELSE = """\
+server:
+    local-zone: "." refuse
 """
 _ANCHOR = """\
 server:
@@ -128,14 +131,15 @@ class Unbound:
         """Make *zone* with *records*; it is served from the next `restart` on.
 
         Args:
-            zone: Its name, without a final dot.
+            zone: Its name, without a final dot; "" is the root.
             records: Lines of a zone file.
             signed: With DNSSEC; an unsigned zone is an insecure one.
             spoil: Text in the signed zone and what it is replaced by, so that signatures break.
             expired: The signatures ended yesterday.
             ttl: Seconds.
         """
-        file = self.directory / f"{zone}.zone"
+        name = zone or "root"
+        file = self.directory / f"{name}.zone"
         file.write_text(_ZONE.format(zone=zone, ttl=ttl) + "\n".join(records) + "\n")
         anchor = None
         if signed:
@@ -144,8 +148,8 @@ class Unbound:
             ends = now - timedelta(days=1) if expired else now + timedelta(days=30)
             begins = now - timedelta(days=60)
             times = ["-i", begins.strftime("%Y%m%d"), "-e", ends.strftime("%Y%m%d")]
-            self._run("ldns-signzone", *times, "-f", f"{zone}.signed", file.name, key)
-            file = self.directory / f"{zone}.signed"
+            self._run("ldns-signzone", *times, "-f", f"{name}.signed", file.name, key)
+            file = self.directory / f"{name}.signed"
             anchor = self.directory / f"{key}.key"
         if spoil[0]:
             text = file.read_text()
@@ -192,6 +196,7 @@ class Unbound:
                 directory=self.directory,
             )
         ]
+        parts += [] if "" in self._zones else [_NOTHING_ELSE]
         for zone in self._zones.values():
             parts += [_ANCHOR.format(file=zone.anchor)] if zone.anchor else []
             parts.append(_AUTHORITY.format(name=zone.name, file=zone.file))

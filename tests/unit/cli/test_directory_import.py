@@ -175,6 +175,21 @@ def test_a_folder_is_read_with_all_below_it(desk: Desk) -> None:
     assert len(desk.found(BOB)) == len(desk.found(CAROL)) == 1
 
 
+def test_a_folder_that_contains_itself_is_read_once(desk: Desk) -> None:
+    """Links to folders may lead in a circle (T-09)."""
+    desk.file("bob.cer", der(BOB))
+    (desk.folder / "in" / "again").symlink_to(desk.folder / "in")
+    assert desk.outcomes(desk.folder / "in") == [("taken", BOB)]
+
+
+def test_a_pipe_is_not_waited_for(desk: Desk) -> None:
+    """Nobody may ever write into it (T-09)."""
+    desk.file("bob.cer", der(BOB))
+    os.mkfifo(desk.folder / "in" / "pipe.cer")
+    assert ("refused", "cannot be read: not a regular file") in desk.outcomes(desk.folder / "in")
+    assert len(desk.found(BOB)) == 1
+
+
 def test_several_certificates_in_one_file_are_taken(desk: Desk) -> None:
     """Each says itself for whom it is (RFC 8550, 3)."""
     desk.file("both.pem", issued(BOB).pem + issued(CAROL).pem)
