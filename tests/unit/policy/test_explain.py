@@ -19,7 +19,11 @@ _POLICY = parse_policy(
 name = "partner"
 why = "contract"
 when = { direction = "outbound", recipient_domain = ["partner.example"], size_over = 10 }
-then = { protect = "encrypt", without_certificate = "send-signed", signature = "optional", enrol = true }
+[rule.then]
+protect = "encrypt"
+without_certificate = "send-signed"
+signature = "optional"
+enrol = true
 [[rule]]
 name = "reports"
 why = "bounces"
