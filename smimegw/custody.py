@@ -26,7 +26,7 @@ def fingerprint_of(tx: Transaction) -> str:
     """
     content, path = tx.content, tx.envelope.reverse_path.mailbox
     octets = hashlib.sha256()
-    for piece in (content.header.raw, content.separator, content.body):
+    for piece in content.pieces():
         octets.update(piece)
     identity = f"user {tx.session.user}" if tx.session.user else f"role {tx.session.role.value}"
     named = [identity, path.key if path else "", message_id_of(tx), octets.hexdigest()]
@@ -151,6 +151,14 @@ class Ledger(Protocol):
         """
         ...
 
+    async def release_all(self, holders: Collection[str]) -> None:
+        """Give back every claim of *holders*, who ended.
+
+        Raises:
+            LedgerError: The ledger could not be written; the claims end by themselves.
+        """
+        ...
+
 
 class Journal(Protocol):
     """One line on the local disk before every final dot, and what became of it."""
@@ -200,6 +208,9 @@ class NoLedger:
     async def release(
         self, fingerprint: str, holder: str, *, key: str = "", forget: bool = False
     ) -> None:
+        """Nothing."""
+
+    async def release_all(self, holders: Collection[str]) -> None:
         """Nothing."""
 
 

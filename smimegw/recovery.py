@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from smimegw.adapters.journal.file import FileJournal
 from smimegw.adapters.logs.open_decisions import newest_records, open_decisions
 from smimegw.app import Assembled
-from smimegw.errors import ConfigurationError, JournalError, Problem, RecordError
+from smimegw.errors import ConfigurationError, JournalError, LedgerError, Problem, RecordError
 from smimegw.pipeline.decision_record import note_aborted
 from smimegw.pipeline.unfinished import explain
 
@@ -30,7 +31,7 @@ async def recover(assembled: Assembled, on_failure: Callable[[str], None]) -> No
     journal = assembled.journal
     try:
         left = await explain(journal.recover(), assembled.ports)
-        _close_decisions(assembled.decisions, assembled)
+        await _close_decisions(assembled.decisions, assembled)
         journal.begin(left)
     except JournalError as exc:
         problem = Problem(
@@ -62,14 +63,16 @@ async def take_over(assembled: Assembled, workers: int) -> None:
             continue
         try:
             left = await explain(unfinished, assembled.ports)
-            _close_decisions(path.with_name(path.name.replace("dots", "decisions")), assembled)
+            await _close_decisions(
+                path.with_name(path.name.replace("dots", "decisions")), assembled
+            )
             if not left:
                 path.unlink()
         finally:
             await journal.close()
 
 
-def _close_decisions(path: Path, assembled: Assembled) -> None:
+async def _close_decisions(path: Path, assembled: Assembled) -> None:
     """Record of what was decided and never tried that it was aborted (C06).
 
     Dots that were tried have their line in the journal, and by now an outcome in the records.
@@ -79,6 +82,9 @@ def _close_decisions(path: Path, assembled: Assembled) -> None:
     except RecordError as exc:
         assembled.events.emit("record.error", text=str(exc), code="R-20")
         return
+    if found:
+        with contextlib.suppress(LedgerError):  # then their claims end by themselves
+            await assembled.ports.ledger.release_all([str(record["txn"]) for record in found])
     for record in found:
         txn, addresses = str(record["txn"]), [str(r["rcpt"]) for r in record["recipients"]]
         note_aborted(txn, addresses, "crash", assembled.ports, assembled.settings)

@@ -180,3 +180,17 @@ def test_a_ledger_that_is_down_says_so(tmp_path: Path) -> None:
         await database.close()
 
     asyncio.run(main())
+
+
+def test_the_claims_of_who_ended_are_given_back(run: Run) -> None:
+    """A node that was killed and is back need not be waited for; others keep theirs."""
+
+    async def use(ledger: Ledger) -> None:
+        await ledger.claim("message", "dead", key="one")
+        await ledger.claim("message", "alive", key="two")
+        await ledger.release_all(["dead", "unknown"])
+        await ledger.claim("message", "next", key="one")
+        with pytest.raises(LedgerBusyError):
+            await ledger.claim("message", "next", key="two")
+
+    run(use)

@@ -63,6 +63,10 @@ class MemoryLedger:
         if forget:
             self.entries.pop(fingerprint, None)
 
+    async def release_all(self, holders: Collection[str]) -> None:
+        self._call("release")
+        self.claims = {key: held for key, held in self.claims.items() if held[0] not in holders}
+
 
 @dataclass
 class MemoryJournal(NoJournal):

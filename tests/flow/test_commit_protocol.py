@@ -520,6 +520,44 @@ def test_a_client_that_goes_before_the_canary_leaves_nothing(company: Company) -
     assert relay.open_sessions == 0
 
 
+def test_one_copy_that_comes_twice_at_once_is_delivered_once(company: Company) -> None:
+    """N-16: the second one is sent away, and answered from the ledger when it comes again (C35)."""
+    relay = company.world.relay
+    relay.pause_before_dot = asyncio.Event()
+
+    async def both() -> list[Outcome]:
+        first = asyncio.create_task(company.begin_and_finish("relay", [PLAIN], mail(PLAIN)))
+        await relay.reached_dot.wait()
+        second = await company.begin_and_finish("relay", [PLAIN], mail(PLAIN))
+        assert relay.pause_before_dot is not None
+        relay.pause_before_dot.set()
+        return [await first, second, await company.begin_and_finish("relay", [PLAIN], mail(PLAIN))]
+
+    replies = [outcome.reply for outcome in asyncio.run(both())]
+    assert [reply.code for reply in replies] == [250, 451, 250]
+    assert "being delivered just now" in replies[1].text
+    assert "already accepted" in replies[2].text
+    assert got(company) == {PLAIN: 1}
+
+
+def test_one_copy_that_failed_is_delivered_by_whoever_comes_next(company: Company) -> None:
+    """C35: what was sent away in vain is no loss."""
+    relay = company.world.relay
+    relay.pause_before_dot = asyncio.Event()
+    relay.script["dot"] = [LATER]
+
+    async def both() -> list[Outcome]:
+        first = asyncio.create_task(company.begin_and_finish("relay", [PLAIN], mail(PLAIN)))
+        await relay.reached_dot.wait()
+        second = await company.begin_and_finish("relay", [PLAIN], mail(PLAIN))
+        assert relay.pause_before_dot is not None
+        relay.pause_before_dot.set()
+        return [await first, second, await company.begin_and_finish("relay", [PLAIN], mail(PLAIN))]
+
+    assert [outcome.reply.code for outcome in asyncio.run(both())] == [451, 451, 250]
+    assert got(company) == {PLAIN: 1}
+
+
 # --- one clock -----------------------------------------------------------------------------------
 
 

@@ -117,6 +117,15 @@ class DatabaseLedger:
         values = {"fingerprint": fingerprint, "kept": self._kept_seconds}
         return frozenset(connection.execute(query, values).scalars())
 
+    async def release_all(self, holders: Collection[str]) -> None:
+        """Give back every claim of *holders*, who ended.
+
+        Raises:
+            LedgerError: The database did not do it; the claims end by themselves.
+        """
+        theirs = sa.delete(ledger_claims).where(ledger_claims.c.holder.in_(sorted(holders)))
+        await self._write(lambda connection: connection.execute(theirs))
+
     def _claim(self, connection: sa.Connection, key: str, holder: str) -> None:
         now = _now(connection)
         reach("ledger.claim")
