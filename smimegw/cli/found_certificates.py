@@ -50,7 +50,7 @@ def _lines(entry: JudgedCertificate, verdict: Verdict) -> list[str]:
     valid = f"valid {certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"
     if entry.validated and verdict.is_used:
         status = f"{entry.validated.revocation.value}, {entry.validated.evidence}"
-        if found.vouched and len(entry.validated.path) == 1:
+        if entry.validated.evidence == "dnssec":
             status = "its domain's signed word (DNSSEC)"
         path = " < ".join(c.subject_text for c in entry.validated.path)
         return [head, f"  usable: {valid}; status {status}", f"  path: {path}"]

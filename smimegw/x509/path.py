@@ -45,8 +45,8 @@ class ValidatedCertificate:
         mailbox: The address in the certificate that matched; None when none was asked for.
         revocation: GOOD, or UNKNOWN where the evidence did not demand more; never REVOKED.
         valid_until: When this judgement ends at the latest.
-        evidence: What the revocation status rests on, for people: ``crl 2026-11-23T02:00Z``
-            or ``ocsp`` with such a time.
+        evidence: What the revocation status rests on, for people: ``crl 2026-11-23T02:00Z``,
+            ``ocsp`` with such a time, ``pinned`` or ``dnssec``.
     """
 
     certificate: Certificate
@@ -101,7 +101,7 @@ def validate(
         mailbox=matched,
         revocation=_weakest(results),
         valid_until=_valid_until(path, results),
-        evidence=_describe(results),
+        evidence=_describe(results, certificate, evidence),
         proof=_PROOF,
     )
 
@@ -174,9 +174,11 @@ def _valid_until(path: Sequence[Certificate], results: Sequence[RevocationResult
     return min(ends)
 
 
-def _describe(results: Sequence[RevocationResult]) -> str:
+def _describe(
+    results: Sequence[RevocationResult], certificate: Certificate, evidence: Evidence
+) -> str:
     if not results:
-        return "pinned"
+        return "dnssec" if certificate not in evidence.trust_anchors else "pinned"
     if results[0].status is not RevocationStatus.GOOD or results[0].this_update is None:
         return "no crl"
     note = f"{results[0].method.value} {results[0].this_update:%Y-%m-%dT%H:%MZ}"
