@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric import mldsa
@@ -145,5 +145,10 @@ def _can_sign(certified: Certified) -> bool:
 
 
 def _certificates_only(certified: Certified, issuer: Certified | None) -> bytes:
-    certificates = [certified, *([issuer] if issuer else [])]
-    return certificates_only([Certificate.parse(item.der) for item in certificates])
+    above = [_authority(issuer.der)] if issuer else []
+    return certificates_only([Certificate.parse(certified.der), *above])
+
+
+@cache
+def _authority(octets: bytes) -> Certificate:
+    return Certificate.parse(octets)  # a few, met thousands of times

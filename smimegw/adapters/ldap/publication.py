@@ -80,11 +80,11 @@ def plan_withdrawal(entry: Entry, certificate_der: bytes) -> Change | None:
 
 def _bundle_change(entry: Entry, certificate: Certificate, bundle: Bundle) -> list[AttributeChange]:
     values = values_of(entry, _SMIME_CERTIFICATE)
+    if not bundle.signed and bundle.make() in values:
+        return []  # mostly so, and without reading any
     same = [value for value in values if _carries(value, certificate.der)]
     if any(_vouches(value) for value in same):
         return []  # the owner's own word, ours of an earlier run or his own, says more or as much
-    if same and not bundle.signed and bundle.make() in same:
-        return []
     # Replaced as a whole: the attribute has no equality rule to add or delete by.
     others = [value for value in values if value not in same]
     return [change_of("replace", _SMIME_CERTIFICATE, *others, bundle.make())]
