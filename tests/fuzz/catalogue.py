@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz import (
     ca_targets,
     cms_targets,
+    keys_targets,
     mime_targets,
     opened_targets,
     wire_targets,
@@ -12,7 +13,15 @@ from tests.fuzz import (
 )
 from tests.fuzz.target import Target
 
-_MODULES = (ca_targets, cms_targets, mime_targets, opened_targets, wire_targets, x509_targets)
+_MODULES = (
+    ca_targets,
+    cms_targets,
+    keys_targets,
+    mime_targets,
+    opened_targets,
+    wire_targets,
+    x509_targets,
+)
 TARGETS: dict[str, Target] = {
     target.name: target for module in _MODULES for target in module.TARGETS
 }

@@ -15,7 +15,12 @@ from typing import Any
 from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm
 from smimegw.cms.identifiers import CertificateIdentifier
-from smimegw.errors import DecryptionError, KeystoreError, UnsupportedAlgorithmError
+from smimegw.errors import (
+    DecryptionError,
+    KeystoreError,
+    SmimegwError,
+    UnsupportedAlgorithmError,
+)
 
 HEADER_OCTETS = 4
 QUESTION_OCTETS = 1024 * 1024  # signed attributes have some hundred octets
@@ -24,7 +29,7 @@ ANSWER_OCTETS = 4 * 1024 * 1024  # certificates of a mailbox with their paths
 Message = dict[str, Any]
 
 
-class ProtocolError(Exception):
+class ProtocolError(SmimegwError):
     """The other side does not speak this language."""
 
 

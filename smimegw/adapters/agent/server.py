@@ -174,7 +174,7 @@ class KeyAgent:
             answer = await self._do(protocol.decode(body))
             return protocol.encode(answer, protocol.ANSWER_OCTETS)
         except Exception as exc:  # noqa: BLE001 – told to the other side, its kind only
-            if not isinstance(exc, SmimegwError | ProtocolError):
+            if not isinstance(exc, SmimegwError):
                 self._refused(f"a question ended in a bug of ours: {type(exc).__name__}")
             return protocol.encode(protocol.write_error(exc), protocol.ANSWER_OCTETS)
 
