@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from pki import crl
+from pki import crl, rollover
 from pki.crl import Delta
 from pki.home import Home
 from pki.register import Certified, Listed
@@ -80,6 +80,14 @@ def make_plan(home: Home, *, now: datetime, keep: Keep = AT_ONCE) -> Plan:
     return Plan(
         authorities=tuple(item for item in own if not item.revocation),
         withdraw_authorities=tuple(item for item in own if item.revocation),
+        crossed=tuple(
+            Crossed(
+                name=pair.new,
+                issued_to_this=pair.new_with_old.der,
+                issued_by_this=pair.old_with_new.der,
+            )
+            for pair in rollover.cross_pairs(home)
+        ),
         crls=(
             *(each.complete for each in lists if each.complete),
             *(each.delta for each in lists if each.delta),
@@ -107,7 +115,7 @@ def _good_authorities(own: list[Certified]) -> set[bytes]:
     """Keys of CAs that are not revoked, and whose issuer's key is as good."""
     good: set[bytes] = set()
     for item in own:  # oldest first: an issuer comes before whom it certifies
-        is_root = item.certificate.issuer == item.certificate.subject
+        is_root = _own_key(item) == _issuer_key(item)  # a cross certificate is not one
         if not item.revocation and (is_root or _issuer_key(item) in good):
             good.add(_own_key(item))
     return good

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import signal
 import sqlite3
 import subprocess
@@ -17,10 +18,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from cryptography import x509
 
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.database.publisher import (
+    key_identifier,
     publish_authority,
     publish_certificate,
     publish_crl,
@@ -201,6 +204,45 @@ def test_an_older_crl_is_refused(engine: sa.Engine) -> None:
     publish_crl(engine, authority().crl(number=10))
     with pytest.raises(UsageError, match="older"):
         publish_crl(engine, authority().crl(number=9))
+
+
+def test_the_lists_of_an_old_and_a_new_key_stand_side_by_side(engine: sa.Engine) -> None:
+    """After a roll-over both keys list under one name; each replaces its own (RFC 4210, 4.4)."""
+    newer = make_ca("Database CA", slot="the key after the roll-over")
+    assert newer.certificate.subject_der == authority().certificate.subject_der
+    lists = [authority().crl(number=7), newer.crl(number=1), authority().crl(number=8)]
+    for crl in lists:
+        assert publish_crl(engine, crl)
+    directory = EmbeddedDirectory(engine)
+    found = asyncio.run(directory.crls(authority().certificate.subject_der))
+    assert set(found) == set(lists[1:])
+
+
+def test_lists_of_an_older_release_are_taken_along(tmp_path: Path) -> None:
+    """By the key that signed them, so that the next list takes their place."""
+    old = authority().crl(number=7)
+    path = tmp_path / "old.db"
+    engine = open_database(path)
+    with engine.begin() as connection:
+        connection.execute(sa.text("drop table crls"))
+        connection.execute(
+            sa.text(
+                "create table crls (issuer_digest varchar(64) primary key, issuer blob not null, "
+                "number varchar(50) not null, this_update bigint not null, der blob not null)"
+            )
+        )
+        row = {"digest": "0" * 64, "issuer": b"0", "number": "7", "at": 1, "der": old}
+        connection.execute(
+            sa.text("insert into crls values (:digest, :issuer, :number, :at, :der)"), row
+        )
+        connection.execute(sa.text("update alembic_version set version_num = '0003'"))
+    engine.dispose()
+    engine = open_database(path)
+    expected = hashlib.sha256(key_identifier(x509.load_der_x509_crl(old))).hexdigest()
+    with engine.connect() as connection:
+        kept = connection.execute(sa.text("select key_digest, der from crls")).one()
+    assert (kept.key_digest, bytes(kept.der)) == (expected, old)
+    engine.dispose()
 
 
 def test_what_is_no_crl_is_refused(engine: sa.Engine) -> None:

@@ -281,6 +281,16 @@ def test_a_new_crl_replaces_the_old_one(slapd: Slapd) -> None:
     assert authorities(slapd)[1] == {newer}
 
 
+def test_the_lists_of_an_old_and_a_new_key_stand_side_by_side(slapd: Slapd) -> None:
+    """After a roll-over both keys list under one name; each replaces its own (RFC 4210, 4.4)."""
+    newer = make_ca("Publisher CA", slot="the key after the roll-over")
+    lists = [authority().crl(number=7), newer.crl(number=1), authority().crl(number=8)]
+    with LDAPPublisher(publishing_target(slapd)) as publisher:
+        for crl in lists:
+            publisher.publish_crl(crl)
+    assert authorities(slapd)[1] == set(lists[1:])
+
+
 def test_an_older_crl_is_refused(slapd: Slapd) -> None:
     """Going back would bring revoked certificates to life (RFC 5280, 5.2.3)."""
     with LDAPPublisher(publishing_target(slapd)) as publisher:

@@ -118,7 +118,7 @@ def withdraw_authority(engine: sa.Engine, certificate_der: bytes) -> bool:
 
 
 def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
-    """Put a CRL in the place of its issuer's last one; False when that is the same.
+    """Put a CRL in the place of the last one by the same key; False when that is the same.
 
     Raises:
         UsageError: Not a CRL with a number, or older than the one that is there.
@@ -126,7 +126,8 @@ def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
     """
     crl, number = _read_crl(crl_der)
     issuer = crl.issuer.public_bytes()
-    same = crls.c.issuer_digest == digest(issuer)
+    key = digest(key_identifier(crl))
+    same = sa.and_(crls.c.issuer_digest == digest(issuer), crls.c.key_digest == key)
     with writing(engine) as connection:
         old = connection.execute(sa.select(crls.c.number, crls.c.der).where(same)).first()
         if old and bytes(old.der) == crl_der:
@@ -141,6 +142,7 @@ def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
         connection.execute(
             sa.insert(crls).values(
                 issuer_digest=digest(issuer),
+                key_digest=key,
                 issuer=issuer,
                 number=str(number),
                 this_update=int(crl.last_update_utc.timestamp()),
@@ -150,9 +152,18 @@ def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
     return True
 
 
-def digest(name_der: bytes) -> str:
-    """How a distinguished name is found."""
-    return hashlib.sha256(name_der).hexdigest()
+def digest(octets: bytes) -> str:
+    """How a distinguished name or a key identifier is found."""
+    return hashlib.sha256(octets).hexdigest()
+
+
+def key_identifier(crl: x509.CertificateRevocationList) -> bytes:
+    """Return which key of its issuer signed a CRL; empty when it does not say."""
+    try:
+        found = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return b""
+    return found.value.key_identifier or b""
 
 
 def _read_crl(octets: bytes) -> tuple[x509.CertificateRevocationList, int]:

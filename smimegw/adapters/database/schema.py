@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest migration; an older database is migrated when opened, a newer one is refused."""
 
 metadata = sa.MetaData()
@@ -39,12 +39,14 @@ crls = sa.Table(
     "crls",
     metadata,
     sa.Column("issuer_digest", sa.String(64), primary_key=True),
+    # Of the key identifier: after a roll-over two keys list under one name (RFC 4210, 4.4).
+    sa.Column("key_digest", sa.String(64), primary_key=True),
     sa.Column("issuer", sa.LargeBinary, nullable=False),  # Name, DER
     sa.Column("number", sa.String(50), nullable=False),  # up to 20 octets (RFC 5280, 5.2.3)
     sa.Column("this_update", sa.BigInteger, nullable=False),
     sa.Column("der", sa.LargeBinary, nullable=False),
 )
-"""The newest CertificateList of each issuer."""
+"""The newest CertificateList of each issuer and key."""
 
 ACTIVE = "active"
 """The only state of a published certificate; those learned from mail are `candidates`."""

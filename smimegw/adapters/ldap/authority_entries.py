@@ -43,6 +43,8 @@ class RevocationList:
         attribute: Where it belongs (RFC 4523, 2.4 to 2.6).
         scope: The issuingDistributionPoint, DER; lists of one issuer and different scopes stand
             side by side.
+        key: The key identifier of who signed; so do lists of a CA's old and its new key
+            (RFC 4210, 4.4).
     """
 
     der: bytes
@@ -50,6 +52,7 @@ class RevocationList:
     number: int
     attribute: str
     scope: bytes
+    key: bytes
 
     @classmethod
     def parse(cls, octets: bytes) -> RevocationList:
@@ -67,6 +70,7 @@ class RevocationList:
                 number=number,
                 attribute=_attribute_for(crl.extensions),
                 scope=_scope(crl.extensions),
+                key=_key(crl.extensions),
             )
         except (ValueError, x509.InvalidVersion, x509.ExtensionNotFound) as error:
             text = "this is not a CRL in DER with a number (RFC 5280, 5.2.3)"
@@ -181,7 +185,15 @@ def _is_of(value: bytes, crl: RevocationList) -> bool:
         other = RevocationList.parse(value)
     except UsageError:
         return False  # a stranger's value stays
-    return (other.issuer, other.scope) == (crl.issuer, crl.scope)
+    return (other.issuer, other.scope, other.key) == (crl.issuer, crl.scope, crl.key)
+
+
+def _key(extensions: x509.Extensions) -> bytes:
+    try:
+        found = extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return b""
+    return found.value.key_identifier or b""
 
 
 def _attribute_for(extensions: x509.Extensions) -> str:
