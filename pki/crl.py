@@ -1,4 +1,4 @@
-"""Makes certificate revocation lists, complete and delta, before their readers need them.
+"""Makes certificate revocation lists, complete and delta.
 
 A delta lists what changed since the last complete list (RFC 5280, 5.2.4).  Both share one sequence
 of numbers; made together they have one number.  Deltas are made when ca.toml names their place.
@@ -22,7 +22,7 @@ from pki.register import IssuerName, Listed, Register
 from pki.revocation import RevokedSerial
 from smimegw.errors import UsageError
 
-_REMOVED = x509.ReasonFlags.remove_from_crl
+REMOVED = x509.ReasonFlags.remove_from_crl
 _UNSPECIFIED = x509.ReasonFlags.unspecified
 
 
@@ -39,7 +39,7 @@ class Delta:
     @property
     def next_update(self) -> datetime:
         """When readers stop believing it."""
-        return _next_update(self.crl)
+        return next_update(self.crl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,34 +140,6 @@ def delta_path(home: Home, name: IssuerName) -> Path:
     return home.crl_path(name).with_name("delta.der")
 
 
-def due(home: Home, name: IssuerName, *, now: datetime) -> tuple[str, ...]:
-    """Return why CRLs of *name* should be made now: ``complete: …`` or ``delta: …``; () if none.
-
-    A list is made anew when half its time is over, so that a day on which nothing works does not
-    end with no valid list; and when something was revoked that no list says.
-    """
-    current = lists(home.register, name)
-    if current.complete is None:
-        return ("complete: there is none yet",)
-    news = _unlisted(home, name, current, now)
-    if _half_over(current.complete.crl, now):
-        return ("complete: half its time is over",)
-    if not makes_deltas(home, name):
-        return (f"complete: {news} changes are on no list",) if news else ()
-    if current.delta is None:
-        return ("delta: there is none yet",)
-    if _half_over(current.delta.crl, now):
-        return ("delta: half its time is over",)
-    return (f"delta: {news} changes are on no list",) if news else ()
-
-
-def make_due(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed | Delta:
-    """Make whichever `due` names; a complete one brings its delta along."""
-    if any(reason.startswith("complete") for reason in due(home, name, now=now)):
-        return make(home, name, issuer, now=now)
-    return make_delta(home, name, issuer, now=now)
-
-
 def sign(
     revoked: Iterable[RevokedSerial],
     *,
@@ -203,16 +175,12 @@ def sign(
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(authority.authority_key_identifier(issuer.certificate), critical=False)
     )
-    if base is not None:
-        builder = builder.add_extension(x509.DeltaCRLIndicator(base), critical=True)
-    if freshest:
-        points = [authority.distribution_point(freshest)]
-        builder = builder.add_extension(x509.FreshestCRL(points), critical=False)
+    builder = _add_delta_extensions(builder, base, freshest)
     entries = {
         item.serial: (item.revocation.revoked_at, x509.ReasonFlags(item.revocation.reason))
         for item in revoked
     }
-    entries |= dict.fromkeys(removed, (now, _REMOVED))
+    entries |= dict.fromkeys(removed, (now, REMOVED))
     for serial in sorted(entries):
         builder = builder.add_revoked_certificate(_entry(serial, *entries[serial]))
     return issuer.sign_crl(builder)
@@ -233,10 +201,10 @@ def _make_delta(
 ) -> Delta:
     if since.complete is None or not makes_deltas(home, name):
         raise no_delta(name)
-    base = _reasons(since.complete.crl)
+    base = reasons(since.complete.crl)
     # The delta made together with the base tells nothing that the base does not.
     later = [delta for delta in since.deltas if delta.number > since.complete.number]
-    told = {serial for delta in later for serial in _reasons(delta.crl)}
+    told = {serial for delta in later for serial in reasons(delta.crl)}
     wanted = {item.serial: x509.ReasonFlags(item.revocation.reason) for item in revoked}
     changed = [
         item
@@ -263,24 +231,20 @@ def _make_delta(
     return Delta(issuer=name, number=number, base=since.complete.number, crl=crl, der=der)
 
 
-def _unlisted(home: Home, name: IssuerName, current: Lists, now: datetime) -> int:
-    """How many revocations and releases no list says; entries that only expired are no news."""
-    assert current.complete
-    told = dict(_reasons(current.complete.crl))
-    for delta in current.deltas:
-        told |= _reasons(delta.crl)
-    told = {serial: reason for serial, reason in told.items() if reason is not _REMOVED}
-    wanted = {
-        item.serial: x509.ReasonFlags(item.revocation.reason)
-        for item in home.register.revoked_for_crl(name)
-    }
-    ends = {item.serial: item.not_after for item in home.register.certificates()}
-    released = [s for s in told if s not in wanted and s in ends and ends[s] >= now]
-    return len(released) + sum(told.get(serial) is not wanted[serial] for serial in wanted)
-
-
-def _reasons(crl: x509.CertificateRevocationList) -> Mapping[int, x509.ReasonFlags]:
+def reasons(crl: x509.CertificateRevocationList) -> Mapping[int, x509.ReasonFlags]:
+    """Return the serial numbers that a CRL lists, each with its reason."""
     return {entry.serial_number: _reason(entry) for entry in crl}
+
+
+def _add_delta_extensions(
+    builder: x509.CertificateRevocationListBuilder, base: int | None, freshest: Sequence[str]
+) -> x509.CertificateRevocationListBuilder:
+    if base is not None:
+        builder = builder.add_extension(x509.DeltaCRLIndicator(base), critical=True)
+    if freshest:
+        points = [authority.distribution_point(freshest)]
+        builder = builder.add_extension(x509.FreshestCRL(points), critical=False)
+    return builder
 
 
 def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
@@ -290,11 +254,8 @@ def _reason(entry: x509.RevokedCertificate) -> x509.ReasonFlags:
         return _UNSPECIFIED
 
 
-def _half_over(crl: x509.CertificateRevocationList, now: datetime) -> bool:
-    return now >= crl.last_update_utc + (_next_update(crl) - crl.last_update_utc) / 2
-
-
-def _next_update(crl: x509.CertificateRevocationList) -> datetime:
+def next_update(crl: x509.CertificateRevocationList) -> datetime:
+    """When readers stop believing a CRL of ours."""
     end = crl.next_update_utc
     assert end is not None  # ours always say
     return end

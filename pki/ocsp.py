@@ -1,7 +1,7 @@
-"""Reads OCSP requests and writes OCSP responses (RFC 6960), several certificates at a time.
+"""Writes OCSP responses (RFC 6960), about several certificates at a time.
 
-Pure: what is known of a certificate is asked of the caller, the time comes in.  The library reads
-and writes one certificate a message only, so the formats are written here; it makes the signature.
+Pure: what is known of a certificate is asked of the caller, the time comes in.  The library writes
+about one certificate only, so the format is written here; it makes the signature.
 """
 
 from __future__ import annotations
@@ -17,22 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pki.authority import BACKDATE
+from pki.ocsp_request import NONCE, CertID, Request
 from pki.revocation import Revocation
 from smimegw.cms import asn1, der
-from smimegw.cms.asn1 import Element
-from smimegw.errors import CMSError, LimitError
-from smimegw.limits import Limits
-
-REQUEST_OCTETS = 16 * 1024
-_CERTIFICATES = 32  # in one request; people ask for one
-_NONCE_OCTETS = 128  # RFC 9654, 2.1
-_LIMITS = Limits(asn1_depth=12, asn1_elements=1000)
 
 _BASIC = "1.3.6.1.5.5.7.48.1.1"
-_NONCE = "1.3.6.1.5.5.7.48.1.2"
 _EXTENDED_REVOKE = "1.3.6.1.5.5.7.48.1.9"
 _ECDSA_WITH_SHA256 = "1.2.840.10045.4.3.2"
-_BOOLEAN, _ENUMERATED = 0x01, 0x0A
+_ENUMERATED = 0x0A
 _HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
     "1.3.14.3.2.26": hashes.SHA1,
     "2.16.840.1.101.3.4.2.4": hashes.SHA224,
@@ -62,25 +54,6 @@ class Failure(IntEnum):
     INTERNAL_ERROR = 2
     TRY_LATER = 3
     UNAUTHORIZED = 6
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertID:
-    """Which certificate is asked about: hashes of its issuer's name and key, and its number."""
-
-    algorithm: str
-    issuer_name_hash: bytes
-    issuer_key_hash: bytes
-    serial: int
-    encoded: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """One OCSPRequest; *nonce* is empty when there was none."""
-
-    certificates: tuple[CertID, ...]
-    nonce: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,33 +95,6 @@ class Times:
     next_update: datetime
 
 
-def parse_request(octets: bytes) -> Request:
-    """Read an OCSPRequest; a signature on it says nothing that we need and is not looked at.
-
-    Raises:
-        CMSError: Malformed, a nonce of no or more than 128 octets, a critical extension.
-        LimitError: Too long or about too many certificates.
-    """
-    if len(octets) > REQUEST_OCTETS:
-        raise LimitError("ocsp_request_octets")
-    outer = asn1.read_document(octets, _LIMITS).children()
-    tbs = outer.read(asn1.SEQUENCE).children()
-    outer.optional(0xA0)
-    outer.finish()
-    if version := tbs.optional(0xA0):
-        (number,) = version.elements(asn1.INTEGER)
-        if number.integer() != 0:
-            raise CMSError("an OCSPRequest of unknown version")
-    tbs.optional(0xA1)  # requestorName
-    asked = tbs.read(asn1.SEQUENCE).elements()
-    extensions = tbs.optional(0xA2)
-    tbs.finish()
-    if not 0 < len(asked) <= _CERTIFICATES:
-        raise LimitError("ocsp_certificates", f"{len(asked)} certificates in one request")
-    certificates = tuple(_cert_id(entry) for entry in asked)
-    return Request(certificates=certificates, nonce=_extensions(extensions, keep=_NONCE))
-
-
 def failure(status: Failure) -> bytes:
     """Return an OCSPResponse that only says why there is no answer."""
     return der.sequence(der.value(_ENUMERATED, bytes([status])))
@@ -178,11 +124,10 @@ def answer(
         if ours and unissued_is_revoked and status == der.value(0x82):
             status, extended = _revoked(_NEVER_ISSUED), True
         singles.append(_single(asked, status, times))
-    extensions = [_extension(_NONCE, der.octet_string(request.nonce))] if request.nonce else []
+    extensions = [_extension(NONCE, der.octet_string(request.nonce))] if request.nonce else []
     extensions += [_extension(_EXTENDED_REVOKE, der.NULL)] if extended else []
-    own_key = _hash(hashes.SHA1(), _key_octets(responder.certificate))  # noqa: S303 - RFC 6960, 4.2.1
     data = der.sequence(
-        der.explicit(2, der.octet_string(own_key)),
+        _responder_id(responder),
         _time(times.produced_at),
         der.sequence(*singles),
         der.explicit(1, der.sequence(*extensions)) if extensions else b"",
@@ -206,61 +151,6 @@ def times_from(now: datetime, hours: int, responder: Responder) -> Times:
     return Times(produced_at=now, this_update=start, next_update=end)
 
 
-# --- reading -------------------------------------------------------------------------------------
-
-
-def _cert_id(entry: Element) -> CertID:
-    if entry.tag != asn1.SEQUENCE:
-        raise CMSError("a Request that is no SEQUENCE")
-    fields = entry.children()
-    certificate = fields.read(asn1.SEQUENCE)
-    _extensions(fields.optional(0xA0))
-    fields.finish()
-    algorithm, name, key, serial = certificate.elements(
-        asn1.SEQUENCE, asn1.OCTET_STRING, asn1.OCTET_STRING, asn1.INTEGER
-    )
-    parameters = algorithm.children()
-    digest = parameters.read(asn1.OBJECT_IDENTIFIER).oid()
-    null = parameters.optional(asn1.NULL)
-    parameters.finish()
-    number = serial.integer()
-    return CertID(
-        algorithm=digest,
-        issuer_name_hash=name.octets(),
-        issuer_key_hash=key.octets(),
-        serial=number,
-        # Written anew, because BER would not do in a signed answer.
-        encoded=der.sequence(
-            der.sequence(der.oid(digest), der.NULL if null else b""),
-            der.octet_string(name.octets()),
-            der.octet_string(key.octets()),
-            der.integer(number),
-        ),
-    )
-
-
-def _extensions(element: Element | None, keep: str = "") -> bytes:
-    """The value of the extension *keep*; any other that is critical cannot be obeyed."""
-    kept = b""
-    if element is None:
-        return kept
-    (several,) = element.elements(asn1.SEQUENCE)
-    for extension in several.elements():
-        fields = extension.children()
-        name = fields.read(asn1.OBJECT_IDENTIFIER).oid()
-        critical = fields.optional(_BOOLEAN)
-        value = fields.read(asn1.OCTET_STRING).octets()
-        fields.finish()
-        if name == keep:
-            nonce = asn1.read_document(value, _LIMITS)
-            kept = nonce.octets() if nonce.tag == asn1.OCTET_STRING else b""
-            if not 0 < len(kept) <= _NONCE_OCTETS:
-                raise CMSError("a nonce has 1 to 128 octets")
-        elif critical is not None and bytes(critical.content) != b"\0":
-            raise CMSError(f"an unknown critical extension {name}")
-    return kept
-
-
 # --- writing -------------------------------------------------------------------------------------
 
 
@@ -279,6 +169,11 @@ def _revoked(revocation: Revocation) -> bytes:
 def _single(asked: CertID, status: bytes, times: Times) -> bytes:
     until = der.explicit(0, _time(times.next_update))
     return der.sequence(asked.encoded, status, _time(times.this_update), until)
+
+
+def _responder_id(responder: Responder) -> bytes:
+    own_key = _hash(hashes.SHA1(), _key_octets(responder.certificate))  # noqa: S303 - RFC 6960, 4.2.1
+    return der.explicit(2, der.octet_string(own_key))
 
 
 def _extension(name: str, value: bytes) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pki import crl as lists
-from pki import files, home, places
+from pki import crl_schedule, files, home, places
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.crl import Delta
 from pki.home import Home
@@ -39,7 +39,7 @@ def crl(shell: Shell, action: str, root: bool, due: bool, delta: bool, output: P
     home.require(shell.directory)
     with home.reading(shell.directory) as opened:
         names = (places.ROOT,) if root else _issuing(opened, shell)
-        waiting = {name: lists.due(opened, name, now=shell.now) for name in names if due}
+        waiting = {name: crl_schedule.due(opened, name, now=shell.now) for name in names if due}
     if action == "show":
         for name in names:
             _show(shell, _newest(shell, name, delta=delta), _beside(output, name))
@@ -74,7 +74,7 @@ def _make(
     with home.changing(shell.directory, now=shell.now) as opened:
         issuer = opened.issuer(name, passphrase)
         if due:
-            return lists.make_due(opened, name, issuer, now=shell.now)
+            return crl_schedule.make_due(opened, name, issuer, now=shell.now)
         if delta:
             return lists.make_delta(opened, name, issuer, now=shell.now)
         return lists.make(opened, name, issuer, now=shell.now)

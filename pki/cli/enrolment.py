@@ -124,9 +124,12 @@ def serve(
         try:
             await office.open()
             served = hosting(site.application(office, issued, shell.warn), host, port, tls=tls)
-            ready = lambda url: listening(shell, f"{url}/.well-known/est")  # noqa: E731
-            await run_until_stopped(served, ready, publishing.running())
+            await run_until_stopped(served, lambda url: _ready(shell, url), publishing.running())
         finally:
             await office.close()
 
     asyncio.run(run())
+
+
+def _ready(shell: Shell, url: str) -> None:
+    listening(shell, f"{url}/.well-known/est")

@@ -56,7 +56,6 @@ async def hosting(
     Raises:
         OSError: The address cannot be listened on.
     """
-    loop = asyncio.get_running_loop()
     application.on_response_prepare.append(_say_little)
     runner = web.AppRunner(
         application, access_log=None, keepalive_timeout=_IDLE_SECONDS, handle_signals=False
@@ -64,28 +63,35 @@ async def hosting(
     await runner.setup()
     handlers = runner.server
     assert handlers is not None
-
-    def protocol() -> asyncio.Protocol:
-        if len(handlers.connections) >= connections:
-            return _Refused()
-        handler = handlers()
-        loop.call_later(seconds, _cut, handler)
-        return handler
-
     try:
-        server = await loop.create_server(
-            protocol, host, port, ssl=tls, ssl_handshake_timeout=10.0 if tls else None
+        server = await asyncio.get_running_loop().create_server(
+            lambda: _protocol(handlers, seconds, connections),
+            host,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=10.0 if tls else None,
         )
-        address = server.sockets[0].getsockname()
-        scheme = "https" if tls else "http"
-        name = f"[{address[0]}]" if ":" in address[0] else address[0]
         try:
-            yield f"{scheme}://{name}:{address[1]}"
+            yield _url(server.sockets[0].getsockname(), secure=tls is not None)
         finally:
             server.close()
             await handlers.shutdown(_DRAIN_SECONDS)
     finally:
         await runner.cleanup()
+
+
+def _protocol(handlers: web.Server, seconds: float, connections: int) -> asyncio.Protocol:
+    if len(handlers.connections) >= connections:
+        return _Refused()
+    handler = handlers()
+    asyncio.get_running_loop().call_later(seconds, _cut, handler)
+    return handler
+
+
+def _url(address: tuple[str, int], *, secure: bool) -> str:
+    host, port = address[:2]
+    name = f"[{host}]" if ":" in host else host
+    return f"{'https' if secure else 'http'}://{name}:{port}"
 
 
 async def run_until_stopped(

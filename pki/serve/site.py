@@ -19,7 +19,8 @@ from aiohttp import web
 
 from pki import ocsp
 from pki.errors import BusyError, LedgerError
-from pki.ocsp import Failure, Request, Responder, Times
+from pki.ocsp import Failure, Responder, Times
+from pki.ocsp_request import REQUEST_OCTETS, Request, parse_request
 from pki.places import is_place
 from pki.register import IssuerName
 from pki.serve.records import Records
@@ -36,7 +37,7 @@ _FILE_SECONDS = 3600  # a CRL may be made before its time, when somebody was rev
 def application(records: Records, now: Now) -> web.Application:
     """Return the application that serves *records*."""
     site = _Site(records, now)
-    made = web.Application(client_max_size=ocsp.REQUEST_OCTETS)
+    made = web.Application(client_max_size=REQUEST_OCTETS)
     made.router.add_post("/ocsp", site.ocsp_post)
     made.router.add_post("/ocsp/", site.ocsp_post)
     made.router.add_get("/ocsp/{request:.*}", site.ocsp_get)
@@ -93,7 +94,7 @@ class _Site:
 
     def _ocsp(self, octets: bytes, *, cacheable: bool) -> web.Response:
         try:
-            asked = ocsp.parse_request(octets)
+            asked = parse_request(octets)
         except (CMSError, LimitError):
             return _unsigned(Failure.MALFORMED_REQUEST)
         now = self._now()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp as library
 
-from pki import ocsp
+from pki import ocsp, ocsp_request
 from pki.errors import RequestError
 from pki.request import parse_request
 from pki.serve.office import mailbox_of
@@ -30,7 +30,7 @@ _TIMES = ocsp.Times(produced_at=NOW, this_update=NOW, next_update=NOW + timedelt
 
 def read_ocsp_request(octets: bytes) -> None:
     """Whatever is accepted can be answered, and the answer is about what was asked."""
-    asked = ocsp.parse_request(octets)
+    asked = ocsp_request.parse_request(octets)
     der = ocsp.answer(asked, lambda _: ocsp.NOT_ISSUED, _RESPONDER, _TIMES)
     said = library.load_der_ocsp_response(der)
     assert said.response_status is library.OCSPResponseStatus.SUCCESSFUL

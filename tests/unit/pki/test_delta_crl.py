@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 
-from pki import crl, issuance
+from pki import crl, crl_schedule, issuance
 from pki.home import Home
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue
@@ -166,7 +166,7 @@ def test_a_delta_is_written_beside_its_complete_crl(ca: Home, now: datetime) -> 
 def test_nothing_is_due_right_after_both_were_made(ca: Home, now: datetime) -> None:
     """A timer that comes every hour does nothing then."""
     complete(ca, now)
-    assert crl.due(ca, "issuing", now=now) == ()
+    assert crl_schedule.due(ca, "issuing", now=now) == ()
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_list_is_due_when_half_its_time_is_over(
 ) -> None:
     """There is time to mend what goes wrong before readers have nothing valid."""
     complete(ca, now)
-    assert crl.due(ca, "issuing", now=now + later) == expected
+    assert crl_schedule.due(ca, "issuing", now=now + later) == expected
 
 
 def test_a_revocation_makes_a_delta_due(ca: Home, now: datetime) -> None:
@@ -192,8 +192,8 @@ def test_a_revocation_makes_a_delta_due(ca: Home, now: datetime) -> None:
     complete(ca, now)
     issuance.revoke(ca, certified, "superseded", now=now)
     plain = replace(ca, settings=replace(ca.settings, delta_urls=()))
-    assert crl.due(ca, "issuing", now=now) == ("delta: 1 changes are on no list",)
-    assert crl.due(plain, "issuing", now=now) == ("complete: 1 changes are on no list",)
+    assert crl_schedule.due(ca, "issuing", now=now) == ("delta: 1 changes are on no list",)
+    assert crl_schedule.due(plain, "issuing", now=now) == ("complete: 1 changes are on no list",)
 
 
 def test_a_release_makes_a_delta_due(ca: Home, now: datetime) -> None:
@@ -202,7 +202,7 @@ def test_a_release_makes_a_delta_due(ca: Home, now: datetime) -> None:
     issuance.hold(ca, certified, now=now)
     complete(ca, now)
     issuance.release(ca, ca.register.find(f"{certified.serial:X}"), now=now)
-    assert crl.due(ca, "issuing", now=now) == ("delta: 1 changes are on no list",)
+    assert crl_schedule.due(ca, "issuing", now=now) == ("delta: 1 changes are on no list",)
 
 
 def test_an_entry_that_only_expired_makes_nothing_due(ca: Home, now: datetime) -> None:
@@ -213,7 +213,7 @@ def test_an_entry_that_only_expired_makes_nothing_due(ca: Home, now: datetime) -
     after = certified.not_after + HOUR
     complete(ca, after)
     complete(ca, after + HOUR)
-    assert crl.due(ca, "issuing", now=after + HOUR) == ()
+    assert crl_schedule.due(ca, "issuing", now=after + HOUR) == ()
 
 
 def test_what_is_due_is_made(ca: Home, now: datetime) -> None:
@@ -221,9 +221,9 @@ def test_what_is_due_is_made(ca: Home, now: datetime) -> None:
     issuer = ca.issuer("issuing", PASSPHRASE)
     complete(ca, now)
     for later in (timedelta(hours=13), timedelta(days=4)):
-        assert crl.due(ca, "issuing", now=now + later)
-        crl.make_due(ca, "issuing", issuer, now=now + later)
-        assert crl.due(ca, "issuing", now=now + later) == ()
+        assert crl_schedule.due(ca, "issuing", now=now + later)
+        crl_schedule.make_due(ca, "issuing", issuer, now=now + later)
+        assert crl_schedule.due(ca, "issuing", now=now + later) == ()
 
 
 def test_a_delta_that_a_crash_left_out_is_due(
@@ -233,4 +233,4 @@ def test_a_delta_that_a_crash_left_out_is_due(
     monkeypatch.setattr(crl, "makes_deltas", lambda *_: False)
     complete(ca, now)
     monkeypatch.undo()
-    assert crl.due(ca, "issuing", now=now) == ("delta: there is none yet",)
+    assert crl_schedule.due(ca, "issuing", now=now) == ("delta: there is none yet",)

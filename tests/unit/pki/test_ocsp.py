@@ -15,7 +15,8 @@ from cryptography.x509 import ocsp as library
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pki import ocsp
-from pki.ocsp import NOT_ISSUED, CertID, Failure, Request, Responder, Standing
+from pki.ocsp import NOT_ISSUED, Failure, Responder, Standing
+from pki.ocsp_request import REQUEST_OCTETS, CertID, Request, parse_request
 from pki.revocation import Revocation
 from smimegw.cms import asn1, der
 from smimegw.errors import CMSError, LimitError
@@ -85,7 +86,7 @@ def answered(
     request: bytes | Request, standing: Standing = GOOD, **options: bool
 ) -> library.OCSPResponse:
     """The answer to a request, as the library reads it."""
-    parsed = ocsp.parse_request(request) if isinstance(request, bytes) else request
+    parsed = parse_request(request) if isinstance(request, bytes) else request
     times = ocsp.times_from(NOW, 4, RESPONDER)
     octets = ocsp.answer(parsed, lambda _: standing, RESPONDER, times, **options)
     return library.load_der_ocsp_response(octets)
@@ -101,20 +102,20 @@ def answered(
 )
 def test_the_issuer_is_known_by_every_hash(algorithm: hashes.HashAlgorithm) -> None:
     """RFC 6960, 4.1.1: the reader chooses the hash."""
-    (asked,) = ocsp.parse_request(asking(ALICE, algorithm=algorithm)).certificates
+    (asked,) = parse_request(asking(ALICE, algorithm=algorithm)).certificates
     assert RESPONDER.answers_for(asked)
     assert asked.serial == ALICE.certificate.serial_number
 
 
 def test_another_issuer_is_not_ours() -> None:
     """RFC 6960, 2.2: nobody answers for a CA that did not appoint him."""
-    (asked,) = ocsp.parse_request(asking(OTHER.issue("x@ours.example"), OTHER)).certificates
+    (asked,) = parse_request(asking(OTHER.issue("x@ours.example"), OTHER)).certificates
     assert not RESPONDER.answers_for(asked)
 
 
 def test_an_unknown_hash_is_not_ours() -> None:
     """Nothing can be compared."""
-    (asked,) = ocsp.parse_request(asking(ALICE)).certificates
+    (asked,) = parse_request(asking(ALICE)).certificates
     assert not RESPONDER.answers_for(replace(asked, algorithm="1.2.3.4"))
 
 
@@ -130,7 +131,7 @@ def test_a_nonce_of_1_to_128_octets_is_returned(octets: int) -> None:
 def test_another_length_of_nonce_is_refused(octets: int) -> None:
     """RFC 9654, 2.1: malformedRequest."""
     with pytest.raises(CMSError, match="1 to 128"):
-        ocsp.parse_request(request_of(single(ALICE), extensions=[nonce(b"n" * octets)]))
+        parse_request(request_of(single(ALICE), extensions=[nonce(b"n" * octets)]))
 
 
 def test_without_a_nonce_there_is_none() -> None:
@@ -143,20 +144,20 @@ def test_an_unknown_critical_extension_is_refused() -> None:
     """RFC 6960, 4.4: whoever does not understand it must not go on."""
     critical = der.sequence(der.oid("1.2.3.4"), der.value(1, b"\xff"), der.octet_string(b""))
     with pytest.raises(CMSError, match="critical"):
-        ocsp.parse_request(request_of(single(ALICE), extensions=[critical]))
+        parse_request(request_of(single(ALICE), extensions=[critical]))
 
 
 def test_an_unknown_critical_extension_of_one_certificate_is_refused() -> None:
     """RFC 6960, 4.1.1: singleRequestExtensions as well."""
     critical = der.sequence(der.oid("1.2.3.4"), der.value(1, b"\xff"), der.octet_string(b""))
     with pytest.raises(CMSError, match="critical"):
-        ocsp.parse_request(request_of(single(ALICE, der.explicit(0, der.sequence(critical)))))
+        parse_request(request_of(single(ALICE, der.explicit(0, der.sequence(critical)))))
 
 
 def test_an_unknown_extension_that_is_not_critical_is_passed_over() -> None:
     """RFC 6960, 4.4."""
     other = der.sequence(der.oid("1.2.3.4"), der.octet_string(b""))
-    assert ocsp.parse_request(request_of(single(ALICE), extensions=[other])).nonce == b""
+    assert parse_request(request_of(single(ALICE), extensions=[other])).nonce == b""
 
 
 @pytest.mark.parametrize(
@@ -181,25 +182,25 @@ def test_an_unknown_extension_that_is_not_critical_is_passed_over() -> None:
 def test_garbage_is_refused(octets: bytes) -> None:
     """RFC 6960, 2.3: malformedRequest."""
     with pytest.raises(CMSError):
-        ocsp.parse_request(octets)
+        parse_request(octets)
 
 
 def test_too_many_certificates_are_refused() -> None:
     """T-09: each costs a look-up."""
     with pytest.raises(LimitError):
-        ocsp.parse_request(request_of(*[single(ALICE)] * 33))
+        parse_request(request_of(*[single(ALICE)] * 33))
 
 
 def test_no_certificate_is_refused() -> None:
     """RFC 6960, 4.1.1: there is nothing to answer."""
     with pytest.raises(LimitError):
-        ocsp.parse_request(request_of())
+        parse_request(request_of())
 
 
 def test_a_long_request_is_refused() -> None:
     """T-09."""
     with pytest.raises(LimitError):
-        ocsp.parse_request(b"\x30" * (ocsp.REQUEST_OCTETS + 1))
+        parse_request(b"\x30" * (REQUEST_OCTETS + 1))
 
 
 # --- answers -------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ def test_a_number_never_issued_can_be_revoked() -> None:
 
 def test_several_certificates_are_answered_in_their_order() -> None:
     """RFC 6960, 4.2.1: one SingleResponse each."""
-    request = ocsp.parse_request(request_of(single(ALICE), single(BOB)))
+    request = parse_request(request_of(single(ALICE), single(BOB)))
     standings = {ALICE.certificate.serial_number: GOOD, BOB.certificate.serial_number: REVOKED}
 
     def standing_of(asked: CertID) -> Standing:
@@ -266,8 +267,8 @@ def test_several_certificates_are_answered_in_their_order() -> None:
 
 def test_a_certificate_of_another_issuer_is_unknown() -> None:
     """RFC 6960, 2.2: beside one of ours it cannot be refused."""
-    stranger = ocsp.parse_request(asking(OTHER.issue("x@ours.example"), OTHER)).certificates
-    ours = ocsp.parse_request(asking(ALICE)).certificates
+    stranger = parse_request(asking(OTHER.issue("x@ours.example"), OTHER)).certificates
+    ours = parse_request(asking(ALICE)).certificates
     response = answered(Request(certificates=ours + stranger))
     statuses = [each.certificate_status for each in response.responses]
     assert statuses == [library.OCSPCertStatus.GOOD, library.OCSPCertStatus.UNKNOWN]
@@ -276,7 +277,7 @@ def test_a_certificate_of_another_issuer_is_unknown() -> None:
 def test_the_gateway_believes_the_answer() -> None:
     """The reader of the gateway accepts the delegate and its times (RFC 6960, 4.2.2.2)."""
     octets = ocsp.answer(
-        ocsp.parse_request(reader.request(ALICE.certificate, CA.certificate)),
+        parse_request(reader.request(ALICE.certificate, CA.certificate)),
         lambda _: GOOD,
         RESPONDER,
         ocsp.times_from(NOW, 4, RESPONDER),

@@ -1,0 +1,62 @@
+"""Knows when CRLs have to be made: before their readers need them, and when there is news."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cryptography import x509
+
+from pki import crl
+from pki.authority import Issuer
+from pki.crl import REMOVED, Delta, Lists, makes_deltas
+from pki.home import Home
+from pki.register import IssuerName, Listed
+
+
+def due(home: Home, name: IssuerName, *, now: datetime) -> tuple[str, ...]:
+    """Return why CRLs of *name* should be made now: ``complete: …`` or ``delta: …``; () if none.
+
+    A list is made anew when half its time is over, so that a day on which nothing works does not
+    end with no valid list; and when something was revoked that no list says.
+    """
+    current = crl.lists(home.register, name)
+    if current.complete is None:
+        return ("complete: there is none yet",)
+    news = _unlisted(home, name, current, now)
+    if _half_over(current.complete.crl, now):
+        return ("complete: half its time is over",)
+    if not makes_deltas(home, name):
+        return (f"complete: {news} changes are on no list",) if news else ()
+    if current.delta is None:
+        return ("delta: there is none yet",)
+    if _half_over(current.delta.crl, now):
+        return ("delta: half its time is over",)
+    return (f"delta: {news} changes are on no list",) if news else ()
+
+
+def make_due(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> Listed | Delta:
+    """Make whichever `due` names; a complete one brings its delta along."""
+    if any(reason.startswith("complete") for reason in due(home, name, now=now)):
+        return crl.make(home, name, issuer, now=now)
+    return crl.make_delta(home, name, issuer, now=now)
+
+
+def _unlisted(home: Home, name: IssuerName, current: Lists, now: datetime) -> int:
+    """How many revocations and releases no list says; entries that only expired are no news."""
+    assert current.complete
+    told = dict(crl.reasons(current.complete.crl))
+    for delta in current.deltas:
+        told |= crl.reasons(delta.crl)
+    told = {serial: reason for serial, reason in told.items() if reason is not REMOVED}
+    wanted = {
+        item.serial: x509.ReasonFlags(item.revocation.reason)
+        for item in home.register.revoked_for_crl(name)
+    }
+    ends = {item.serial: item.not_after for item in home.register.certificates()}
+    released = [s for s in told if s not in wanted and s in ends and ends[s] >= now]
+    return len(released) + sum(told.get(serial) is not wanted[serial] for serial in wanted)
+
+
+def _half_over(made: x509.CertificateRevocationList, now: datetime) -> bool:
+    begin, end = made.last_update_utc, crl.next_update(made)
+    return now >= begin + (end - begin) / 2
