@@ -148,6 +148,9 @@ class Metrics:
         self._revocation_fetches = self._counter(
             "revocation_fetches_total", "CRLs and OCSP answers fetched", "method", "result"
         )
+        self._enrolments = self._counter(
+            "enrolments_total", "Certificates asked for senders who had none", "result"
+        )
         self._harvested = self._counter(
             "harvested_certificates_total", "Certificates learned from mail", "state", "change"
         )
@@ -230,6 +233,12 @@ class Metrics:
 
     def _on_revocation_error(self, values: dict[str, Value]) -> None:
         self._revocation_fetches.labels(str(values.get("method", "")), "error").inc()
+
+    def _on_enrolment_done(self, _: dict[str, Value]) -> None:
+        self._enrolments.labels("done").inc()
+
+    def _on_enrolment_error(self, _: dict[str, Value]) -> None:
+        self._enrolments.labels("error").inc()
 
     def _on_certificate_learned(self, values: dict[str, Value]) -> None:
         self._harvested.labels(str(values.get("state", "")), "no").inc()

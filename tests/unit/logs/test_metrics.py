@@ -106,6 +106,16 @@ def _samples(metrics: Metrics) -> dict[str, float]:
             "smimegw_revocation_fetches_total method=crl result=error",
         ),
         (
+            "enrolment.done",
+            {"from": "a@corp.example", "seconds": 0.5},
+            "smimegw_enrolments_total result=done",
+        ),
+        (
+            "enrolment.error",
+            {"from": "a@corp.example", "text": "refused", "code": "R-10"},
+            "smimegw_enrolments_total result=error",
+        ),
+        (
             "session.refused",
             {"client": "192.0.2.1", "listener": "mx", "reply": "421"},
             "smimegw_smtp_sessions_total listener=mx result=refused",
