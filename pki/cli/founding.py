@@ -110,7 +110,7 @@ def subject_options(command: Command) -> Command:
 @click.option("--issuer-url", multiple=True, help="Where they fetch its certificate.")
 @click.option(
     "--baseline",
-    type=click.Choice(list(Baseline)),
+    type=click.Choice([each.value for each in Baseline]),
     help="S/MIME Baseline Requirements to follow.  [default: strict with --crl-url, else none]",
 )
 @passphrase_option
@@ -134,7 +134,7 @@ def init(
     issuer_url: tuple[str, ...],
     root_crl_url: tuple[str, ...],
     root_url: tuple[str, ...],
-    baseline: Baseline | None,
+    baseline: str | None,
 ) -> None:
     """Make a root and an issuing CA in an empty directory.
 
@@ -152,7 +152,7 @@ def init(
         issuer_urls=tuple(map(parse_url, issuer_url)),
         root_crl_urls=tuple(map(parse_url, root_crl_url)),
         root_urls=tuple(map(parse_url, root_url)),
-        baseline=_baseline(baseline, crl_url, keys.kind),
+        baseline=_baseline(Baseline(baseline) if baseline else None, crl_url, keys.kind),
     )
     founding = Founding(
         name=name,
@@ -208,7 +208,7 @@ def _remark(shell: Shell, chosen: Settings) -> None:
 
 
 def _baseline(given: Baseline | None, crl_url: tuple[str, ...], kind: KeyKind) -> Baseline:
-    if given in (None, Baseline.NONE):
+    if given is None or given is Baseline.NONE:
         follows = given is None and crl_url and kind.baseline
         return Baseline.STRICT if follows else Baseline.NONE
     if not kind.baseline:
@@ -221,7 +221,7 @@ def _baseline(given: Baseline | None, crl_url: tuple[str, ...], kind: KeyKind) -
             f"--baseline {given} needs --crl-url: every certificate has to say where its CRL is "
             "(S/MIME BR, 7.1.2.3 b)."
         )
-    return Baseline(given)
+    return given
 
 
 def _parse_identifier(text: str) -> str:
