@@ -114,11 +114,18 @@ def _may_stay(item: Certified, keep: Keep, *, now: datetime) -> bool:
 def _good_authorities(own: list[Certified]) -> set[bytes]:
     """Keys of CAs that are not revoked, and whose issuer's key is as good."""
     good: set[bytes] = set()
-    for item in own:  # oldest first: an issuer comes before whom it certifies
-        is_root = _own_key(item) == _issuer_key(item)  # a cross certificate is not one
-        if not item.revocation and (is_root or _issuer_key(item) in good):
-            good.add(_own_key(item))
+    waiting = [item for item in own if not item.revocation]
+    while found := [item for item in waiting if _is_root(item) or _issuer_key(item) in good]:
+        good.update(_own_key(item) for item in found)
+        waiting = [item for item in waiting if item not in found]
     return good
+
+
+def _is_root(item: Certified) -> bool:
+    """Signed by its own key; a cross certificate after a roll-over has one name twice, too."""
+    if item.certificate.issuer != item.certificate.subject:
+        return False
+    return _issuer_key(item) in (_own_key(item), item.certificate.issuer.public_bytes())
 
 
 def _is_authority(item: Certified) -> bool:
