@@ -1,4 +1,7 @@
-"""Every fault there is as a table: ``python -m tests.failpoints [POINT | ACTION | in | out …]``."""
+"""Every fault there is as a table: ``python -m tests.failpoints [POINT | ACTION | in | out …]``.
+
+With ``--sink postfix`` a real Postfix takes the mail, and what it delivers is reckoned.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from collections import Counter
 from pathlib import Path
 
 from tests.failpoints.bench import Bench
-from tests.failpoints.table import every_case
+from tests.failpoints.table import cases_before_postfix, every_case
 
 _WIDTHS = "{:28} {:7} {:3} {:>6} {:5} {:>5} {:>8} {:>7} {:>6} {:>8}  {}"
 
 
-async def _run(only: list[str]) -> int:
+async def _run(only: list[str], *, postfix: bool) -> int:
     totals: Counter[str] = Counter()
     print(
         _WIDTHS.format(
@@ -23,8 +26,8 @@ async def _run(only: list[str]) -> int:
         )
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="failpoints-") as name:
-        async with Bench(Path(name)) as bench:
-            for case in every_case():
+        async with Bench(Path(name), postfix=postfix) as bench:
+            for case in cases_before_postfix() if postfix else every_case():
                 way = "in" if case.inbound else "out"
                 if only and not {case.point, case.action, way} & set(only):
                     continue
@@ -50,4 +53,6 @@ async def _run(only: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(_run(sys.argv[1:])))
+    words = sys.argv[1:]
+    before_postfix = words[:2] == ["--sink", "postfix"]
+    sys.exit(asyncio.run(_run(words[2 * before_postfix :], postfix=before_postfix)))
