@@ -28,6 +28,7 @@ from pki.authority import Issuer
 from pki.errors import BusyError, LedgerError
 from pki.extensions import Pointers
 from pki.ledger import Ledger
+from pki.profiles import Profile
 from pki.register import Certified, IssuerName, Register, serial_text
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
@@ -181,8 +182,11 @@ class Home:
                 )
 
     def _has_issued_valid(self, name: IssuerName, now: datetime) -> bool:
+        # Its responder is there for the others; alone it would keep the CA listing for ever.
         return any(
-            certified.issuer == name and certified.not_after >= now
+            certified.issuer == name
+            and certified.not_after >= now
+            and certified.profile is not Profile.OCSP
             for certified in self.register.certificates()
         )
 
@@ -213,7 +217,8 @@ def reading(path: Path) -> Iterator[Home]:
     """
     require(path)
     loaded = settings.load(path / settings.FILE_NAME)
-    with Ledger.open(path / "ledger.db") as ledger:
+    # the register checks each entry as it adds it up, so that nothing is read twice
+    with Ledger.open(path / "ledger.db", verify=False) as ledger:
         home = Home(path=path, settings=loaded, register=Register(ledger))
         _compare_with_files(home)
         yield home
@@ -291,7 +296,7 @@ def _compare_with_files(home: Home) -> None:
         "Entries were cut off its end, or an older copy was put back. Stop issuing and restore "
         "the newest backup of the whole directory."
     )
-    known = {entry.serial for entry in home.register.ledger.entries()}
+    known = home.register.history.serials
     for place in sorted((home.path / "issued").glob("[0-9A-F]*")):
         if place.name not in known:
             raise LedgerError(f"{place}: exists, but the ledger does not know it. {advice}")

@@ -99,8 +99,12 @@ class Ledger:
         return ledger
 
     @classmethod
-    def open(cls, path: Path) -> Self:
-        """Open an existing book and verify it.
+    def open(cls, path: Path, *, verify: bool = True) -> Self:
+        """Open an existing book.
+
+        Args:
+            path: The file.
+            verify: Check every entry now, not when it is read.
 
         Raises:
             LedgerError: Missing, damaged, tampered with or made by a newer release.
@@ -112,7 +116,8 @@ class Ledger:
         try:
             ledger._make_durable()
             ledger._refuse_other_version()
-            ledger.verify()
+            if verify:
+                ledger.verify()
         except BaseException:
             ledger.close()
             raise
