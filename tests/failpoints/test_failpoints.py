@@ -45,7 +45,7 @@ def test_there_are_enough_points() -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("case", list(some_cases()), ids=str)
 def test_every_promise_survives(running: _Running, case: Case) -> None:
-    """C01, C03-C19, C27, T-24: told 250 means arrived; twice only where a line says in doubt (P06)."""
+    """C01, C03-C19, C27, T-24: told 250 means arrived; twice only where a line says so (P06)."""
     result = running.runner.run(running.bench.run(case))
     running.seen |= result.seen
     assert result.flaws == []
