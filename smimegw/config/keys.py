@@ -50,8 +50,8 @@ class Keystore:
         recovery_certificate: PEM certificate that decryption keys are escrowed to when they are
             imported ("smimegw key make-recovery" makes one).
         token: A PKCS#11 token that holds the key-encryption key, or keys themselves.
-        agent: Socket of the key agent (smimegw key-agent); then the gateway itself holds no key and
-            needs no key-encryption key. Example: "/run/smimegw-keys/agent.sock"
+        agent: Socket of the key agent (smimegw key-agent), such as "/run/smimegw-keys/agent.sock";
+            then the gateway itself holds no key and needs no key-encryption key.
         agent_users: Users that may ask the agent; default is the one it runs as.
     """
 
