@@ -14,9 +14,12 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.x509 import ocsp as library
 
-from pki import crl, home, issuance, lint, responder
+from pki import crl, home, issuance, lint, responder, rollover
 from pki.cli import main
 from pki.errors import LedgerError
+from pki.hierarchy import NewKey
+from pki.keys import KeyKind
+from pki.places import FIRST
 from pki.register import serial_text
 from pki.serve import site
 from pki.serve.hosting import hosting
@@ -24,6 +27,7 @@ from pki.serve.records import Records
 from smimegw.errors import UsageError
 from smimegw.x509 import ocsp
 from smimegw.x509.certificate import Certificate
+from smimegw.x509.status import RevocationStatus
 from tests.unit.pki.steps import PASSPHRASE, issue
 
 Type = Callable[..., Result]
@@ -169,6 +173,43 @@ def test_a_responder_that_has_ended_asks_for_patience(ca_path: Path, now: dateti
         responder.appoint(opened, "issuing", opened.issuer("issuing", PASSPHRASE), now=now)
     _, said = asked(ca_path, now + timedelta(days=40), "/ocsp", body)
     assert status_of(said) is library.OCSPResponseStatus.TRY_LATER
+
+
+def test_after_a_roll_over_each_ca_has_its_responder(ca_path: Path, now: datetime) -> None:
+    """RFC 6960, 4.2.2.2: same name, other key; each answers for what it issued."""
+    with home.changing(ca_path, now=now) as opened:
+        old = issue(opened, now)
+        new_key = NewKey(kind=KeyKind.P_256)
+        place, request = rollover.begin(opened, new_key, passphrase=PASSPHRASE, now=now)
+        rollover.certify_here(opened, place, request, days=1000, passphrase=PASSPHRASE, now=now)
+        rollover.finish(opened, place, passphrase=PASSPHRASE, now=now)
+        new = issue(opened, now, "bob@corp.example")
+        pairs = [(old, opened.authority(FIRST)), (new, opened.authority(place))]
+        for name in (FIRST, place):
+            responder.appoint(opened, name, opened.issuer(name, PASSPHRASE), now=now)
+    for certified, issuer in pairs:
+        about, by = Certificate.parse(certified.der), Certificate.parse(issuer.der)
+        _, said = asked(ca_path, now, "/ocsp", ocsp.request(about, by))
+        result = ocsp.status(
+            about, by, [said], now, revocation_of=lambda _: RevocationStatus.UNKNOWN
+        )
+        assert result.status is RevocationStatus.GOOD
+    crossed = ocsp.request(Certificate.parse(old.der), Certificate.parse(pairs[1][1].der))
+    _, said = asked(ca_path, now, "/ocsp", crossed)
+    status = library.load_der_ocsp_response(said).certificate_status
+    assert status is library.OCSPCertStatus.UNKNOWN
+
+
+def test_a_responder_alone_keeps_no_old_ca_alive(ca_path: Path, now: datetime) -> None:
+    """Else each would be followed by another, for years."""
+    with home.changing(ca_path, now=now) as opened:
+        place, request = rollover.begin(
+            opened, NewKey(kind=KeyKind.P_256), passphrase=PASSPHRASE, now=now
+        )
+        rollover.certify_here(opened, place, request, days=1000, passphrase=PASSPHRASE, now=now)
+        before = opened.listing(now=now)
+        responder.appoint(opened, FIRST, opened.issuer(FIRST, PASSPHRASE), now=now)
+        assert opened.listing(now=now) == before
 
 
 def test_a_list_that_has_ended_is_told_to_the_probe(ca_path: Path, now: datetime) -> None:
