@@ -22,6 +22,7 @@ _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----")
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
 _BUNDLES = (b"PKCS7", b"CMS")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/=\s]{64,}")
+_NONE = "no certificate in it"
 _KEY_REMARK = "the private key in it is ignored; smimegw key import takes those of our own people"
 
 
@@ -75,7 +76,7 @@ def _of_pem(octets: bytes, password: bytes | None) -> Contents:
         flaws += part.flaws
         remarks |= {part.remark: None} if part.remark else {}
     if not (certificates or flaws):
-        flaws.append("no certificate in it")
+        flaws.append(_NONE)
     return Contents(certificates=tuple(certificates), flaws=tuple(flaws), remark="; ".join(remarks))
 
 
@@ -85,7 +86,8 @@ def _of_der(octets: bytes, password: bytes | None) -> Contents:
         if first == asn1.OBJECT_IDENTIFIER:
             if content_type_of(octets) != "signed-data":
                 return Contents(flaws=("a CMS structure without certificates",))
-            return Contents(certificates=tuple(parse_signed_data(octets).certificates))
+            found = tuple(parse_signed_data(octets).certificates)
+            return Contents(certificates=found, flaws=() if found else (_NONE,))
         if first == asn1.INTEGER:
             return _of_pkcs12(octets, password)
         return Contents(certificates=(Certificate.parse(octets),))
@@ -105,7 +107,9 @@ def _of_pkcs12(octets: bytes, password: bytes | None) -> Contents:
     entries = [entry for entry in (opened.cert, *opened.additional_certs) if entry is not None]
     certificates = tuple(_parsed(entries))
     remark = _KEY_REMARK if opened.key is not None else ""
-    return Contents(certificates=certificates, remark=remark)
+    return Contents(
+        certificates=certificates, flaws=() if certificates else (_NONE,), remark=remark
+    )
 
 
 def _parsed(entries: list[pkcs12.PKCS12Certificate]) -> Iterator[Certificate]:

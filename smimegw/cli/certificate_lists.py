@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import csv
 import errno
 import io
@@ -141,7 +140,7 @@ def _of_ldif(path: Path, octets: bytes) -> Iterator[Offer]:
 def _plain(encoding: str, value: str) -> str:
     try:
         return base64.b64decode(value, validate=True).decode() if encoding else value.strip()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return ""
 
 
@@ -150,7 +149,7 @@ def _of_value(encoding: str, value: str) -> Contents:
         return _flaw("the certificate is not in base64 (written with one colon)")
     try:
         return contents_of(base64.b64decode(value.strip(), validate=True))
-    except binascii.Error:
+    except ValueError:
         return _flaw("damaged base64")
 
 

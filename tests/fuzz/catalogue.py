@@ -8,6 +8,7 @@ from tests.fuzz import (
     keys_targets,
     mime_targets,
     opened_targets,
+    sources_targets,
     wire_targets,
     x509_targets,
 )
@@ -19,6 +20,7 @@ _MODULES = (
     keys_targets,
     mime_targets,
     opened_targets,
+    sources_targets,
     wire_targets,
     x509_targets,
 )

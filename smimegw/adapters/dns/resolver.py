@@ -27,7 +27,6 @@ RECORDS = 20  # of one name; more is a mistake or an attack
 
 _OCTETS = 1232  # announced for UDP, which is not used
 _DNSSEC_TROUBLES = frozenset({*range(5, 13)})  # RFC 8914, 4.6 to 4.13: indeterminate, bogus, …
-_FAILURES = (OSError, EOFError, ValueError, dns.exception.DNSException)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +78,15 @@ class ValidatingResolver:
         question.flags |= dns.flags.AD  # RFC 6840, 5.7: tell us whether it is validated
         try:
             async with asyncio.timeout(seconds):
-                reply = await self._ask(question)
+                octets = await self._exchange(question.to_wire(prepend_length=True))
         except TimeoutError:
             raise self._error(f"did not answer within {seconds:.1f} s about {name}") from None
-        except _FAILURES as exc:
+        except (OSError, EOFError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             raise self._error(f"gave no usable answer about {name}: {reason}") from exc
-        return self._read(name, kind, reply)
+        return self.read(question, octets)
 
-    async def _ask(self, question: dns.message.Message) -> dns.message.Message:
+    async def _exchange(self, octets: bytes) -> bytes:
         address = (await addresses_of(self._host, self._port))[0]
         if self._tls_name and self._tls is None:
             self._tls = ssl.create_default_context(cafile=str(self._ca) if self._ca else None)
@@ -95,30 +94,32 @@ class ValidatingResolver:
             address, self._port, ssl=self._tls, server_hostname=self._tls_name or None
         )
         try:
-            writer.write(question.to_wire(prepend_length=True))  # RFC 1035, 4.2.2
+            writer.write(octets)  # RFC 1035, 4.2.2
             length = int.from_bytes(await reader.readexactly(2))
-            reply = dns.message.from_wire(await reader.readexactly(length))
+            return await reader.readexactly(length)
         finally:
             writer.transport.abort()
-        if not question.is_response(reply):
-            raise ValueError("it is the answer to another question")
-        return reply
 
-    def _read(self, name: str, kind: str, reply: dns.message.Message) -> Answer:
-        code = reply.rcode()
-        if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            raise self._error(f"cannot tell about {name}: {_why(reply)}")
+    def read(self, question: dns.message.Message, octets: bytes) -> Answer:
+        """Read the answer to *question*, less its length.
+
+        Raises:
+            DirectoryError: It is none, says that the resolver cannot tell, or contradicts itself.
+        """
+        name = question.question[0].name.to_text(omit_final_dot=True)
         try:
-            if not isinstance(reply, dns.message.QueryMessage):
-                raise dns.message.NotQueryResponse
+            reply = dns.message.from_wire(octets)
+            if not question.is_response(reply) or not isinstance(reply, dns.message.QueryMessage):
+                raise self._error(f"answered another question than the one about {name}")
+            if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                raise self._error(f"cannot tell about {name}: {_why(reply)}")
             chain = reply.resolve_chaining()
-        except dns.exception.DNSException as exc:
+        except (ValueError, dns.exception.DNSException) as exc:
             reason = str(exc) or type(exc).__name__
-            raise self._error(f"contradicts itself about {name}: {reason}") from exc
+            raise self._error(f"gave no usable answer about {name}: {reason}") from exc
         records = tuple(chain.answer or ())
         if len(records) > RECORDS:
-            text = f"knows {len(records)} {kind} records of {name}, more than {RECORDS}"
-            raise self._error(text)
+            raise self._error(f"knows {len(records)} records of {name}, more than {RECORDS}")
         return Answer(
             records=records,
             is_validated=bool(reply.flags & dns.flags.AD),

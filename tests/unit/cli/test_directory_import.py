@@ -72,6 +72,16 @@ def bundle(*addresses: str, encoding: Encoding = Encoding.DER) -> bytes:
     return pkcs7.serialize_certificates([*found, ca().certificate.parsed], encoding)
 
 
+def empty_bundle() -> bytes:
+    """SignedData with nothing in it (RFC 5652, 5.1)."""
+    algorithms = signers = bytes.fromhex("3100")
+    content = bytes.fromhex("300b06092a864886f70d010701")
+    signed = bytes.fromhex("020101") + algorithms + content + signers
+    inner = bytes([0xA0, len(signed) + 2, 0x30, len(signed)]) + signed
+    outer = bytes.fromhex("06092a864886f70d010702") + inner
+    return bytes([0x30, len(outer)]) + outer
+
+
 class Desk:
     """A configuration, a database, files, and the command."""
 
@@ -223,10 +233,12 @@ def test_a_certificate_nobody_could_use_is_refused(desk: Desk, reason: str) -> N
         ("list.csv", lambda: f"{BOB},missing.cer", "'missing.cer' is neither base64 nor a file"),
         ("list.csv", lambda: BOB, "two columns are needed"),
         ("list.ldif", lambda: f"dn: x\nmail: {BOB}\nuserCertificate: MII", "not in base64"),
+        ("list.ldif", lambda: f"dn: x\nmail: {BOB}\nuserCertificate:: MIIü", "damaged base64"),
         ("notes.txt", lambda: "dear administrator", "no certificate that can be read"),
         ("empty.pem", lambda: "-----BEGIN NOTHING-----\n-----END NOTHING-----\n", "no certificate"),
         ("broken.cer", lambda: der(BOB)[:-9], "no certificate that can be read"),
-        ("noise.p7b", lambda: os.urandom(300), "no certificate that can be read"),
+        ("empty.p7b", empty_bundle, "no certificate in it"),
+        ("noise.p7b", lambda: bytes(range(255, 0, -1)), "no certificate that can be read"),
     ],
 )
 def test_what_cannot_be_taken_is_told_with_its_reason(
