@@ -10,12 +10,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from smimegw.adapters.chain.cache import CachingDirectory
+from smimegw.adapters.chain.directory import ChainDirectory
 from smimegw.adapters.ldap.directory import LDAPDirectory
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError
 from tests.contract.conftest import ldap_settings
 from tests.fakes.pki import Issued, make_ca
+from tests.peers.ports import wait_until
 from tests.peers.slapd import Slapd
 
 BOB = Mailbox.parse("bob@corp.example")
@@ -221,3 +224,27 @@ def test_anonymous_is_possible_where_the_server_allows_it(bob: Issued) -> None:
         )
         settings = ldap_settings(server, bind_dn="", base=server.authorities_base)
         assert ask(settings) == [0]
+
+
+# --- a copy of a directory ------------------------------------------------------------------------
+
+
+def test_a_copy_answers_when_its_provider_is_gone(bob: Issued) -> None:
+    """What was published reaches the copy (syncrepl, RFC 4533), and mail does not wait (R-06)."""
+    with Slapd() as provider, Slapd(provider=provider) as copy:
+        settings = both((provider, copy), deadline_seconds=20.0)
+
+        async def work() -> list[int]:
+            directory = LDAPDirectory(settings)
+            chain = ChainDirectory([CachingDirectory(directory)])
+            try:
+                before = len(await chain.find(BOB))
+                provider.add_person(BOB.address, certificates=[bob.certificate.der])
+                wait_until(lambda: BOB.address in copy.search("(mail=*)", "mail"), "the copy")
+                provider.stop()
+                await chain.flush(BOB)
+                return [before, len(await chain.find(BOB))]
+            finally:
+                await directory.close()
+
+        assert asyncio.run(work()) == [0, 1]

@@ -128,6 +128,17 @@ def test_explain_names_certificates_that_are_not_used_and_why(
     assert "not used: expired" in result.stdout
 
 
+def test_explain_says_what_each_source_said(place: Path, publish: Callable[..., Issued]) -> None:
+    """For people and for programs (R-01)."""
+    publish(BOB)
+    result = call(place, "explain", "--from", ALICE, "--to", BOB, "--to", "none@partner.example")
+    assert "  asked      embedded:embedded: 1 found\n" in result.stdout
+    assert "  asked      embedded:embedded: none\n" in result.stdout
+    _, rows = explained(place, BOB, "none@partner.example")
+    assert rows[BOB]["sources"] == [{"source": "embedded:embedded", "said": "found", "count": 1}]
+    assert [entry["said"] for entry in rows["none@partner.example"]["sources"]] == ["none", "none"]
+
+
 @pytest.mark.parametrize(
     ("known", "words", "values"),
     [
