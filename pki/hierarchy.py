@@ -28,6 +28,7 @@ from pki.profiles import Baseline, Profile
 from pki.register import Certified, IssuerName, Reservation, serial_text
 from pki.request import parse_request
 from pki.revocation import Revocation
+from smimegw import failpoints
 from smimegw.errors import UsageError
 
 
@@ -95,6 +96,7 @@ def make_request(
     else:
         label = f"{_common_name(name)} {now:%Y-%m-%d}"
         key = own_keys.make(folder, new.kind, label=label, passphrase=passphrase, token=new.token)
+    failpoints.reach("authority.key-made")
     builder = x509.CertificateSigningRequestBuilder().subject_name(name)
     request = signing.sign_request(builder, key)
     files.replace(home.request_path(place), request.public_bytes(Encoding.PEM))
@@ -230,6 +232,7 @@ def install_crl(home: Home, crl: x509.CertificateRevocationList, *, now: datetim
             f"CRL {number} of the root is not newer than number {last.number}, which is here."
         )
     home.register.record_crl(ROOT, number, crl, now=now)
+    failpoints.reach("authority.crl-recorded")
     files.make_directory(home.path / ROOT)
     files.replace(home.crl_path(ROOT), crl.public_bytes(Encoding.DER))
     _note_revoked(home, crl)
