@@ -102,31 +102,64 @@ async def recipient_evidence(
         seconds = (ports.clock.now() - began).total_seconds()
         ports.events.emit("directory.lookup", source=source, result=result, seconds=seconds)
     now = ports.clock.now()
-    judged = await ports.workers.run(_judge, found, gathered, mailbox, now, settings)
+    questions = _questions(found, gathered, mailbox, now, settings)
+    judged = _remembered(found, questions, settings)
+    if judged is None:
+        judged = await ports.workers.run(_judge, found, questions, gathered)
     return RecipientEvidence(mailbox=mailbox, judged=judged, said=said)
 
 
-def _judge(
+def _questions(
     found: Sequence[FoundCertificate],
     gathered: GatheredEvidence,
     mailbox: Mailbox,
     now: datetime,
     settings: Settings,
-) -> tuple[JudgedCertificate, ...]:
-    judged = []
+) -> list[partial[ValidatedCertificate]]:
+    """One judgement for each of *found*, not made yet."""
     # Without its issuers nobody knows whether a CA of ours says more about it than DNS does.
     takes_word = settings.trust.believes_dns and not gathered.trouble
-    for entry in found:
-        vouched = (entry.certificate,) if entry.vouched and takes_word else ()
+    return [
+        partial(
+            settings.judgements.validate,
+            entry.certificate,
+            replace(
+                gathered.evidence,
+                vouched=(entry.certificate,) if entry.vouched and takes_word else (),
+            ),
+            purpose=Purpose.ENCRYPTION,
+            mailbox=mailbox,
+            now=now,
+            strict_local_part=settings.compares_local_part(mailbox),
+        )
+        for entry in found
+    ]
+
+
+def _remembered(
+    found: Sequence[FoundCertificate],
+    questions: Sequence[partial[ValidatedCertificate]],
+    settings: Settings,
+) -> tuple[JudgedCertificate, ...] | None:
+    """What `_judge` would say, when all of it was said just before: not worth a thread."""
+    judged = []
+    for entry, question in zip(found, questions, strict=True):
+        proof = settings.judgements.recall(*question.args, **question.keywords)
+        if proof is None:
+            return None
+        judged.append(JudgedCertificate(found=entry, validated=proof))
+    return tuple(judged)
+
+
+def _judge(
+    found: Sequence[FoundCertificate],
+    questions: Sequence[partial[ValidatedCertificate]],
+    gathered: GatheredEvidence,
+) -> tuple[JudgedCertificate, ...]:
+    judged = []
+    for entry, question in zip(found, questions, strict=True):
         try:
-            validated = settings.judgements.validate(
-                entry.certificate,
-                replace(gathered.evidence, vouched=vouched),
-                purpose=Purpose.ENCRYPTION,
-                mailbox=mailbox,
-                now=now,
-                strict_local_part=settings.compares_local_part(mailbox),
-            )
+            validated = question()
         except CertificateError as exc:
             judged.append(
                 JudgedCertificate(found=entry, validated=None, reason=_reason(exc, gathered))
@@ -181,9 +214,7 @@ async def evidence_for(
         if not names:
             break
         asked.update(names)
-        questions = [_ask(name, ports) for name in names]
-        alone = len(questions) == 1  # a task of its own costs more than an answer from the cache
-        answers = [await questions[0]] if alone else await asyncio.gather(*questions)
+        answers = await _ask_for_all(names, ports)
         wanted = set()
         for name, (issuers, issuer_lists, trouble) in zip(names, answers, strict=True):
             added.extend(issuers)
@@ -265,6 +296,14 @@ async def signer_evidence(
     return gathered
 
 
+async def _ask_for_all(
+    names: Sequence[bytes], ports: Ports
+) -> list[tuple[tuple[Certificate, ...], tuple[bytes, ...], str]]:
+    if len(names) == 1:  # a task of its own costs more than an answer from the cache
+        return [await _ask(names[0], ports)]
+    return await asyncio.gather(*(_ask(name, ports) for name in names))
+
+
 async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tuple[bytes, ...], str]:
     try:
         issuers = await ports.authorities.authorities(name)
@@ -326,15 +365,18 @@ async def _is_revoked(
         purpose=Purpose.SIGNATURE,
         intermediates=credential.chain,
     )
+    question = partial(
+        settings.judgements.validate,
+        credential.certificate,
+        gathered.evidence,
+        purpose=Purpose.SIGNATURE,
+        mailbox=None,
+        now=now,
+    )
+    if settings.judgements.recall(*question.args, **question.keywords):
+        return False
     try:
-        await ports.workers.run(
-            settings.judgements.validate,
-            credential.certificate,
-            gathered.evidence,
-            purpose=Purpose.SIGNATURE,
-            mailbox=None,
-            now=now,
-        )
+        await ports.workers.run(question)
     except CertificateError as exc:
         return exc.reason == "revoked"
     return False

@@ -52,13 +52,9 @@ class ValidationCache:
             CertificateError: As `smimegw.x509.path.validate`.
         """
         question = _Question(certificate, evidence, purpose, mailbox, strict_local_part)
-        with self._lock:
-            known = self._known.get(question)
-            if known is not None:
-                judged_at, proof = known
-                if judged_at <= now <= min(judged_at + _MAX_AGE, proof.valid_until):
-                    self._known.move_to_end(question)
-                    return proof
+        known = self._recalled(question, now)
+        if known is not None:
+            return known
         proof = validate(
             certificate,
             evidence,
@@ -75,6 +71,31 @@ class ValidationCache:
             while len(self._known) > 1 and self._may_forget_first(now):
                 self._known.popitem(last=False)
         return proof
+
+    def recall(
+        self,
+        certificate: Certificate,
+        evidence: Evidence,
+        *,
+        purpose: Purpose,
+        mailbox: Mailbox | None,
+        now: datetime,
+        strict_local_part: bool = False,
+    ) -> ValidatedCertificate | None:
+        """What `validate` would find in memory, or None; quick enough for an event loop."""
+        question = _Question(certificate, evidence, purpose, mailbox, strict_local_part)
+        return self._recalled(question, now)
+
+    def _recalled(self, question: _Question, now: datetime) -> ValidatedCertificate | None:
+        with self._lock:
+            known = self._known.get(question)
+            if known is None:
+                return None
+            judged_at, proof = known
+            if not judged_at <= now <= min(judged_at + _MAX_AGE, proof.valid_until):
+                return None
+            self._known.move_to_end(question)
+            return proof
 
     def _may_forget_first(self, now: datetime) -> bool:
         judged_at, _ = next(iter(self._known.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -100,7 +100,7 @@ class ChainAuthorities:
         Raises:
             DirectoryError: None has any and at least one could not answer.
         """
-        return await _from_all([one.authorities(subject_der) for one in self._directories])
+        return await _from_all([one.authorities for one in self._directories], subject_der)
 
     async def crls(self, issuer_der: bytes) -> tuple[bytes, ...]:
         """DER CertificateLists with that issuer, from all.
@@ -108,13 +108,17 @@ class ChainAuthorities:
         Raises:
             DirectoryError: None has any and at least one could not answer.
         """
-        return await _from_all([one.crls(issuer_der) for one in self._directories])
+        return await _from_all([one.crls for one in self._directories], issuer_der)
 
 
-async def _from_all(questions: Sequence[Coroutine[None, None, tuple[T, ...]]]) -> tuple[T, ...]:
-    if len(questions) == 1:
-        return tuple(dict.fromkeys(await questions[0]))
-    return _together(await asyncio.gather(*questions, return_exceptions=True))
+async def _from_all(
+    questions: Sequence[Callable[[bytes], Coroutine[None, None, tuple[T, ...]]]], name: bytes
+) -> tuple[T, ...]:
+    if len(questions) == 1:  # a task of its own costs more than an answer from the cache
+        return tuple(dict.fromkeys(await questions[0](name)))
+    return _together(
+        await asyncio.gather(*(ask(name) for ask in questions), return_exceptions=True)
+    )
 
 
 def _together(answers: Sequence[tuple[T, ...] | BaseException]) -> tuple[T, ...]:

@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
 
+from smimegw.adapters.smtp.flow import flows
 from smimegw.adapters.smtp.tls import PeerCertificate, peer_certificate, tls_failure
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
@@ -191,9 +192,8 @@ class Connection(SMTP):
         self._writer.write("".join(lines).encode("ascii"))
 
     async def _flushed(self) -> None:
-        transport = self._writer.transport
-        if not (transport.is_closing() or transport.get_write_buffer_size()):
-            return  # in the kernel's hands
+        if flows(self._writer):
+            return
         try:
             async with asyncio.timeout(self._limits.command_seconds):
                 await self._writer.drain()

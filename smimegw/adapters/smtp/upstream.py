@@ -7,6 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from smimegw.adapters.smtp.flow import flows
 from smimegw.adapters.smtp.reach import RecentFailures, open_connection
 from smimegw.adapters.smtp.settings import NextHopSettings, Server, plain_address
 from smimegw.adapters.smtp.tls import check_pin, next_hop_context
@@ -252,7 +253,7 @@ class Upstream:
     async def _send(self, octets: bytes) -> None:
         try:
             self._writer.write(octets)
-            if self._is_out():
+            if flows(self._writer):
                 return
             async with asyncio.timeout(self._limits.next_hop_seconds):
                 await self._writer.drain()
@@ -260,11 +261,6 @@ class Upstream:
             raise self.client.lost("does not read what we send") from None
         except OSError as exc:
             raise self.client.lost("closed the connection") from exc
-
-    def _is_out(self) -> bool:
-        """Everything is in the kernel's hands, as it is but for large or stuck content."""
-        transport = self._writer.transport
-        return not (transport.is_closing() or transport.get_write_buffer_size())
 
     async def _next_reply(self, seconds: float = 0.0) -> Reply:
         try:
