@@ -8,7 +8,7 @@ from cryptography import x509
 
 from pki import crl
 from pki.authority import Issuer
-from pki.crl import REMOVED, Delta, Lists, makes_deltas
+from pki.crl import REMOVED, Delta, makes_deltas
 from pki.home import Home
 from pki.register import IssuerName, Listed
 
@@ -22,7 +22,7 @@ def due(home: Home, name: IssuerName, *, now: datetime) -> tuple[str, ...]:
     current = crl.lists(home.register, name)
     if current.complete is None:
         return ("complete: there is none yet",)
-    news = _unlisted(home, name, current, now)
+    news = unlisted(home, name, now=now)
     if _half_over(current.complete.crl, now):
         return ("complete: half its time is over",)
     if not makes_deltas(home, name):
@@ -41,9 +41,11 @@ def make_due(home: Home, name: IssuerName, issuer: Issuer, *, now: datetime) -> 
     return crl.make_delta(home, name, issuer, now=now)
 
 
-def _unlisted(home: Home, name: IssuerName, current: Lists, now: datetime) -> int:
+def unlisted(home: Home, name: IssuerName, *, now: datetime) -> int:
     """How many revocations and releases no list says; entries that only expired are no news."""
-    assert current.complete
+    current = crl.lists(home.register, name)
+    if current.complete is None:
+        return 0
     told = dict(crl.reasons(current.complete.crl))
     for delta in current.deltas:
         told |= crl.reasons(delta.crl)

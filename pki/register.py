@@ -249,14 +249,6 @@ class Register:
             and not known.certificates[serial].revocation
         )
 
-    def revocations_since(self, last: Listed | None) -> int:
-        """Return how many revocations its issuer's newest CRL does not list yet."""
-        if last is None:
-            return 0
-        listed = {entry.serial_number for entry in last.crl}
-        wanted = {entry.serial for entry in self.revoked_for_crl(last.issuer)}
-        return len(wanted - listed)
-
     def find(self, text: str) -> Certified:
         """Return the one certificate whose serial number is or begins with *text*.
 

@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import click
 
-from pki import home
+from pki import approval, crl_schedule, home, responder
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
 from pki.home import Home
+from pki.places import ROOT
 from pki.register import Certified, IssuerName, Listed, current, serial_text
 from smimegw.errors import UsageError
 
@@ -127,11 +128,18 @@ def _warnings(opened: Home, shell: Shell) -> list[str]:
                 f"the {name} CRL is out of date since {last.next_update:%Y-%m-%d %H:%M}Z "
                 f"→ smimegw-ca crl make{option}"
             )
-        pending = opened.register.revocations_since(last)
+        pending = crl_schedule.unlisted(opened, name, now=shell.now)
         if pending:
             warnings.append(
                 f"{pending} revoked after the newest {name} CRL → smimegw-ca crl make{option}"
             )
+        if name != ROOT and _lacks_responder(opened, name, shell):
+            warnings.append(
+                f"the {name} CA's OCSP responder is missing or ends soon → smimegw-ca ocsp make"
+            )
+    waiting = approval.waiting(opened, now=shell.now)
+    if waiting:
+        warnings.append(f"{len(waiting)} requests wait → smimegw-ca request list")
     ending = [
         item
         for item in current(opened.register.certificates())
@@ -142,6 +150,12 @@ def _warnings(opened: Home, shell: Shell) -> list[str]:
             f"{len(ending)} certificates end within 30 days → smimegw-ca list --expires-in 30d"
         )
     return warnings
+
+
+def _lacks_responder(opened: Home, name: IssuerName, shell: Shell) -> bool:
+    issuer = opened.authority(name).certificate
+    due = responder.is_due(opened.path, name, issuer, now=shell.now)
+    return bool(opened.settings.ocsp_urls) and due
 
 
 @click.command(

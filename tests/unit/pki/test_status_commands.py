@@ -104,6 +104,26 @@ def test_a_responder_is_appointed_once(type_in: Type) -> None:
     assert (second.exit_code, second.stdout) == (0, "")
 
 
+def test_status_warns_of_a_responder_that_is_missing(ca_path: Path, type_in: Type) -> None:
+    """Where certificates point to one; then exit code 3."""
+    assert "OCSP" not in type_in("status").stderr
+    configure(ca_path, "ocsp = []", 'ocsp = ["http://pki.corp.example/ocsp"]')
+    missing = type_in("status")
+    assert (missing.exit_code, "smimegw-ca ocsp make" in missing.stderr) == (3, True)
+    type_in("ocsp", "make")
+    assert "OCSP" not in type_in("status").stderr
+
+
+def test_status_is_content_with_a_delta(ca_path: Path, now: datetime, type_in: Type) -> None:
+    """What a delta lists is no news."""
+    configure(ca_path, "delta = []", 'delta = ["http://pki.corp.example/d.crl"]')
+    with home.changing(ca_path, now=now) as opened:
+        issuance.revoke(opened, issue(opened, now), "superseded", now=now)
+    assert "1 revoked after the newest issuing CRL" in type_in("status").stderr
+    type_in("crl", "make", "--due")
+    assert "revoked after" not in type_in("status").stderr
+
+
 @pytest.mark.parametrize("listen", ["8080", "127.0.0.1", ":80", "127.0.0.1:x", "127.0.0.1:70000"])
 def test_where_to_listen_is_an_address_and_a_port(type_in: Type, listen: str) -> None:
     """Not all addresses by mistake."""
