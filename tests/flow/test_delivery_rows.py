@@ -242,7 +242,7 @@ def test_a_silent_next_hop_is_in_doubt_in_time(company: Company, tmp_path: Path)
     async def test(_: ScriptedSink, client: Client) -> None:
         assert await send(client, PLAIN) == ["451 4.4.2 outcome unknown, send again"]
 
-    limits = replace(PATIENT, outbound_reply_seconds=1.0)
+    limits = replace(PATIENT, outbound_reply_seconds=5.0)
     against(company, tmp_path, {"DOT": [HANG]}, test, limits)
 
 
