@@ -124,7 +124,7 @@ def test_random_input_gets_replies_or_a_close(state: str) -> None:
 
 
 def test_flood_of_connections_leaves_nothing_behind() -> None:
-    """300 clients that come and go; the listener serves the next one (O01, small)."""
+    """300 clients that come and go; the listener serves the next one (O01, O07, small)."""
 
     async def test() -> None:
         limits = Limits(sessions=50, sessions_per_peer=50, drain_seconds=5)

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.node import Node, SinkThread, arrived, refuses
+from tests.e2e.node import ALICE, BOB, Node, SinkThread, arrived, refuses
 from tests.e2e.programs import BIN
 from tests.fakes.scripted_sink import ScriptedSink
+from tests.peers.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,22 @@ def test_log_and_records_count_in_utc(
     for times in (logged, recorded):
         assert all(moment.utcoffset() == timedelta(0) for moment in times)
         assert all(earlier <= later for earlier, later in itertools.pairwise(times))
+
+
+def test_a_next_hop_that_is_down_is_waited_for_by_clients(tmp_path: Path) -> None:
+    """All are told 451 4.4.1; when it is back, nobody but clients tries again (O13)."""
+    port = free_port()
+    with Node(tmp_path / "node", port, workers=1) as node:
+        for _ in range(20):
+            with contextlib.closing(node.connect()) as client:
+                assert client.smtp.mail(ALICE)[0] == 250
+                code, text = client.smtp.rcpt(BOB)
+                assert (code, text[:5]) == (451, b"4.4.1")
+                assert client.smtp.docmd("DATA")[0] == 451
+        with SinkThread(ScriptedSink(port=port)) as sink:
+            assert node.send("back") == 250
+            assert sink.connections == 1
+            assert arrived(sink, "back") == len(sink.messages) == 1
+        with contextlib.closing(sqlite3.connect(node.state / "smimegw.db")) as database:
+            for table in ("ledger_claims", "ledger_accepted"):
+                assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
