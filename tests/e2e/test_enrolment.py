@@ -156,6 +156,14 @@ def test_without_the_authority_the_row_of_no_certificate_applies(site: Site, est
     assert not site.arrived("down")
 
 
+def test_a_question_makes_no_certificate(site: Site, gateway: Node) -> None:
+    """`smimegw explain` says what is, and asks nobody for more."""
+    words = ("--from", "asked@ours.example", "--to", "bob@partner.example")
+    said = program("smimegw", "explain", *words, "-c", gateway.configuration, expect=1)
+    assert "R-10" in said
+    assert not site.ca.run("list", "--address", "asked@ours.example", "--json")
+
+
 def test_what_the_authority_refuses_is_told(gateway: Node) -> None:
     """The CA certifies its own domains only; the log holds its words."""
     assert send(gateway, "olga@other.example", "outside")[0] == 550
