@@ -13,7 +13,7 @@ import click
 from click._termui_impl import ProgressBar
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import bulk, export, files, home, people
+from pki import bulk, export, files, home, people, shared_plan
 from pki.bulk import Delivered, Plan, Wanted
 from pki.cli.handing import Output, describe
 from pki.cli.program import WARNINGS
@@ -21,7 +21,6 @@ from pki.cli.shell import Shell
 from pki.home import Home
 from pki.register import Certified, serial_text
 from pki.workbench import Parcel, Workbench
-from smimegw.errors import UsageError
 
 _BEGUN = ".begun"  # in the folder of files: when the run began that fills it
 NOWHERE = Output(directory=None, passphrase=b"", legacy=False)
@@ -46,16 +45,15 @@ def issue_many(
     processes: int,
     dry_run: bool = False,
 ) -> None:
-    """Search, show the plan, issue, hand out.
+    """Search, show the plan, issue, hand out; where two persons decide, file or approve first.
 
     Raises:
         DirectoryError: The directory does not answer.
-        UsageError: Nobody confirmed, or two persons have to decide here.
+        UsageError: Nobody confirmed.
         BusyError: The disk does not take it; repeating goes on from there.
     """
     home.require(shell.directory)
     with home.reading(shell.directory) as opened:
-        _refuse_second_person(opened)
         plan = _plan(opened, ldap_filter, wanted, shell)
     _show(plan, shell, everything=dry_run)
     if dry_run:
@@ -67,6 +65,8 @@ def issue_many(
     with home.changing(shell.directory, now=shell.now) as opened:
         # once more: what another process issued meanwhile is left out
         plan = _plan(opened, ldap_filter, wanted, shell)
+        if opened.settings.practice.second_person:
+            plan = _share(opened, plan, wanted, shell)
         tally = _run(opened, plan, output, shell, passphrase, processes)
     for line in tally.refused:
         shell.warn(line)
@@ -81,12 +81,14 @@ def processes_by_default() -> int:
     return os.cpu_count() or 1
 
 
-def _refuse_second_person(opened: Home) -> None:
-    if opened.settings.practice.second_person:
-        raise UsageError(
-            "This CA wants a second person (ca.toml, requests.second_person), so nobody issues "
-            "for many at once. File requests one by one: smimegw-ca request create ADDRESS"
+def _share(opened: Home, plan: Plan, wanted: Wanted, shell: Shell) -> Plan:
+    shared = shared_plan.share(opened, plan, wanted, now=shell.now)
+    if shared.waiting:
+        shell.talk(
+            f"{shared.filed} requests filed. {shared.waiting} wait for another operator, who types "
+            "the same command."
         )
+    return shared.plan
 
 
 def _plan(opened: Home, ldap_filter: str, wanted: Wanted, shell: Shell) -> Plan:

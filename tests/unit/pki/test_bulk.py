@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -16,12 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from pki import bulk, home, keys
+from pki import bulk, home, keys, shared_plan
 from pki.bulk import Wanted
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.people import Person, Skipped
 from pki.profiles import Profile
+from pki.requests import RequestState
 from pki.workbench import Made
 from smimegw.addresses import Mailbox
 from tests.unit.pki.steps import PASSPHRASE, issue
@@ -160,3 +162,29 @@ def test_the_work_grows_with_the_people_and_not_faster(ca: Home, now: datetime) 
     ca.register.ledger.read = counted
     run(ca, now, 2 * bulk.BATCH)
     assert max(Counter(reads).values()) == 1
+
+
+def test_two_persons_share_the_work(ca: Home, now: datetime) -> None:
+    """The first one's command files requests, the second one's approves and issues them."""
+    practice = replace(ca.settings.practice, second_person=True)
+    two = replace(ca, settings=replace(ca.settings, practice=practice))
+
+    def typed_by(operator: str) -> tuple[shared_plan.Share, int]:
+        wanted = replace(WANTED, operator=operator)
+        plan = bulk.make_plan(two, people(3), wanted, now=now)
+        shared = shared_plan.share(two, plan, wanted, now=now)
+        issuer = two.issuer(two.issuing, PASSPHRASE)
+        issued = [*bulk.issue(two, issuer, shared.plan, Hand(), now=now, refused=[])]
+        return shared, len(issued)
+
+    first, issued = typed_by("rita")
+    assert (first.filed, first.waiting, issued) == (3, 3, 0)
+    again, issued = typed_by("RITA")
+    assert (again.filed, again.waiting, issued) == (0, 3, 0)
+    second, issued = typed_by("otto")
+    assert (second.filed, second.waiting, issued) == (0, 0, 3)
+    requests = ca.register.history.requests.values()
+    assert {(item.requester, item.decided_by, item.state) for item in requests} == {
+        ("rita", "otto", RequestState.ISSUED)
+    }
+    assert typed_by("otto")[1] == 0
