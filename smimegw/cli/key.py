@@ -12,7 +12,7 @@ import click
 
 from smimegw.adapters.keys.containers import read_certificates
 from smimegw.adapters.keys.files import FilesKeystore
-from smimegw.adapters.keys.key_object import KeyObject
+from smimegw.adapters.keys.key_object import KeyObject, KeyPurpose
 from smimegw.addresses import Mailbox
 from smimegw.cli import key_recovery as recovery
 from smimegw.cli import key_rotation as rotation
@@ -84,6 +84,8 @@ def import_(
     except CertificateError as exc:
         raise UsageError(f"{file}: {exc}") from exc
     _print_key(added, "Imported")
+    if store.escrows and added.purpose is KeyPurpose.BOTH:
+        click.echo("  escrow   no: it can sign, too; only keys that just decrypt are escrowed")
 
 
 def _refuse_wrong_owner(directory: Path) -> None:

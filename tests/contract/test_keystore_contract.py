@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -247,6 +248,13 @@ def test_wrong_padding_tells_nothing(make: Make) -> None:
         opened.append(key.decrypt(b"\x01" * 256, KeyTransport()))
     assert b"\x01" * 256 not in opened
     assert all(len(octets) < 256 - 11 + 1 for octets in opened)  # RFC 8017, 7.2.1
+
+
+def test_wrong_padding_becomes_a_random_content_key(make: Make) -> None:
+    """Who sent it learns nothing from what we do next (T-07, RFC 3218, 2.3.2)."""
+    (info,) = envelope.parse_enveloped(_mail(OLD)).recipient_infos
+    wrong = dataclasses.replace(info, encrypted_key=b"\x01" * 256)
+    assert len(wrong.content_key(_reader(make(OLD), OLD), 32)) == 32
 
 
 def test_agreement_with_a_point_of_another_curve_fails(make: Make) -> None:

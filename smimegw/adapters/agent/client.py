@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 _THREADS = 4
 _MOST_IDLE = 8
+_KEPT_CERTIFICATES = 1024  # parsing costs more than asking
 
 
 class AgentLink:
@@ -218,10 +220,7 @@ class AgentKeystore:
             found = []
             for entry in protocol.list_of(answer, "credentials", dict):
                 encoded = protocol.list_of(entry, "certificates", str)
-                certificate, *chain = (
-                    Certificate.parse(octets_of({"certificate": text}, "certificate"))
-                    for text in encoded
-                )
+                certificate, *chain = map(_certificate, encoded)
                 key = AgentKey(self._link, protocol.text_of(entry, "key"))
                 found.append((certificate, tuple(chain), key))
             return found
@@ -237,6 +236,11 @@ def _read(read: Callable[[], T], link: AgentLink) -> T:
             f"key agent {link.path} speaks nonsense; is it of the same version as the gateway?",
             server=str(link.path),
         ) from exc
+
+
+@lru_cache(maxsize=_KEPT_CERTIFICATES)
+def _certificate(encoded: str) -> Certificate:
+    return Certificate.parse(octets_of({"certificate": encoded}, "certificate"))
 
 
 def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:

@@ -60,6 +60,11 @@ class KeyCabinet:
         """
         return self._opener.ring.current.identifier
 
+    @property
+    def escrows(self) -> bool:
+        """Whether keys that just decrypt are escrowed when they are added."""
+        return self._recovery is not None
+
     def prepare(self) -> None:
         """Make the directory if it is missing.
 

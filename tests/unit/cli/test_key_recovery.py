@@ -134,6 +134,13 @@ def test_key_that_signs_is_never_escrowed(site: Site, issued: Issued) -> None:
     assert site.copies() == []
 
 
+def test_import_says_why_a_key_is_not_escrowed(site: Site) -> None:
+    """Whoever expects a copy learns at once that there is none."""
+    (site.directory / "key.pem").write_bytes(BOTH.key_pem + BOTH.pem)
+    result = _run("import", site.directory / "key.pem", "-c", site.config)
+    assert "escrow   no: it can sign, too" in result.output
+
+
 def test_keys_from_before_are_escrowed_by_command(site: Site) -> None:
     """And once only."""
     text = site.config.read_text()
