@@ -10,6 +10,7 @@ from smimegw.errors import LimitError, MIMEError
 from smimegw.failpoints import reach
 from smimegw.mime.headers import HeaderField
 from smimegw.pipeline import decision_record, deliver, protect, record
+from smimegw.pipeline.complete import completed
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import Original
 from smimegw.pipeline.replies import Refusal, reply_for
@@ -119,7 +120,7 @@ async def _seal(
     triggers = triggers_of(policy, decided.message)
     subject = stripped_subject(decided.message.subject, triggers)
     original = Original(
-        content=tx.content,
+        content=completed(tx, settings.hostname),
         reverse_path=tx.envelope.reverse_path,
         trace=trace,
         subject=subject if triggers.subject_words else None,
