@@ -17,7 +17,7 @@ from smimegw.limits import DEFAULT_LIMITS
 
 PIECE_OCTETS: Final = 64 * 1024  # stays in the processor's cache
 MEMORY_OCTETS: Final = DEFAULT_LIMITS.memory_octets
-_WHOLE_OCTETS: Final = 4 * PIECE_OCTETS  # bytes that are there already are cut above this only
+_WHOLE_OCTETS: Final = 2 * PIECE_OCTETS  # bytes that are there already are cut above this only
 _HASHED_OCTETS: Final = 64
 
 
@@ -123,14 +123,29 @@ class Content:
             raise LimitError("memory_octets", f"{self._length} octets are not taken in one piece")
         return b"".join(self.pieces())
 
+    def view(self) -> memoryview | None:
+        """All octets without copying them, when they are in memory in one stretch."""
+        if len(self._stretches) > 1:
+            return None
+        source, first, last = self._stretches[0] if self._stretches else (b"", 0, 0)
+        return memoryview(source)[first:last] if isinstance(source, bytes) else None
+
     def part(self, start: int, end: int | None = None) -> Content:
         """The octets from *start* to *end* as a view."""
         return Content._over(list(self._ranges(start, end)))
+
+    def settled(self) -> Content:
+        """The same octets; in memory, when they are few and would be read or made again."""
+        if self._length > MEMORY_OCTETS or all(isinstance(s[0], bytes) for s in self._stretches):
+            return self
+        return Content(b"".join(self.pieces()))
 
     # --- looking ---------------------------------------------------------------------------------
 
     def find(self, needle: bytes, start: int = 0, end: int | None = None) -> int:
         """The lowest position of *needle* between *start* and *end*, or -1."""
+        if len(self._stretches) == 1 and isinstance(octets := self._stretches[0][0], bytes):
+            return self._found(octets, needle, start, end)
         position, held = max(start, 0), b""
         for piece in self.pieces(start, end):
             data = held + piece if held else piece
@@ -141,6 +156,11 @@ class Content:
             position += len(data) - kept
             held = data[len(data) - kept :]
         return -1
+
+    def _found(self, octets: bytes, needle: bytes, start: int, end: int | None) -> int:
+        _, first, last = self._stretches[0]
+        until = last if end is None else min(first + end, last)
+        return max(octets.find(needle, first + max(start, 0), until) - first, -1)
 
     def matches(self, pattern: re.Pattern[bytes], most: int) -> bool:
         """Whether *pattern* is found anywhere.

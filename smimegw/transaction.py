@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from smimegw.addresses import Mailbox
+from smimegw.content import Content
 from smimegw.mime.entity import Entity
 from smimegw.policy.model import Protection
 from smimegw.smime.encrypt import Protected
@@ -146,14 +147,15 @@ class Delivery:
     Attributes:
         reverse_path: As received.
         recipients: Who gets this copy.
-        pieces: The octets to send, in order, CRLF line ends.
+        pieces: The octets to send, CRLF line ends; they may be made, or encrypted, when they are
+            read.
         protection: What the policy asked for.
         proof: What `smime.encrypt` returned; required when *protection* encrypts.
     """
 
     reverse_path: ReversePath
     recipients: tuple[Recipient, ...]
-    pieces: tuple[bytes, ...] = field(repr=False)
+    pieces: Content = field(repr=False)
     protection: Protection = Protection.NONE
     proof: Protected | None = None
 
@@ -164,4 +166,4 @@ class Delivery:
     @property
     def size(self) -> int:
         """Octets on the wire, without dot-stuffing."""
-        return sum(len(piece) for piece in self.pieces)
+        return len(self.pieces)

@@ -135,7 +135,7 @@ def sign(
         digest=DigestAlgorithm(digest),
         scheme=SignatureScheme.RSA_PSS if pss else None,
     )
-    write_message(output, joined(outer, signed.header, (signed.body,)))
+    write_message(output, joined(outer, signed.header, signed.body))
 
 
 def _stored_signer(content: Entity, config: Path, address: str | None) -> SigningCredential:
@@ -245,7 +245,7 @@ def decrypt(
     inner = opened.entity.header.without(lambda entry: not entry.lower_name.startswith("content-"))
     adoption = adoption_of(opened.entity, outer, None, (report_opened(0, opened),))
     outer = adopted_header(outer, adoption)
-    write_message(output, joined(outer, inner, (opened.entity.body,)))
+    write_message(output, joined(outer, inner, opened.entity.body))
     integrity = "authenticated" if opened.authenticated else "not authenticated"
     click.echo(f"decrypted, {opened.cipher.label}, {integrity}", err=True)
     if adoption is not None:

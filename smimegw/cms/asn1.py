@@ -1,14 +1,19 @@
-"""Reads BER and DER iteratively over a memoryview, in linear time and within bounds (X.690).
+"""Reads BER and DER iteratively, in linear time and within bounds (X.690).
 
 Nothing is copied and nothing recurses: an `Element` is four positions in the octets that were
-given, a `Reader` is a cursor over the elements of one constructed value.  Indefinite lengths are
-resolved once and remembered, so that nested ones are not scanned again at every level.
+given, which may be longer than memory; a `Reader` is a cursor over the elements of one constructed
+value.  Indefinite lengths are resolved once and remembered, so that nested ones are not scanned
+again at every level.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from array import array
+from collections.abc import Iterator
+from functools import lru_cache, partial
+from typing import overload
 
+from smimegw.content import PIECE_OCTETS, Content, evenly
 from smimegw.errors import CMSError, LimitError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
@@ -27,15 +32,44 @@ CONTEXT = 0x80  # [n] primitive is CONTEXT | n, constructed CONTEXT | CONSTRUCTE
 _INDEFINITE = -1
 _INTEGER_OCTETS = 64  # serial numbers have 20 (RFC 5280, 4.1.2.2); nothing we read needs more
 _OID_OCTETS = 64
+_SLICE_OCTETS = DEFAULT_LIMITS.crl_octets + PIECE_OCTETS  # nothing else is as long
+
+
+class _Window:
+    """Looks into a long content like a memoryview into bytes."""
+
+    __slots__ = ("_block", "_content", "_start")
+
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._start, self._block = 0, b""
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        if isinstance(key, slice):
+            if key.stop - key.start > _SLICE_OCTETS:
+                raise LimitError("memory_octets", "an ASN.1 value is absurdly long")
+            return self._content.read(key.start, key.stop)
+        if not 0 <= key - self._start < len(self._block):
+            self._start = key - key % PIECE_OCTETS
+            self._block = self._content.read(self._start, self._start + PIECE_OCTETS)
+        return self._block[key - self._start]
 
 
 class _Document:
     """What all cursors over the same octets share: the octets, the bounds, the known ends."""
 
-    __slots__ = ("depth_limit", "elements_left", "ends", "octets")
+    __slots__ = ("content", "depth_limit", "elements_left", "ends", "octets")
 
-    def __init__(self, octets: bytes | memoryview, limits: Limits) -> None:
-        self.octets = memoryview(octets).cast("B")
+    def __init__(self, octets: bytes | Content, limits: Limits) -> None:
+        self.content = Content.of(octets).settled()
+        view = self.content.view()
+        self.octets: memoryview | _Window = _Window(self.content) if view is None else view
         self.depth_limit = limits.asn1_depth
         self.elements_left = limits.asn1_elements
         self.ends: dict[int, int] = {}  # start of an indefinite content → its end-of-contents
@@ -92,7 +126,7 @@ class _Document:
 
 
 class Element:
-    """One tag-length-value; *content* and *encoded* are views, not copies."""
+    """One tag-length-value."""
 
     __slots__ = ("_depth", "_document", "_end", "_start", "content_end", "content_start", "tag")
 
@@ -105,8 +139,18 @@ class Element:
         self._depth = depth
 
     @property
-    def content(self) -> memoryview:
-        """The content octets, without end-of-contents."""
+    def length(self) -> int:
+        """How many octets the content has."""
+        return self.content_end - self.content_start
+
+    @property
+    def view(self) -> Content:
+        """The content octets, however many they are."""
+        return self._document.content.part(self.content_start, self.content_end)
+
+    @property
+    def content(self) -> memoryview | bytes:
+        """The content octets, without end-of-contents; for values that are not long."""
         return self._document.octets[self.content_start : self.content_end]
 
     @property
@@ -160,11 +204,14 @@ class Element:
             raise CMSError("ASN.1 BIT STRING does not hold whole octets")
         return bytes(content[1:])
 
-    def chunks(self) -> list[memoryview]:
-        """Return the pieces of an OCTET STRING, chunked or not, in order (X.690, 8.7)."""
+    def octet_string(self) -> Content:
+        """Return the value of an OCTET STRING, chunked or not, however long (X.690, 8.7).
+
+        What comes in chunks is meant to be read from its beginning to its end.
+        """
         if not self.tag & CONSTRUCTED:
-            return [self.content]
-        pieces: list[memoryview] = []
+            return self.view
+        bounds = array("Q")
         stack = [self.children()]
         while stack:
             if stack[-1].at_end:
@@ -172,16 +219,26 @@ class Element:
                 continue
             inner = stack[-1].read()
             if inner.tag == OCTET_STRING:
-                pieces.append(inner.content)
+                bounds.extend((inner.content_start, inner.content_end))
             elif inner.tag == OCTET_STRING | CONSTRUCTED:
                 stack.append(inner.children())
             else:
                 raise CMSError("ASN.1 OCTET STRING holds something else than OCTET STRINGs")
-        return pieces
+        length = sum(bounds[1::2]) - sum(bounds[::2])
+        return Content.made(length, partial(_chunks, self._document.content, bounds))
 
     def octets(self) -> bytes:
-        """Return the whole value of an OCTET STRING, chunked or not."""
-        return b"".join(self.chunks())
+        """Return the value of an OCTET STRING that is not long, chunked or not.
+
+        Raises:
+            LimitError: It is.
+        """
+        return self.octet_string().whole()
+
+
+def _chunks(content: Content, bounds: array[int]) -> Iterator[bytes]:
+    pairs = zip(bounds[::2], bounds[1::2], strict=True)
+    return evenly(piece for start, end in pairs for piece in content.pieces(start, end))
 
 
 class Reader:
@@ -239,7 +296,7 @@ class Reader:
             raise CMSError("octets follow the end of an ASN.1 value")
 
 
-def read_document(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> Element:
+def read_document(octets: bytes | Content, limits: Limits = DEFAULT_LIMITS) -> Element:
     """Read the one element that *octets* are.
 
     Raises:
@@ -247,7 +304,7 @@ def read_document(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -
         LimitError: Too deep or too many elements.
     """
     document = _Document(octets, limits)
-    reader = Reader(document, 0, len(document.octets), 0)
+    reader = Reader(document, 0, len(document.content), 0)
     element = reader.read()
     reader.finish()
     return element

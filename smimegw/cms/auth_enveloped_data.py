@@ -24,6 +24,7 @@ from smimegw.cms.enveloped_data import (
     read_encrypted_content_info,
     read_recipients,
 )
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import CMSError, DecryptionError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
 
@@ -62,49 +63,57 @@ def read_auth_enveloped_data(content: Element, limits: Limits) -> Enveloped:
         recipient_infos=recipient_infos,
         more_recipients=more,
         nonce=nonce,
-        encrypted_content=inner.pieces,
+        encrypted_content=inner.encrypted,
         # RFC 5083, 2.2: the attributes with the tag of a SET OF
         additional_data=(
-            b"" if attributes is None else der.value(asn1.SET, bytes(attributes.content))
+            b"" if attributes is None else der.value(asn1.SET, attributes.view.whole())
         ),
         tag=tag,
     )
 
 
-def decrypt_content(enveloped: Enveloped, content_key: bytes) -> bytes:
+def decrypt_content(enveloped: Enveloped, content_key: bytes, store: Store = MEMORY) -> Content:
     """Undo the cipher; nothing comes out unless the tag is right.
+
+    With ChaCha20-Poly1305 the whole content is collected first.
 
     Raises:
         DecryptionError: For every reason alike.
     """
-    octets = b"".join(enveloped.encrypted_content)
     if enveloped.cipher is ContentCipher.CHACHA20_POLY1305:
         try:
-            return ChaCha20Poly1305(content_key).decrypt(
-                enveloped.nonce, octets + enveloped.tag, enveloped.additional_data
+            # the library has it in one piece only
+            whole = b"".join((*enveloped.encrypted_content, enveloped.tag))
+            opened = ChaCha20Poly1305(content_key).decrypt(
+                enveloped.nonce, whole, enveloped.additional_data
             )
         except (InvalidTag, ValueError):
             raise DecryptionError from None
+        return store.store((opened,))
+    return store.store(_decrypted(enveloped, content_key))
+
+
+def _decrypted(enveloped: Enveloped, content_key: bytes) -> Iterator[bytes]:
     mode = modes.GCM(enveloped.nonce, enveloped.tag, min_tag_length=_TAG_OCTETS_LEAST)
     try:
         decryptor = Cipher(algorithms.AES(content_key), mode).decryptor()
         decryptor.authenticate_additional_data(enveloped.additional_data)
-        content = decryptor.update(octets)
+        for piece in enveloped.encrypted_content:
+            yield decryptor.update(piece)
         decryptor.finalize()
     except (InvalidTag, ValueError):
         raise DecryptionError from None
-    return content
 
 
 def write_auth_enveloped_data(
-    content: Iterable[bytes | memoryview],
+    content: Iterable[bytes],
     length: int,
     recipient_infos: bytes,
     cipher: ContentCipher,
     content_key: bytes,
     rng: Callable[[int], bytes],
-) -> Iterator[bytes]:
-    """Write a ContentInfo with AuthEnvelopedData in pieces, while *content* is read.
+) -> Content:
+    """Write a ContentInfo with AuthEnvelopedData; *content* is encrypted when it is read.
 
     With ChaCha20-Poly1305 the whole content is collected first.
     """
@@ -118,18 +127,22 @@ def write_auth_enveloped_data(
     tag_header = der.header(asn1.OCTET_STRING, _TAG_OCTETS)
     octets = len(before) + len(inner) + length + len(tag_header) + _TAG_OCTETS
     header = der.header(asn1.SEQUENCE, octets)
-    yield content_info_header(AUTH_ENVELOPED_DATA, len(header) + octets) + header + before + inner
-    if is_chacha20:
-        # the library has it in one piece only
-        whole = b"".join(exactly(content, length))
-        octets_and_tag = ChaCha20Poly1305(content_key).encrypt(nonce, whole, None)
-        yield octets_and_tag[:length]
-        yield tag_header + octets_and_tag[length:]
-        return
-    encryptor = Cipher(algorithms.AES(content_key), modes.GCM(nonce)).encryptor()
-    for piece in exactly(content, length):
-        yield encryptor.update(piece)
-    yield encryptor.finalize() + tag_header + encryptor.tag
+    head = content_info_header(AUTH_ENVELOPED_DATA, len(header) + octets) + header + before + inner
+
+    def encrypted() -> Iterator[bytes]:
+        if is_chacha20:
+            # the library has it in one piece only
+            whole = b"".join(exactly(content, length))
+            octets_and_tag = ChaCha20Poly1305(content_key).encrypt(nonce, whole, None)
+            yield octets_and_tag[:length]
+            yield tag_header + octets_and_tag[length:]
+            return
+        encryptor = Cipher(algorithms.AES(content_key), modes.GCM(nonce)).encryptor()
+        for piece in exactly(content, length):
+            yield encryptor.update(piece)
+        yield encryptor.finalize() + tag_header + encryptor.tag
+
+    return Content.joined((head, Content.made(length + len(tag_header) + _TAG_OCTETS, encrypted)))
 
 
 def _read_chacha20_parameters(parameters: Element, tag_octets: int) -> bytes:

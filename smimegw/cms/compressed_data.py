@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from smimegw.cms import algorithm_identifiers, asn1
 from smimegw.cms.content_info import COMPRESSED_DATA, DATA, expect_sequence, read_content_info
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import CMSError, LimitError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
@@ -22,20 +23,20 @@ class CompressedData:
 
     Attributes:
         content_type: OID of the content's type, usually id-data.
-        pieces: The compressed octets; views into what was parsed.
+        octets: The compressed octets; a view into what was parsed.
     """
 
     content_type: str
-    pieces: tuple[memoryview, ...] = field(repr=False)
+    octets: Content = field(repr=False)
 
     @property
     def compressed_octets(self) -> int:
         """How many octets are to be inflated."""
-        return sum(len(piece) for piece in self.pieces)
+        return len(self.octets)
 
 
 def parse_compressed_data(
-    octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS
+    octets: bytes | Content, limits: Limits = DEFAULT_LIMITS
 ) -> CompressedData:
     """Read a ContentInfo that holds CompressedData, DER or BER, in linear time (RFC 3274, 1.1).
 
@@ -60,9 +61,9 @@ def parse_compressed_data(
     if content_type != DATA:
         # S/MIME nests through MIME entities (RFC 8551, 3.7)
         raise CMSError("CompressedData holds something else than data")
-    pieces = explicit.read(asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED).chunks()
+    string = explicit.read(asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED)
     explicit.finish()
-    return CompressedData(content_type=content_type, pieces=tuple(pieces))
+    return CompressedData(content_type=content_type, octets=string.octet_string())
 
 
 def inflate(
@@ -70,7 +71,8 @@ def inflate(
     limits: Limits = DEFAULT_LIMITS,
     *,
     received_octets: int | None = None,
-) -> bytes:
+    store: Store = MEMORY,
+) -> Content:
     """Return the content, when it is not absurdly larger than what came.
 
     Args:
@@ -79,6 +81,7 @@ def inflate(
             twice limits.message_octets.
         received_octets: Size of the whole message, of which the ratio holds as well: layers of
             compression do not multiply.
+        store: Keeps the content.
 
     Raises:
         LimitError: ``decompression_ratio``: more would come out.
@@ -88,20 +91,22 @@ def inflate(
     if received_octets is not None:
         source = min(source, received_octets)
     most = min(limits.decompression_ratio * source, 2 * limits.message_octets)
-    found: list[bytes] = []
+    return store.store(_bounded(compressed.octets, most))
+
+
+def _bounded(octets: Content, most: int) -> Iterator[bytes]:
     inflated = 0
     try:
-        for octets in _inflated(compressed.pieces, most + 1):
-            inflated += len(octets)
+        for piece in _inflated(octets, most + 1):
+            inflated += len(piece)
             if inflated > most:
                 raise LimitError("decompression_ratio", f"more than {most} octets come out")
-            found.append(octets)
+            yield piece
     except zlib.error:
         raise CMSError("the compressed content is not a zlib stream") from None
-    return b"".join(found)
 
 
-def _inflated(pieces: Iterable[memoryview], most: int) -> Iterator[bytes]:
+def _inflated(pieces: Iterable[bytes], most: int) -> Iterator[bytes]:
     """The content in steps of bounded size, of which none is larger than *most*."""
     stream = zlib.decompressobj()
     step = min(most, _STEP_OCTETS)
@@ -109,7 +114,7 @@ def _inflated(pieces: Iterable[memoryview], most: int) -> Iterator[bytes]:
         for start in range(0, len(piece), _FED_OCTETS):
             if stream.eof:
                 raise CMSError("octets follow the compressed content")
-            fed: bytes | memoryview = piece[start : start + _FED_OCTETS]
+            fed = piece[start : start + _FED_OCTETS]
             octets = None
             # what does not fit into a step waits inside, even when everything was fed
             while octets is None or fed or len(octets) == step:

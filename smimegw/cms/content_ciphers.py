@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -120,8 +121,10 @@ def cipher_of(oid: str) -> AnyCipher:
     return ContentCipher.from_oid(oid)
 
 
-def undo_cbc(cipher: AnyCipher, content_key: bytes, nonce: bytes, octets: bytes) -> bytes:
-    """Undo CBC and its padding (RFC 5652, 6.3).
+def undo_cbc(
+    cipher: AnyCipher, content_key: bytes, nonce: bytes, pieces: Iterable[bytes]
+) -> Iterator[bytes]:
+    """Undo CBC and its padding (RFC 5652, 6.3); what comes out counts when all of it came.
 
     Raises:
         DecryptionError: For every reason alike.
@@ -129,12 +132,18 @@ def undo_cbc(cipher: AnyCipher, content_key: bytes, nonce: bytes, octets: bytes)
     block = cipher.block_octets
     try:
         decryptor = Cipher(_block_cipher(cipher, content_key), modes.CBC(nonce)).decryptor()
-        padded = decryptor.update(octets) + decryptor.finalize()
+        held = b""
+        for piece in pieces:
+            held += decryptor.update(piece)
+            if len(held) > block:
+                yield held[:-block]
+                held = held[-block:]
+        held += decryptor.finalize()
         unpadder = padding.PKCS7(8 * block).unpadder()
-        last = unpadder.update(padded[-block:]) + unpadder.finalize()
+        last = unpadder.update(held) + unpadder.finalize()
     except (ValueError, UnsupportedAlgorithm):
         raise DecryptionError from None
-    return padded[: len(padded) - block + len(last)]
+    yield last
 
 
 def _block_cipher(cipher: AnyCipher, content_key: bytes) -> algorithms.AES | TripleDES | RC2:

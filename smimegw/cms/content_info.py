@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from smimegw.cms import asn1, der
 from smimegw.cms.asn1 import Element, Reader
+from smimegw.content import Content
 from smimegw.errors import CMSError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
@@ -24,7 +25,7 @@ _NAMES = {
 }
 
 
-def content_type_of(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> str:
+def content_type_of(octets: bytes | Content, limits: Limits = DEFAULT_LIMITS) -> str:
     """Name the content type, such as ``signed-data``; unknown ones as dotted OID.
 
     Raises:
@@ -35,7 +36,7 @@ def content_type_of(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS)
     return _NAMES.get(oid, oid)
 
 
-def read_content_info(octets: bytes | memoryview, limits: Limits) -> tuple[str, Element]:
+def read_content_info(octets: bytes | Content, limits: Limits) -> tuple[str, Element]:
     """Read a ContentInfo and return the content type's OID and the content's element.
 
     Raises:

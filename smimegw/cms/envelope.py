@@ -11,6 +11,7 @@ from smimegw.cms.content_info import AUTH_ENVELOPED_DATA, ENVELOPED_DATA, read_c
 from smimegw.cms.enveloped_data import Enveloped, RecipientIdentifier
 from smimegw.cms.keys import DecryptionCredential
 from smimegw.cms.recipient_info import Recipient, RecipientInfo, write_recipient_infos
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import (
     CMSError,
     DecryptionError,
@@ -21,7 +22,6 @@ from smimegw.errors import (
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
 __all__ = [
-    "PIECE_OCTETS",
     "Enveloped",
     "Recipient",
     "RecipientIdentifier",
@@ -29,8 +29,6 @@ __all__ = [
     "encrypt",
     "parse_enveloped",
 ]
-
-PIECE_OCTETS = 57 * 720  # whole base64 lines, and small enough for the processor's cache
 
 
 def encrypt(
@@ -40,13 +38,14 @@ def encrypt(
     cipher: ContentCipher,
     *,
     rng: Callable[[int], bytes] = os.urandom,
-) -> Iterator[bytes]:
-    """Encrypt *content* for *recipients*; return a DER ContentInfo in pieces of PIECE_OCTETS.
+) -> Content:
+    """Encrypt *content* for *recipients*; return a DER ContentInfo.
 
-    Keys are wrapped at once, the content is read while the result is taken: memory does not grow.
+    Keys are wrapped at once, the content is read while the result is: memory does not grow.
+    Whoever reads the result again gets the same octets, as long as *content* gives the same.
 
     Args:
-        content: In pieces of any size.
+        content: In pieces of any size; read again with the result.
         length: How many octets they are together.
         recipients: At least one; a certificate that comes twice is used once.
         cipher: AES-CBC makes EnvelopedData, AES-GCM and ChaCha20-Poly1305 AuthEnvelopedData; with
@@ -55,23 +54,20 @@ def encrypt(
 
     Raises:
         UnsupportedAlgorithmError: A certificate's key cannot be used as its recipient says.
-        ValueError: No recipients; while iterating: *length* was wrong.
+        ValueError: No recipients; while reading: *length* was wrong.
     """
     content_key = rng(cipher.key_octets)
     infos = write_recipient_infos(recipients, content_key)
-    source = _sliced(content)
     if cipher.authenticated:
-        pieces = auth_enveloped_data.write_auth_enveloped_data(
-            source, length, infos, cipher, content_key, rng
+        return auth_enveloped_data.write_auth_enveloped_data(
+            content, length, infos, cipher, content_key, rng
         )
-    else:
-        pieces = enveloped_data.write_enveloped_data(
-            source, length, recipients, infos, cipher, content_key, rng
-        )
-    return _even(pieces)
+    return enveloped_data.write_enveloped_data(
+        content, length, recipients, infos, cipher, content_key, rng
+    )
 
 
-def parse_enveloped(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> Enveloped:
+def parse_enveloped(octets: bytes | Content, limits: Limits = DEFAULT_LIMITS) -> Enveloped:
     """Read a ContentInfo with EnvelopedData or AuthEnvelopedData, DER or BER, in linear time.
 
     Raises:
@@ -92,7 +88,8 @@ def decrypt(
     credentials: Sequence[DecryptionCredential],
     *,
     allow_legacy: bool = False,
-) -> bytes:
+    store: Store = MEMORY,
+) -> Content:
     """Open *enveloped* with the first of *credentials* that can.
 
     A key is used only when a RecipientInfo names its certificate, and once only.  Content under
@@ -102,6 +99,7 @@ def decrypt(
         enveloped: What to open.
         credentials: Keys with their certificates.
         allow_legacy: Open content under a `LegacyCipher`, too (old mail).
+        store: Keeps the content.
 
     Raises:
         NoMatchingKeyError: No RecipientInfo names one of the certificates.
@@ -121,7 +119,7 @@ def decrypt(
     for info, credential in pairs:
         if info.is_weak and not enveloped.cipher.is_weak:
             continue  # a strong cipher's name must not stand for a weak wrap
-        content = _opened(enveloped, info, credential)
+        content = _opened(enveloped, info, credential, store)
         if content is not None:
             return content
     # raised here, outside every handler, so that not even __context__ tells a reason
@@ -129,13 +127,13 @@ def decrypt(
 
 
 def _opened(
-    enveloped: Enveloped, info: RecipientInfo, credential: DecryptionCredential
-) -> bytes | None:
+    enveloped: Enveloped, info: RecipientInfo, credential: DecryptionCredential, store: Store
+) -> Content | None:
     try:
         content_key = info.content_key(credential, enveloped.cipher.key_octets)
         if enveloped.authenticated:
-            return auth_enveloped_data.decrypt_content(enveloped, content_key)
-        return enveloped_data.decrypt_content(enveloped, content_key)
+            return auth_enveloped_data.decrypt_content(enveloped, content_key, store)
+        return enveloped_data.decrypt_content(enveloped, content_key, store)
     except DecryptionError:
         return None
 
@@ -149,20 +147,3 @@ def _pairs(
             if info.identifier.matches(credential.certificate):
                 yield info, credential
                 break
-
-
-def _sliced(content: Iterable[bytes]) -> Iterator[bytes | memoryview]:
-    for piece in content:
-        view = memoryview(piece)
-        for start in range(0, len(view), PIECE_OCTETS):
-            yield view[start : start + PIECE_OCTETS]
-
-
-def _even(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    buffer = bytearray()
-    for piece in pieces:
-        buffer += piece
-        while len(buffer) >= PIECE_OCTETS:
-            yield bytes(buffer[:PIECE_OCTETS])
-            del buffer[:PIECE_OCTETS]
-    yield bytes(buffer)

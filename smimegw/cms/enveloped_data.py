@@ -19,6 +19,7 @@ from smimegw.cms.recipient_info import (
     needs_version_2,
     read_recipient_infos,
 )
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import CMSError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
 
@@ -37,7 +38,7 @@ class Enveloped:
         recipient_infos: At most limits.recipient_infos of them, in order.
         more_recipients: There were more RecipientInfos than that.
         nonce: Initialisation vector or GCM nonce.
-        encrypted_content: The pieces of the ciphertext; views into what was parsed.
+        encrypted_content: The ciphertext; a view into what was parsed.
         additional_data: What is authenticated besides (DER of authAttrs).
         tag: The GCM tag; empty for EnvelopedData.
     """
@@ -47,7 +48,7 @@ class Enveloped:
     recipient_infos: tuple[RecipientInfo, ...] = field(repr=False)
     more_recipients: bool
     nonce: bytes = field(repr=False)
-    encrypted_content: tuple[memoryview, ...] = field(repr=False)
+    encrypted_content: Content = field(repr=False)
     additional_data: bytes = field(default=b"", repr=False)
     tag: bytes = field(default=b"", repr=False)
 
@@ -69,7 +70,7 @@ class EncryptedContentInfo:
     content_type: str
     cipher: AnyCipher
     parameters: Element
-    pieces: tuple[memoryview, ...]
+    encrypted: Content
 
 
 def read_enveloped_data(content: Element, limits: Limits) -> Enveloped:
@@ -94,7 +95,7 @@ def read_enveloped_data(content: Element, limits: Limits) -> Enveloped:
         recipient_infos=recipient_infos,
         more_recipients=more,
         nonce=nonce,
-        encrypted_content=inner.pieces,
+        encrypted_content=inner.encrypted,
     )
 
 
@@ -131,41 +132,45 @@ def read_encrypted_content_info(fields: Reader) -> EncryptedContentInfo:
         content_type=content_type,
         cipher=cipher,
         parameters=parameters,
-        pieces=tuple(encrypted.chunks()),
+        encrypted=encrypted.octet_string(),
     )
 
 
-def decrypt_content(enveloped: Enveloped, content_key: bytes) -> bytes:
+def decrypt_content(enveloped: Enveloped, content_key: bytes, store: Store = MEMORY) -> Content:
     """Undo the cipher and its padding.
 
     Raises:
         DecryptionError: For every reason alike.
     """
-    octets = b"".join(enveloped.encrypted_content)
-    return undo_cbc(enveloped.cipher, content_key, enveloped.nonce, octets)
+    encrypted = enveloped.encrypted_content
+    return store.store(undo_cbc(enveloped.cipher, content_key, enveloped.nonce, encrypted))
 
 
 def write_enveloped_data(
-    content: Iterable[bytes | memoryview],
+    content: Iterable[bytes],
     length: int,
     recipients: Sequence[Recipient],
     recipient_infos: bytes,
     cipher: ContentCipher,
     content_key: bytes,
     rng: Callable[[int], bytes],
-) -> Iterator[bytes]:
-    """Write a ContentInfo with EnvelopedData in pieces, while *content* is read."""
+) -> Content:
+    """Write a ContentInfo with EnvelopedData; *content* is encrypted when it is read."""
     nonce = rng(_BLOCK_OCTETS)
     pad = _BLOCK_OCTETS - length % _BLOCK_OCTETS  # RFC 5652, 6.3
     before = der.integer(2 if needs_version_2(recipients) else 0) + recipient_infos
     inner = encrypted_content_info_header(cipher, der.octet_string(nonce), length + pad)
     octets = len(before) + len(inner) + length + pad
     header = der.header(asn1.SEQUENCE, octets)
-    yield content_info_header(ENVELOPED_DATA, len(header) + octets) + header + before + inner
-    encryptor = Cipher(algorithms.AES(content_key), modes.CBC(nonce)).encryptor()
-    for piece in exactly(content, length):
-        yield encryptor.update(piece)
-    yield encryptor.update(bytes((pad,)) * pad) + encryptor.finalize()
+    head = content_info_header(ENVELOPED_DATA, len(header) + octets) + header + before + inner
+
+    def encrypted() -> Iterator[bytes]:
+        encryptor = Cipher(algorithms.AES(content_key), modes.CBC(nonce)).encryptor()
+        for piece in exactly(content, length):
+            yield encryptor.update(piece)
+        yield encryptor.update(bytes((pad,)) * pad) + encryptor.finalize()
+
+    return Content.joined((head, Content.made(length + pad, encrypted)))
 
 
 def encrypted_content_info_header(cipher: ContentCipher, parameters: bytes, octets: int) -> bytes:
@@ -175,7 +180,7 @@ def encrypted_content_info_header(cipher: ContentCipher, parameters: bytes, octe
     return der.header(asn1.SEQUENCE, len(before) + len(encrypted) + octets) + before + encrypted
 
 
-def exactly(content: Iterable[bytes | memoryview], length: int) -> Iterator[bytes | memoryview]:
+def exactly(content: Iterable[bytes], length: int) -> Iterator[bytes]:
     """Pass *content* on and make sure that it has *length* octets.
 
     Raises:

@@ -13,6 +13,7 @@ from smimegw.cms.content_info import DATA, SIGNED_DATA, content_info_header, wri
 from smimegw.cms.identifiers import issuer_and_serial_number
 from smimegw.cms.keys import SigningCredential
 from smimegw.cms.verify import digest_of, verify_own_signature
+from smimegw.content import Content
 from smimegw.errors import UnsupportedAlgorithmError
 from smimegw.x509.certificate import Certificate
 
@@ -61,7 +62,7 @@ def sign_detached(
 
 
 def sign_opaque(
-    content: bytes,
+    content: bytes | Content,
     *,
     digest_algorithm: DigestAlgorithm,
     credential: SigningCredential,
@@ -69,13 +70,13 @@ def sign_opaque(
     signing_time: datetime,
     capabilities: Capabilities | None,
     encryption_certificate: Certificate | None = None,
-) -> bytes:
-    """Sign *content* and put it inside; return a DER ContentInfo.
+) -> Content:
+    """Sign *content* and put it inside; return a DER ContentInfo around it.
 
     Arguments and errors are those of `sign_detached`.
     """
     signer_info = _signer_info(
-        digest_of(digest_algorithm, (content,)),
+        digest_of(digest_algorithm, Content.of(content)),
         digest_algorithm=digest_algorithm,
         credential=credential,
         scheme=scheme,
@@ -83,7 +84,7 @@ def sign_opaque(
         capabilities=capabilities,
         encryption_certificate=encryption_certificate,
     )
-    # headers are made from lengths, so that the content is copied once only
+    # headers are made from lengths, so that the content is not copied
     octet_string = der.header(asn1.OCTET_STRING, len(content))
     explicit = der.header(0xA0, len(octet_string) + len(content))
     data = der.oid(DATA)
@@ -94,7 +95,7 @@ def sign_opaque(
     body_octets = len(before) + len(content) + len(after)
     signed_data = der.header(asn1.SEQUENCE, body_octets)
     head = content_info_header(SIGNED_DATA, len(signed_data) + body_octets)
-    return b"".join((head, signed_data, before, content, after))
+    return Content.joined((head + signed_data + before, content, after))
 
 
 def certificates_only(certificates: Iterable[Certificate], crls: Iterable[bytes] = ()) -> bytes:

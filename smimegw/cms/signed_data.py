@@ -18,6 +18,7 @@ from smimegw.cms.content_info import DATA, SIGNED_DATA, expect_sequence, read_co
 from smimegw.cms.identifiers import CertificateIdentifier, read_identifier
 from smimegw.cms.sign import certificates_only, sign_detached, sign_opaque
 from smimegw.cms.verify import CheckedSignature, verify_signer_info
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import CertificateError, CMSError, LimitError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.x509.certificate import Certificate
@@ -74,7 +75,7 @@ class SignedData:
     """
 
     content_type: str
-    encapsulated: bytes | None = field(repr=False)
+    encapsulated: Content | None = field(repr=False)
     certificates: tuple[Certificate, ...]
     certificates_ignored: int
     crls: tuple[bytes, ...] = field(repr=False)
@@ -82,8 +83,12 @@ class SignedData:
     signer_infos: tuple[SignerInfo, ...]
 
 
-def parse_signed_data(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMITS) -> SignedData:
+def parse_signed_data(
+    octets: bytes | Content, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY
+) -> SignedData:
     """Read a ContentInfo that holds SignedData, DER or BER, in linear time.
+
+    Content that comes in chunks is put together in *store*.
 
     Raises:
         CMSError: Malformed, truncated, followed by other octets, or another content type.
@@ -95,7 +100,7 @@ def parse_signed_data(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMIT
     fields = expect_sequence(content)
     fields.read(asn1.INTEGER).integer()
     fields.read(asn1.SET)  # digestAlgorithms: only a hint, each SignerInfo has its own
-    content_type, encapsulated = _read_encapsulated(fields.read(asn1.SEQUENCE))
+    content_type, encapsulated = _read_encapsulated(fields.read(asn1.SEQUENCE), store)
     certificates, ignored = _read_certificates(fields.optional(0xA0), limits)
     crls, ocsp_responses = _read_revocation(fields.optional(0xA1), limits)
     signer_infos = _read_signer_infos(fields.read(asn1.SET).children(), limits)
@@ -111,7 +116,7 @@ def parse_signed_data(octets: bytes | memoryview, limits: Limits = DEFAULT_LIMIT
     )
 
 
-def _read_encapsulated(element: Element) -> tuple[str, bytes | None]:
+def _read_encapsulated(element: Element, store: Store) -> tuple[str, Content | None]:
     fields = element.children()
     content_type = fields.read(asn1.OBJECT_IDENTIFIER).oid()
     explicit = fields.optional(0xA0)
@@ -121,12 +126,14 @@ def _read_encapsulated(element: Element) -> tuple[str, bytes | None]:
     reader = explicit.children()
     content = reader.read()
     reader.finish()
-    if content.tag in (asn1.OCTET_STRING, asn1.OCTET_STRING | asn1.CONSTRUCTED):
-        return content_type, content.octets()
+    if content.tag == asn1.OCTET_STRING:
+        return content_type, content.view
+    if content.tag == asn1.OCTET_STRING | asn1.CONSTRUCTED:
+        return content_type, store.store(content.octet_string())
     if content_type == DATA:
         raise CMSError("id-data that is no OCTET STRING")
     # PKCS #7 1.5 has any type there; signed is its value without tag and length (RFC 5652, 5.2.1).
-    return content_type, bytes(content.content)
+    return content_type, content.view
 
 
 def _read_certificates(
@@ -141,6 +148,8 @@ def _read_certificates(
         # beyond the limit and other kinds ([0] … [3]) are ignored: a signer whose certificate is
         # not found is an answer of its own
         if seen > limits.certificates or choice.tag != asn1.SEQUENCE:
+            continue
+        if choice.length > limits.memory_octets:
             continue
         try:
             found[_certificate(choice.encoded, limits)] = None
@@ -170,9 +179,9 @@ def _read_revocation(
     reader = element.children() if element is not None else None
     while reader is not None and not reader.at_end:
         choice = reader.read()
-        if choice.tag == asn1.SEQUENCE and len(choice.content) <= limits.crl_octets:
+        if choice.tag == asn1.SEQUENCE and choice.length <= limits.crl_octets:
             crls.append(choice.encoded)
-        elif choice.tag == _OTHER and len(choice.content) <= limits.ocsp_octets:
+        elif choice.tag == _OTHER and choice.length <= limits.ocsp_octets:
             responses.extend(_read_other(choice))
     return tuple(crls), tuple(responses)
 
@@ -215,7 +224,7 @@ def _read_signer_info(element: Element) -> SignerInfo:
         signature_algorithm=algorithm,
         # RFC 5652, 5.4: signed is the SET OF with its own tag and a definite length
         signed_attributes=(
-            None if attributes is None else der.value(asn1.SET, bytes(attributes.content))
+            None if attributes is None else der.value(asn1.SET, attributes.view.whole())
         ),
         signature=signature,
         unsupported=unsupported,

@@ -24,6 +24,7 @@ from smimegw.cms.content_info import DATA
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import pss_padding
 from smimegw.cms.pss_keys import pss_flaw
+from smimegw.content import Content
 from smimegw.errors import CMSError, SignatureError, UnsupportedAlgorithmError
 from smimegw.x509.certificate import Certificate
 
@@ -62,7 +63,7 @@ class CheckedSignature:
 def verify_signer_info(
     signed_data: SignedData,
     signer_info: SignerInfo,
-    content: Iterable[bytes] | None = None,
+    content: Content | Iterable[bytes] | None = None,
     extra_certificates: Iterable[Certificate] = (),
 ) -> CheckedSignature:
     """Check content and signature of one signer (RFC 5652, 5.6).
@@ -70,18 +71,20 @@ def verify_signer_info(
     Args:
         signed_data: What *signer_info* belongs to.
         signer_info: One of its signers.
-        content: The detached content in pieces; None to take the encapsulated one.  When there is
-            encapsulated content as well, both must be what was signed.
+        content: The detached content, in pieces or not; None to take the encapsulated one.  When
+            there is encapsulated content as well, both must be what was signed.
         extra_certificates: More places to look for the signer's certificate.
 
     Raises:
         SignatureError: It does not hold; the reason says why.
         UnsupportedAlgorithmError: An algorithm or its parameters are not accepted.
         CMSError: The signed attributes are malformed, or there is no content at all.
+        LimitError: EdDSA signed the content itself and not a digest (RFC 8419, 3), and it is too
+            long to be taken in one piece.
     """
     digest_algorithm, algorithm = _algorithms(signer_info)
-    if content is not None and algorithm.scheme.is_pure:
-        content = tuple(content)  # may be needed twice
+    if content is not None and not isinstance(content, Content):
+        content = Content.joined(content)
     digest, head = _content_digest(signed_data, content, digest_algorithm)
     attributes = None
     if signer_info.signed_attributes is not None:
@@ -156,8 +159,9 @@ def _refuse_missing_attributes(content_type: str, head: bytes) -> None:
         raise SignatureError("attributes", "signed attributes are missing")
 
 
-def _joined(signed_data: SignedData, content: Iterable[bytes] | None) -> bytes:
-    return b"".join((signed_data.encapsulated or b"",) if content is None else content)
+def _joined(signed_data: SignedData, content: Content | None) -> bytes:
+    found = signed_data.encapsulated if content is None else content
+    return found.whole() if found is not None else b""
 
 
 def _signed_value(scheme: SignatureScheme, digest: DigestAlgorithm, octets: bytes) -> bytes:
@@ -177,26 +181,22 @@ def _algorithms(signer_info: SignerInfo) -> tuple[DigestAlgorithm, SignatureAlgo
 
 
 def _content_digest(
-    signed_data: SignedData, content: Iterable[bytes] | None, algorithm: DigestAlgorithm
+    signed_data: SignedData, content: Content | None, algorithm: DigestAlgorithm
 ) -> tuple[bytes, bytes]:
     encapsulated = signed_data.encapsulated
     if encapsulated is None and content is None:
         raise CMSError("the signature is detached and no content was given")
     if encapsulated is None or content is None:
-        pieces: Iterable[bytes] = (encapsulated or b"",) if content is None else content
-        return _digest(algorithm, pieces)
-    found = _digest(algorithm, content)
-    if isinstance(content, tuple) and len(content) == 1 and content[0] is encapsulated:
-        return found
+        return _digest(algorithm, encapsulated if content is None else content)
     # a reader of one could be shown the other (cases H21)
-    if _digest(algorithm, (encapsulated,))[0] != found[0]:
+    if encapsulated != content:
         raise SignatureError("digest", "the detached signature carries different content")
-    return found
+    return _digest(algorithm, content)
 
 
-def _digest(algorithm: DigestAlgorithm, pieces: Iterable[bytes]) -> tuple[bytes, bytes]:
+def _digest(algorithm: DigestAlgorithm, pieces: Iterable[bytes] | None) -> tuple[bytes, bytes]:
     state, head = hashes.Hash(algorithm.primitive()), b""
-    for piece in pieces:
+    for piece in pieces or ():
         if len(head) < _HEAD_OCTETS:
             head += bytes(piece[: _HEAD_OCTETS - len(head)])
         state.update(piece)

@@ -143,7 +143,7 @@ def _show(octets: bytes, say: Say) -> None:
     for name in ("subject", "content-type"):
         for entry in entity.header.all(name):
             _wrapped(f"{entry.name.decode()}: {entry.body.decode('utf-8', 'replace')}", say)
-    lines = entity.body.decode("utf-8", "replace").splitlines()
+    lines = entity.body.whole().decode("utf-8", "replace").splitlines()
     for line in lines[:_SHOWN_LINES]:
         say(f"     | {line}")
     if len(lines) > _SHOWN_LINES:

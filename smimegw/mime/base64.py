@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import MIMEError
 
 _LINES_PER_PIECE = 720
@@ -63,16 +64,41 @@ def _full_piece(octets: bytes) -> bytes:
     return b"\r\n".join(_split_lines(_encode(octets))) + b"\r\n"
 
 
-def decode(body: bytes) -> bytes:
+def encoded(content: Content) -> Content:
+    """The body that `encode_lines` makes of *content*, made when it is read."""
+    lines, rest = divmod(len(content), 57)
+    length = 78 * lines + (4 * -(-rest // 3) + 2 if rest else 0)
+    return Content.made(length, lambda: encode_lines(content.pieces()))
+
+
+def decode(body: bytes | Content, store: Store = MEMORY) -> Content:
     """Decode a base64 body; line breaks and white space may be anywhere or nowhere.
+
+    Args:
+        body: With its transfer encoding.
+        store: Keeps what comes out.
 
     Raises:
         MIMEError: Octets outside the alphabet, wrong padding, or something after the padding.
     """
-    text = body.translate(None, b"\r\n \t")
-    if len(text) % 4:
+    return store.store(_decoded(Content.of(body).pieces()))
+
+
+def _decoded(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    held, is_padded = b"", False
+    for piece in pieces:
+        text = held + piece.translate(None, b"\r\n \t")
+        whole = len(text) - len(text) % 4
+        quads, held = text[:whole], text[whole:]
+        if not quads:
+            continue
+        try:
+            octets = _decode(quads)
+        except (binascii.Error, ValueError):
+            octets = b""
+        if is_padded or not octets:
+            raise MIMEError("base64 body holds octets that are not base64")
+        is_padded = quads.endswith(b"=")
+        yield octets
+    if held:
         raise MIMEError("base64 body is truncated or not base64 (its length is no multiple of 4)")
-    try:
-        return _decode(text) if text else b""
-    except (binascii.Error, ValueError):
-        raise MIMEError("base64 body holds octets that are not base64") from None

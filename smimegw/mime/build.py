@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
 
+from smimegw.content import Content
 from smimegw.errors import MIMEError
 from smimegw.mime import base64
 from smimegw.mime.entity import Entity
@@ -42,7 +43,7 @@ def split_for_protection(header: HeaderSection) -> tuple[HeaderSection, HeaderSe
 
 def multipart_signed(
     signed_entity: Entity, signature_der: bytes, micalg: str, delimiter: str
-) -> tuple[Fields, Iterator[bytes]]:
+) -> tuple[Fields, Content]:
     """Fields and body of a clear-signed message (RFC 1847, 2.1; RFC 8551, 3.5.3).
 
     Args:
@@ -55,7 +56,7 @@ def multipart_signed(
         MIMEError: The delimiter occurs in the entity.
     """
     mark = b"--" + delimiter.encode("ascii")
-    if any(mark in piece for piece in signed_entity.pieces()):
+    if mark in signed_entity.content:
         raise MIMEError("the boundary occurs in the signed entity")
     fields = (
         _folded(
@@ -64,15 +65,11 @@ def multipart_signed(
             f'micalg={micalg}; boundary="{delimiter}"',
         ),
     )
-    return fields, _signed_pieces(signed_entity, signature_der, mark)
-
-
-def _signed_pieces(entity: Entity, signature_der: bytes, mark: bytes) -> Iterator[bytes]:
-    yield PREAMBLE + b"\r\n" + mark + b"\r\n"
-    yield from entity.pieces()
-    yield b"\r\n" + mark + b"\r\n" + _signature_header() + b"\r\n"
-    yield from base64.encode_lines((signature_der,))
-    yield b"\r\n" + mark + b"--\r\n"
+    before = PREAMBLE + b"\r\n" + mark + b"\r\n"
+    between = b"\r\n" + mark + b"\r\n" + _signature_header() + b"\r\n"
+    signature = b"".join(base64.encode_lines((signature_der,)))
+    behind = signature + b"\r\n" + mark + b"--\r\n"
+    return fields, Content.joined((before, signed_entity.content, between, behind))
 
 
 @cache
@@ -86,23 +83,24 @@ def _signature_header() -> bytes:
     return HeaderSection(fields).raw
 
 
-def pkcs7_mime(smime_type: str, pieces: Iterable[bytes]) -> tuple[Fields, Iterator[bytes]]:
+def pkcs7_mime(smime_type: str, octets: bytes | Content) -> tuple[Fields, Content]:
     """Fields and body of an opaque-signed or encrypted message (RFC 8551, 3.2 and 3.3).
 
     Args:
         smime_type: One of `SMIME_TYPES`.
-        pieces: The DER octets; the body streams, memory stays constant.
+        octets: The DER octets; the body is made of them when it is read.
 
     Raises:
         MIMEError: *smime_type* is not one that RFC 8551, 3.2.2 names.
     """
     if smime_type not in SMIME_TYPES:
         raise MIMEError("unknown smime-type (RFC 8551, 3.2.2)")
-    return _pkcs7_fields(smime_type), base64.encode_lines(pieces)
+    return pkcs7_fields(smime_type), base64.encoded(Content.of(octets))
 
 
 @cache
-def _pkcs7_fields(smime_type: str) -> Fields:
+def pkcs7_fields(smime_type: str) -> Fields:
+    """The fields alone."""
     suffix = "p7z" if smime_type == "compressed-data" else "p7m"
     return (
         _folded(

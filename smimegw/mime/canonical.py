@@ -8,8 +8,9 @@ its exact octets; the inside of what is already signed or encrypted is never tou
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
@@ -17,7 +18,13 @@ from smimegw.mime.canonical_header import canonical_header
 from smimegw.mime.content_type import TEXT_PLAIN, ContentType
 from smimegw.mime.entity import IDENTITY, Entity, Multipart, read_multipart
 from smimegw.mime.headers import field
-from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
+from smimegw.mime.lines import (
+    blocks_of_lines,
+    has_crlf_only,
+    has_endless_line,
+    has_long_line,
+    in_crlf_lines,
+)
 from smimegw.mime.quoted_printable import encode_quoted_printable
 
 _SEALED = frozenset(
@@ -31,10 +38,15 @@ _SEALED = frozenset(
 # Their bodies begin with a header section of their own (RFC 2046, 5.2.1 and 5.2.3).
 _ENCAPSULATED = frozenset({"message/rfc822", "message/global", "message/external-body"})
 _MESSAGE = ContentType("message", "rfc822")
-_DECLARED_8BIT = re.compile(rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.MULTILINE)
+_DECLARED_8BIT = re.compile(
+    rb"^content-transfer-encoding[ \t]*:\s*(?:8bit|binary)", re.MULTILINE | re.IGNORECASE
+)
+_DECLARATION_OCTETS = 1024
 
 
-def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Entity:
+def canonical_for_signing(
+    entity: Entity, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY
+) -> Entity:
     """The same entity in canonical form, always with an empty line before its body.
 
     A body without a final line end stays without one: in multipart/signed the line end before
@@ -43,6 +55,7 @@ def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> En
     Args:
         entity: What will be signed: the inner header fields and the body.
         limits: Depth and number of parts.
+        store: Keeps what must be written anew.
 
     Raises:
         MIMEError: Something must be changed and the structure is ambiguous, its transfer
@@ -52,7 +65,7 @@ def canonical_for_signing(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> En
     """
     if is_signable(entity):
         return entity
-    canonical = _canonical(entity, limits, depth=0, default=TEXT_PLAIN)
+    canonical = _Writing(limits, store).canonical(entity, depth=0, default=TEXT_PLAIN)
     header = canonical_header(canonical.header)
     return replace(canonical, header=header, separator=b"\r\n")
 
@@ -63,20 +76,27 @@ def is_signable(entity: Entity) -> bool:
     False may also mean that a text speaks of transfer encodings: then `canonical_for_signing`
     finds nothing to change.
     """
-    return entity.separator == b"\r\n" and _needs_nothing(entity.raw)
+    return entity.separator == b"\r\n" and _needs_nothing(entity.content)
 
 
-def _needs_nothing(octets: bytes) -> bool:
+def _needs_nothing(octets: Content) -> bool:
     # A part labelled 8bit that holds 7-bit text is relabelled: relays that must go down to 7 bit
     # look at the label and would encode it anew.
-    if not _is_clean(octets):
-        return False
-    lower = octets.lower()
-    speaks_of_it = b"8bit" in lower or b"binary" in lower
-    return not speaks_of_it or _DECLARED_8BIT.search(lower) is None
+    speaks_of_it = False
+    for block in blocks_of_lines(octets):
+        if not _is_clean_block(block):
+            return False
+        if not speaks_of_it:
+            lower = block.lower()
+            speaks_of_it = b"8bit" in lower or b"binary" in lower
+    return not speaks_of_it or not octets.matches(_DECLARED_8BIT, _DECLARATION_OCTETS)
 
 
-def _is_clean(octets: bytes) -> bool:
+def _is_clean(octets: Content) -> bool:
+    return all(_is_clean_block(block) for block in blocks_of_lines(octets))
+
+
+def _is_clean_block(octets: bytes) -> bool:
     return (
         octets.isascii()
         and b"\0" not in octets
@@ -90,91 +110,99 @@ def _is_clean(octets: bytes) -> bool:
     )
 
 
-def _is_left_alone(octets: bytes) -> bool:
+def _is_left_alone(octets: Content) -> bool:
     """Whether relays carry the octets as they are, although they are not in canonical form."""
     return (
         octets.isascii()
         and b"\0" not in octets
         and has_crlf_only(octets)
         and not has_long_line(octets)
-        and _DECLARED_8BIT.search(octets.lower()) is None
+        and not octets.matches(_DECLARED_8BIT, _DECLARATION_OCTETS)
     )
 
 
-def _canonical(entity: Entity, limits: Limits, depth: int, default: ContentType) -> Entity:
-    """Canonical form; *default* is the media type without a Content-Type field."""
-    if _needs_nothing(entity.raw):
-        return entity
-    if depth > limits.mime_depth:
-        raise LimitError("mime_depth", f"nested deeper than {limits.mime_depth}")
-    content_type = entity.content_type if entity.header.all("content-type") else default
-    if content_type.media_type in _SEALED:
-        if not _is_left_alone(entity.raw):
-            raise MIMEError(
-                "a part that is signed or encrypted has 8-bit octets or long lines, which relays"
-                " change, and must stay as it is: sign opaque"
-            )
-        return entity
-    if content_type.type == "multipart":
-        return _multipart(entity, limits, depth)
-    if content_type.media_type in _ENCAPSULATED and entity.transfer_encoding in IDENTITY:
-        inner = _canonical(Entity.parse(entity.body, limits), limits, depth + 1, TEXT_PLAIN)
-        return _with_body(entity, inner.raw, encoding=None)
-    return _leaf(entity, content_type)
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """Brings parts into canonical form, within *limits*; *store* keeps what is long."""
+
+    limits: Limits
+    store: Store
+
+    def canonical(self, entity: Entity, depth: int, default: ContentType) -> Entity:
+        """Canonical form; *default* is the media type without a Content-Type field."""
+        if _needs_nothing(entity.content):
+            return entity
+        if depth > self.limits.mime_depth:
+            raise LimitError("mime_depth", f"nested deeper than {self.limits.mime_depth}")
+        content_type = entity.content_type if entity.header.all("content-type") else default
+        if content_type.media_type in _SEALED:
+            if not _is_left_alone(entity.content):
+                raise MIMEError(
+                    "a part that is signed or encrypted has 8-bit octets or long lines, which"
+                    " relays change, and must stay as it is: sign opaque"
+                )
+            return entity
+        if content_type.type == "multipart":
+            return self._multipart(entity, depth)
+        if content_type.media_type in _ENCAPSULATED and entity.transfer_encoding in IDENTITY:
+            message = Entity.parse(entity.body, self.limits)
+            inner = self.canonical(message, depth + 1, TEXT_PLAIN)
+            return _with_body(entity, inner.content, encoding=None)
+        return self._leaf(entity, content_type)
+
+    def _multipart(self, entity: Entity, depth: int) -> Entity:
+        multipart = read_multipart(entity, self.limits)
+        # RFC 2046, 5.1.5: in a digest, parts without a type are messages.
+        default = _MESSAGE if entity.content_type.subtype == "digest" else TEXT_PLAIN
+        parts = [
+            self.canonical(Entity.parse(part, self.limits), depth + 1, default)
+            for part in multipart.parts
+        ]
+        body = _join(multipart, parts, entity.content_type.boundary)
+        return _with_body(entity, body, encoding=None)
+
+    def _leaf(self, entity: Entity, content_type: ContentType) -> Entity:
+        encoding = entity.transfer_encoding
+        is_text = content_type.type in {"text", "message"} and b"\0" not in entity.body
+        if encoding in IDENTITY:
+            body = in_crlf_lines(entity.body, self.store) if is_text else entity.body
+            if _is_clean(body):
+                return _with_body(entity, body, "7bit")
+            if content_type.type == "message" and not content_type.subtype.startswith("global"):
+                # RFC 2046, 5.2; RFC 3464, 2.1: readers do not decode them.
+                raise MIMEError(f"{content_type.media_type} cannot be encoded")
+            return self._encoded(entity, body, as_text=is_text)
+        body = in_crlf_lines(entity.body, self.store)
+        if _is_clean(body):
+            return _with_body(entity, body, encoding)
+        # Decoding refuses encodings that nobody could redo.
+        decoded = entity.decoded_body(self.store)
+        return self._encoded(entity, decoded, as_text=encoding == "quoted-printable")
+
+    def _encoded(self, entity: Entity, octets: Content, *, as_text: bool) -> Entity:
+        # Bare CR or LF are content here, which quoted-printable text could not keep apart.
+        if as_text and has_crlf_only(octets) and not has_endless_line(octets):
+            body = encode_quoted_printable(octets, self.store)
+            return _with_body(entity, body, "quoted-printable")
+        return _with_body(entity, base64.encoded(octets).settled(), "base64")
 
 
-def _multipart(entity: Entity, limits: Limits, depth: int) -> Entity:
-    multipart = read_multipart(entity, limits)
-    # RFC 2046, 5.1.5: in a digest, parts without a type are messages.
-    default = _MESSAGE if entity.content_type.subtype == "digest" else TEXT_PLAIN
-    parts = [
-        _canonical(Entity.parse(part, limits), limits, depth + 1, default)
-        for part in multipart.parts
-    ]
-    return _with_body(entity, _join(multipart, parts, entity.content_type.boundary), encoding=None)
-
-
-def _join(multipart: Multipart, parts: list[Entity], boundary: bytes) -> bytes:
+def _join(multipart: Multipart, parts: list[Entity], boundary: bytes) -> Content:
     """The body with its parts exchanged; what lies between them stays when it is clean."""
     body, spans = multipart.body, multipart.spans
     edges = [0, *(position for span in spans for position in span), len(body)]
-    between = [body[edges[index] : edges[index + 1]] for index in range(0, len(edges), 2)]
+    between = [body.part(edges[index], edges[index + 1]) for index in range(0, len(edges), 2)]
     if not multipart.closed or not all(map(_is_clean, between)):
         delimiter = b"\r\n--" + boundary
-        between = [delimiter[2:] + b"\r\n", *[delimiter + b"\r\n"] * (len(parts) - 1)]
-        between.append(delimiter + b"--\r\n")
+        written = [delimiter[2:] + b"\r\n", *[delimiter + b"\r\n"] * (len(parts) - 1)]
+        between = [*map(Content, written), Content(delimiter + b"--\r\n")]
     pieces = [between[0]]
     for part, after in zip(parts, between[1:], strict=True):
-        pieces += [*part.pieces(), after]
-    return b"".join(pieces)
+        pieces += [part.content, after]
+    return Content.joined(pieces)
 
 
-def _leaf(entity: Entity, content_type: ContentType) -> Entity:
-    encoding = entity.transfer_encoding
-    is_text = content_type.type in {"text", "message"} and b"\0" not in entity.body
-    if encoding in IDENTITY:
-        body = with_crlf(entity.body) if is_text else entity.body
-        if _is_clean(body):
-            return _with_body(entity, body, "7bit")
-        if content_type.type == "message" and not content_type.subtype.startswith("global"):
-            # RFC 2046, 5.2; RFC 3464, 2.1: readers do not decode them.
-            raise MIMEError(f"{content_type.media_type} cannot be encoded")
-        return _encoded(entity, body, as_text=is_text)
-    body = with_crlf(entity.body)
-    if _is_clean(body):
-        return _with_body(entity, body, encoding)
-    # Decoding refuses encodings that nobody could redo.
-    return _encoded(entity, entity.decoded_body(), as_text=encoding == "quoted-printable")
-
-
-def _encoded(entity: Entity, octets: bytes, *, as_text: bool) -> Entity:
-    # Bare CR or LF are content here, which quoted-printable text could not keep apart.
-    if as_text and has_crlf_only(octets):
-        return _with_body(entity, encode_quoted_printable(octets), "quoted-printable")
-    return _with_body(entity, b"".join(base64.encode_lines((octets,))), "base64")
-
-
-def _with_body(entity: Entity, body: bytes, encoding: str | None) -> Entity:
+def _with_body(entity: Entity, body: Content, encoding: str | None) -> Entity:
     """The entity with a canonical header section and *body*, labelled with *encoding*.
 
     None is for structures, whose label speaks of what is inside: 7-bit after us, except when a

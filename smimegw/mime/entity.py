@@ -1,4 +1,7 @@
-"""MIME entities that give back exactly the octets they were read from (RFC 2045, RFC 2046)."""
+"""MIME entities that give back exactly the octets they were read from (RFC 2045, RFC 2046).
+
+Bodies are `Content`: they may be longer than memory, and parts of them are views.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
@@ -13,8 +17,7 @@ from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_content_typ
 from smimegw.mime.headers import HeaderSection, parse_header_section, split_header
 from smimegw.mime.quoted_printable import decode_quoted_printable
 
-# Transport padding and the line end; possessive, so that long padding is looked at once.
-_AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*+(?=\r?\n|\Z)")
+_LOOK_OCTETS = 64  # behind a delimiter
 IDENTITY = frozenset({"7bit", "8bit", "binary"})  # transfer encodings that change nothing
 
 
@@ -29,29 +32,41 @@ class Entity:
     """
 
     header: HeaderSection
-    body: bytes = field(repr=False)
+    body: Content = field(repr=False)
     separator: bytes = b"\r\n"
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "body", Content.of(self.body))
+
     @classmethod
-    def parse(cls, content: bytes, limits: Limits = DEFAULT_LIMITS) -> Entity:
-        """Take *content* apart at its first empty line; `raw` of the result is *content*.
+    def parse(cls, content: bytes | Content, limits: Limits = DEFAULT_LIMITS) -> Entity:
+        """Take *content* apart at its first empty line; `content` of the result is *content*.
 
         Raises:
             LimitError: The header section is too large (see `parse_header_section`).
         """
-        header, separator, body = split_header(content)
+        header, separator, body = split_header(content, limits)
         return cls(parse_header_section(header, limits), body, separator)
 
     @property
+    def content(self) -> Content:
+        """The whole entity."""
+        return Content.joined((self.header.raw, self.separator, self.body))
+
+    @property
     def raw(self) -> bytes:
-        """The whole entity in one piece."""
-        return b"".join(self.pieces())
+        """The whole entity in one piece.
+
+        Raises:
+            LimitError: It is too long for that.
+        """
+        return self.content.whole()
 
     def pieces(self) -> Iterator[bytes]:
         """The whole entity without joining it."""
         yield self.header.raw
         yield self.separator
-        yield self.body
+        yield from self.body.pieces()
 
     def with_header(self, header: HeaderSection) -> Entity:
         """The same body under another header section; an empty line between them is ensured."""
@@ -81,7 +96,7 @@ class Entity:
             return self
         rest = HeaderSection(fields[number:]).raw
         header = HeaderSection(fields[:number])
-        return Entity(header, rest + self.separator + self.body, separator=b"")
+        return Entity(header, Content.joined((rest, self.separator, self.body)), separator=b"")
 
     @property
     def content_type(self) -> ContentType:
@@ -106,8 +121,11 @@ class Entity:
         value = re.sub(rb"\([^()]*\)", b"", found.body).strip(b" \t;")
         return value.decode("ascii", "replace").lower()
 
-    def decoded_body(self) -> bytes:
+    def decoded_body(self, store: Store = MEMORY) -> Content:
         """The body without its transfer encoding.
+
+        Args:
+            store: Keeps what comes out.
 
         Raises:
             MIMEError: Broken base64, or an encoding that RFC 2045 does not know.
@@ -116,9 +134,9 @@ class Entity:
         if encoding in IDENTITY:
             return self.body
         if encoding == "base64":
-            return base64.decode(self.body)
+            return base64.decode(self.body, store)
         if encoding == "quoted-printable":
-            return decode_quoted_printable(self.body)
+            return decode_quoted_printable(self.body, store)
         raise MIMEError("unknown Content-Transfer-Encoding (RFC 2045, 6.1)")
 
 
@@ -131,16 +149,19 @@ class Multipart:
         spans: Start and end of each part in *body*; the line end before a delimiter belongs to
             the delimiter (RFC 2046, 5.1.1).
         closed: Whether the closing delimiter was there.
+        around: Where the first delimiter begins and the last one ends; outside of that nobody
+            shows anything.
     """
 
-    body: bytes = field(repr=False)
+    body: Content = field(repr=False)
     spans: tuple[tuple[int, int], ...]
     closed: bool
+    around: tuple[int, int]
 
     @property
-    def parts(self) -> tuple[bytes, ...]:
+    def parts(self) -> tuple[Content, ...]:
         """The exact octets of each part."""
-        return tuple(self.body[start:end] for start, end in self.spans)
+        return tuple(self.body.part(start, end) for start, end in self.spans)
 
 
 def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart:
@@ -158,26 +179,43 @@ def read_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Multipart
     mark = b"--" + content_type.boundary
     spans: list[tuple[int, int]] = []
     start: int | None = None
+    first = -1
     for position in _delimiters(body, mark):
-        match = _AFTER_BOUNDARY.match(body, position + len(mark))
-        if match is None:
-            raise MIMEError("a line begins with the boundary and goes on: the parts are ambiguous")
+        closes, behind = _after_boundary(body, position + len(mark))
+        first = position if first < 0 else first
         if start is not None:
             spans.append((start, max(start, _before_line(body, position))))
         if len(spans) > limits.mime_parts:
             raise LimitError("mime_parts", f"more than {limits.mime_parts} parts")
-        if match[1]:
+        if closes:
             if start is None:
                 raise MIMEError("a multipart without parts (RFC 2046, 5.1.1)")
-            return Multipart(body=body, spans=tuple(spans), closed=True)
-        start = _line_end(body, match.end())
+            last = position + len(mark) + len(b"--")
+            return Multipart(body=body, spans=tuple(spans), closed=True, around=(first, last))
+        start = _line_end(body, behind)
     if start is None:
         raise MIMEError("a multipart without its delimiter (RFC 2046, 5.1.1)")
     spans.append((start, len(body)))
-    return Multipart(body=body, spans=tuple(spans), closed=False)
+    return Multipart(body=body, spans=tuple(spans), closed=False, around=(first, len(body)))
 
 
-def _delimiters(body: bytes, mark: bytes) -> Iterator[int]:
+def _after_boundary(body: Content, position: int) -> tuple[bool, int]:
+    """Whether the delimiter closes, and where its line end is, behind transport padding."""
+    closes = body.startswith(b"--", position)
+    end = position + 2 * closes
+    while seen := body.read(end, end + _LOOK_OCTETS):
+        rest = seen.lstrip(b" \t")
+        end += len(seen) - len(rest)
+        if rest:
+            if not rest.startswith((b"\n", b"\r\n")) and not body.startswith(b"\r\n", end):
+                raise MIMEError(
+                    "a line begins with the boundary and goes on: the parts are ambiguous"
+                )
+            break
+    return closes, end
+
+
+def _delimiters(body: Content, mark: bytes) -> Iterator[int]:
     """Where lines begin with *mark*; searched with the line end: bodies may be full of dashes."""
     if body.startswith(mark):
         yield 0
@@ -188,14 +226,14 @@ def _delimiters(body: bytes, mark: bytes) -> Iterator[int]:
         position = body.find(line, position + 1)
 
 
-def _before_line(body: bytes, position: int) -> int:
+def _before_line(body: Content, position: int) -> int:
     """Where the line end before *position* begins."""
-    if body[max(position - 2, 0) : position] == b"\r\n":
+    if body.read(max(position - 2, 0), position) == b"\r\n":
         return position - 2
     return max(position - 1, 0)
 
 
-def _line_end(body: bytes, position: int) -> int:
+def _line_end(body: Content, position: int) -> int:
     """The position after the line end at *position* (or the end of the body)."""
     if body.startswith(b"\r\n", position):
         return position + 2

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from functools import cached_property
 
+from smimegw.content import Content
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.encoded_words import decode_words, encoded_words
@@ -143,33 +144,42 @@ class HeaderSection:
         return section if done else section.append((new,))
 
 
-def split_header(content: bytes) -> tuple[bytes, bytes, bytes]:
+def split_header(
+    content: bytes | Content, limits: Limits = DEFAULT_LIMITS
+) -> tuple[bytes, bytes, Content]:
     """Split *content* into header section, separator and body; joined they are *content* again.
 
     The header section ends at the first empty line, which is the separator.  Content without
     one line that could be a field has no header section: all of it is body.  Content that has
-    fields and no empty line is header section only.  Empty content is three times empty.
+    fields and no empty line is header section only.  Empty content is three times empty.  Of a
+    header section that is longer than allowed so much comes back that this is seen.
     """
-    end, separator = _empty_line(content)
+    content = Content.of(content)
+    most = limits.header_section_octets
+    end, separator = _empty_line(content, most + 4)
     if end == 0 and separator:
-        return b"", separator, content[len(separator) :]
-    if not _SOME_FIELD.search(content, 0, min(end, DEFAULT_LIMITS.header_section_octets)):
+        return b"", separator, content.part(len(separator))
+    header = content.read(0, end)
+    if not _SOME_FIELD.search(header, 0, most):
         return b"", b"", content
-    return content[:end], separator, content[end + len(separator) :]
+    return header, separator, content.part(end + len(separator))
 
 
-def _empty_line(content: bytes) -> tuple[int, bytes]:
-    """Where the first empty line begins and what it is; the end and nothing when there is none."""
+def _empty_line(content: Content, most: int) -> tuple[int, bytes]:
+    """Where the first empty line begins and what it is; the end and nothing when there is none.
+
+    The end is also where *most* octets were looked at.
+    """
     for separator in (b"\r\n", b"\n"):
         if content.startswith(separator):
             return 0, separator
-    crlf = content.find(b"\n\r\n")
-    lf = content.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else len(content))
+    crlf = content.find(b"\n\r\n", 0, most)
+    lf = content.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else most)
     if lf >= 0:
         return lf + 1, b"\n"
     if crlf >= 0:
         return crlf + 1, b"\r\n"
-    return len(content), b""
+    return min(len(content), most), b""
 
 
 def parse_header_section(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> HeaderSection:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from smimegw.content import Content
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
@@ -18,9 +19,9 @@ from smimegw.mime.charsets import codec_of
 from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.entity import IDENTITY, Entity, read_multipart
-from smimegw.mime.headers import HeaderField, field
+from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.mime.inert_html import unescaped
-from smimegw.mime.lines import has_crlf_only, has_long_line, with_crlf
+from smimegw.mime.lines import has_crlf_only, has_endless_line, has_long_line, with_crlf
 from smimegw.mime.quoted_printable import encode_quoted_printable
 
 PARAMETER: Final = "hp-legacy-display"
@@ -139,7 +140,7 @@ def _main_parts(
         if kind.media_type in {"text/plain", "text/html"}:
             if marked and kind.parameter(PARAMETER) != "1":
                 return entity
-            return _changed(entity, kind, change, mark=not marked)
+            return _changed(entity, kind, change, mark=not marked, most=limits.text_octets)
         if kind.type != "multipart" or kind.subtype in {"signed", "encrypted", "digest"}:
             return entity
         multipart = read_multipart(entity, limits)
@@ -147,13 +148,14 @@ def _main_parts(
         return entity
     # Of alternatives each is one; of everything else the first part is what is read.
     wanted = multipart.spans if kind.subtype == "alternative" else multipart.spans[:1]
-    body, at = [], 0
+    body: list[Content] = []
+    at = 0
     for start, end in wanted:
-        part = Entity.parse(multipart.body[start:end], limits)
+        part = Entity.parse(multipart.body.part(start, end), limits)
         new = _main_parts(part, change, marked=marked, limits=limits, depth=depth + 1)
-        body += [multipart.body[at:start], new.raw]
+        body += [multipart.body.part(at, start), new.content]
         at = end
-    return Entity(entity.header, b"".join((*body, multipart.body[at:])), entity.separator)
+    return Entity(entity.header, Content.joined((*body, multipart.body.part(at))), entity.separator)
 
 
 def _is_attachment(entity: Entity) -> bool:
@@ -161,9 +163,13 @@ def _is_attachment(entity: Entity) -> bool:
     return found is not None and parse_disposition(found.body)[0] == "attachment"
 
 
-def _changed(entity: Entity, kind: ContentType, change: _Change, *, mark: bool) -> Entity:
+def _changed(
+    entity: Entity, kind: ContentType, change: _Change, *, mark: bool, most: int
+) -> Entity:
     charset = kind.parameter("charset") or "us-ascii"
-    octets = entity.decoded_body()
+    if len(entity.body) > most:
+        return entity  # nobody reads so much
+    octets = entity.decoded_body().whole(most)
     try:
         text = change(octets.decode(codec_of(charset)), kind.subtype == "html")
     except (UnicodeError, LookupError):
@@ -178,18 +184,17 @@ def _changed(entity: Entity, kind: ContentType, change: _Change, *, mark: bool) 
     written = ContentType(kind.type, kind.subtype, (("charset", charset), *others)).write()
     written += f'; {PARAMETER}="1"' if mark else ""
     header = entity.header.replace(field("Content-Type", written))
-    return _encoded(Entity(header, new), kept=entity.transfer_encoding)
+    return _encoded(header, new, kept=entity.transfer_encoding)
 
 
-def _encoded(entity: Entity, *, kept: str) -> Entity:
-    """*entity* with its octets in a transfer encoding that carries them: the old one, if it can."""
-    octets = entity.body
+def _encoded(header: HeaderSection, octets: bytes, *, kept: str) -> Entity:
+    """*octets* in a transfer encoding that carries them: the old one, if it can."""
     plain = octets.isascii() and not has_long_line(octets) and b"\0" not in octets
     if plain and kept in IDENTITY and has_crlf_only(octets):
-        return entity
-    if kept == "base64" or not has_crlf_only(with_crlf(octets)) or b"\0" in octets:
-        encoding, body = "base64", b"".join(base64.encode_lines((octets,)))
+        return Entity(header, Content(octets))
+    lines = with_crlf(octets)
+    if kept == "base64" or not has_crlf_only(lines) or b"\0" in octets or has_endless_line(lines):
+        encoding, body = "base64", base64.encoded(Content(octets)).settled()
     else:
-        encoding, body = "quoted-printable", encode_quoted_printable(with_crlf(octets))
-    header = entity.header.replace(field("Content-Transfer-Encoding", encoding))
-    return Entity(header, body)
+        encoding, body = "quoted-printable", encode_quoted_printable(lines)
+    return Entity(header.replace(field("Content-Transfer-Encoding", encoding)), body)

@@ -1,18 +1,78 @@
-"""Line ends and line lengths of octets, in a few passes of C code however large they are."""
+"""Line ends and line lengths of octets, in a few passes of C code however long they are."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from smimegw.content import Content, Store
+
 LINE_OCTETS = 998  # RFC 5322, 2.1.1, CRLF not counted
+_ENDLESS_OCTETS = 1024 * 1024  # longer lines are cut
 
 
-def has_crlf_only(octets: bytes) -> bool:
+def blocks_of_lines(octets: bytes | Content) -> Iterator[bytes]:
+    """The octets in pieces that end at line ends; never between CR and LF.
+
+    A line of more than a MiB comes in several pieces.
+    """
+    held = b""
+    for piece in Content.of(octets).pieces():
+        data = held + piece if held else piece
+        end = data.rfind(b"\n") + 1
+        if not end and len(data) > _ENDLESS_OCTETS:
+            end = len(data) - data.endswith(b"\r")
+        if end:
+            yield data if end == len(data) else data[:end]
+        held = data[end:]
+    if held:
+        yield held
+
+
+def has_endless_line(octets: bytes | Content) -> bool:
+    """Whether a line is so long that `blocks_of_lines` cuts it."""
+    is_whole = True
+    for block in blocks_of_lines(octets):
+        if not is_whole:
+            return True
+        is_whole = block.endswith(b"\n")
+    return False
+
+
+def has_crlf_only(octets: bytes | Content) -> bool:
     """Whether every CR and LF is part of a CRLF."""
+    return all(_has_crlf_only(block) for block in _blocks(octets))
+
+
+def has_long_line(octets: bytes | Content) -> bool:
+    """Whether a line is longer than 998 octets."""
+    return any(_has_long_line(block) for block in _blocks(octets))
+
+
+def with_crlf(octets: bytes) -> bytes:
+    """The octets with every line end written as CRLF."""
+    if _has_crlf_only(octets):
+        return octets
+    # Three whole copies, one after the other; a pattern would keep every line as an object.
+    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+
+
+def in_crlf_lines(content: Content, store: Store) -> Content:
+    """*content* with every line end written as CRLF; itself when it has no other."""
+    if has_crlf_only(content):
+        return content
+    return store.store(map(with_crlf, blocks_of_lines(content)))
+
+
+def _blocks(octets: bytes | Content) -> Iterator[bytes] | tuple[bytes]:
+    return (octets,) if isinstance(octets, bytes) else blocks_of_lines(octets)
+
+
+def _has_crlf_only(octets: bytes) -> bool:
     line_ends = octets.count(b"\r\n")
     return octets.count(b"\n") == line_ends and octets.count(b"\r") == line_ends
 
 
-def has_long_line(octets: bytes) -> bool:
-    """Whether a line is longer than 998 octets."""
+def _has_long_line(octets: bytes) -> bool:
     # Strides from the last line end within reach to the next, instead of line by line.
     start, end = 0, len(octets)
     while end - start > LINE_OCTETS:
@@ -21,11 +81,3 @@ def has_long_line(octets: bytes) -> bool:
             return True
         start = newline + 1
     return False
-
-
-def with_crlf(octets: bytes) -> bytes:
-    """The octets with every line end written as CRLF."""
-    if has_crlf_only(octets):
-        return octets
-    # Three whole copies, one after the other; a pattern would keep every line as an object.
-    return octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")

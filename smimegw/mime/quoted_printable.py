@@ -6,6 +6,10 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from smimegw.content import MEMORY, Content, Store
+from smimegw.errors import MIMEError
+from smimegw.mime.lines import blocks_of_lines
+
 _LINE = 76
 # Patterns are used on so much at once: they keep an object for every place that they change.
 _BLOCK_OCTETS = 4096
@@ -13,14 +17,18 @@ _TRAILING_SPACE = re.compile(rb"(?<![ \t])[ \t]++(?=\r?(?:\n|\Z))")
 _UNSAFE = re.compile(rb"[^\t -<>-~]+")
 
 
-def encode_quoted_printable(text: bytes) -> bytes:
-    """Encode *text*, whose line ends are CRLF; a missing last one stays missing.
+def encode_quoted_printable(text: bytes | Content, store: Store = MEMORY) -> Content:
+    """Encode *text*, whose line ends are CRLF and none of whose lines has more than a MiB.
+
+    A missing last line end stays missing; *store* keeps the result.
 
     Also encoded: white space at line ends and the F of lines that begin with "From "
     (RFC 8551, 3.1.3).  The standard library's encoder does not know the latter and lets lines
     of 77 characters through.
     """
-    return b"".join([_encode_lines(block) for block in _blocks_of_lines(text)])
+    return store.store(
+        _encode_lines(block) for lines in blocks_of_lines(text) for block in _small_blocks(lines)
+    )
 
 
 def _encode_lines(block: bytes) -> bytes:
@@ -61,8 +69,8 @@ def _wrapped(line: bytes) -> Iterator[bytes]:
     yield prefix + line[start:]
 
 
-def _blocks_of_lines(body: bytes) -> Iterator[bytes]:
-    """The body in pieces that end at line ends."""
+def _small_blocks(body: bytes) -> Iterator[bytes]:
+    """The body in smaller pieces that end at line ends."""
     start = 0
     while start < len(body):
         end = body.find(b"\n", start + _BLOCK_OCTETS) + 1 or len(body)
@@ -70,8 +78,26 @@ def _blocks_of_lines(body: bytes) -> Iterator[bytes]:
         start = end
 
 
-def decode_quoted_printable(body: bytes) -> bytes:
-    """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3)."""
-    if b" \n" in body or b"\t\n" in body or b" \r\n" in body or b"\t\r\n" in body:
-        body = b"".join(_TRAILING_SPACE.sub(b"", block) for block in _blocks_of_lines(body))
-    return binascii.a2b_qp(body)
+def decode_quoted_printable(body: bytes | Content, store: Store = MEMORY) -> Content:
+    """Decode quoted-printable; white space at line ends is no content (RFC 2045, 6.7, rule 3).
+
+    Args:
+        body: With its transfer encoding.
+        store: Keeps what comes out.
+
+    Raises:
+        MIMEError: A line has more than a MiB; 76 characters are allowed (RFC 2045, 6.7, rule 5).
+    """
+    return store.store(_decoded(body))
+
+
+def _decoded(body: bytes | Content) -> Iterator[bytes]:
+    is_cut = False
+    for lines in blocks_of_lines(body):
+        block = lines
+        if is_cut:
+            raise MIMEError("a line of a quoted-printable body is longer than can be read")
+        is_cut = not block.endswith(b"\n")
+        if b" \n" in block or b"\t\n" in block or b" \r\n" in block or b"\t\r\n" in block:
+            block = b"".join(_TRAILING_SPACE.sub(b"", small) for small in _small_blocks(block))
+        yield binascii.a2b_qp(block)

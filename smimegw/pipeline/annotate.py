@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from smimegw.addresses import Mailbox, NamedMailbox
+from smimegw.content import Content
 from smimegw.errors import AddressError
 from smimegw.mime.build import boundary as new_boundary
 from smimegw.mime.entity import Entity
@@ -182,7 +183,7 @@ def rewritten(
 def _with_original(entity: Entity, original: Entity) -> Entity:
     mark = new_boundary(os.urandom).encode("ascii")
     inner = entity.header.without(lambda entry: not entry.lower_name.startswith("content-"))
-    body = b"".join(
+    body = Content.joined(
         (
             b"--" + mark + b"\r\n",
             inner.raw,
@@ -191,7 +192,7 @@ def _with_original(entity: Entity, original: Entity) -> Entity:
             b"\r\n--" + mark + b"\r\n",
             b"Content-Type: message/rfc822\r\n",
             b'Content-Disposition: attachment; filename="original.eml"\r\n\r\n',
-            original.raw,
+            original.content,
             b"\r\n--" + mark + b"--\r\n",
         )
     )

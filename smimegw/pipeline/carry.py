@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from smimegw.content import MEMORY, Store
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import Limits
 from smimegw.mime.build import split_for_protection
@@ -19,7 +20,9 @@ from smimegw.pipeline.unwrap import Opened, readable_entity
 from smimegw.smtp.extensions import Extensions
 
 
-def carried(opened: Opened, offers: Extensions, limits: Limits) -> Entity | None:
+def carried(
+    opened: Opened, offers: Extensions, limits: Limits, store: Store = MEMORY
+) -> Entity | None:
     """What was inside, encoded where lines are too long or 8 bits are more than is taken.
 
     Raises:
@@ -34,12 +37,12 @@ def carried(opened: Opened, offers: Extensions, limits: Limits) -> Entity | None
     if fits and not has_long_line(inner.header.raw) and not has_long_line(inner.body):
         return entity
     try:
-        converted = canonical_for_signing(inner, limits)
+        converted = canonical_for_signing(inner, limits, store)
     except (MIMEError, LimitError) as exc:
         if fits and not _is_unvouched(opened):
             return entity  # servers need not take it (RFC 5321, 4.5.3.1.6), but most do
         raise Refusal("8bit") from exc
-    if not fits and not converted.raw.isascii():
+    if not fits and not converted.content.isascii():
         raise Refusal("8bit")
     return converted
 
@@ -49,7 +52,7 @@ def _is_unvouched(opened: Opened) -> bool:
     return is_decrypted and integrity(opened.reports) == "none"
 
 
-def carriable(opened: Opened, offers: Extensions, limits: Limits) -> Opened:
+def carriable(opened: Opened, offers: Extensions, limits: Limits, store: Store = MEMORY) -> Opened:
     """*opened*, or closed again when the next hop does not take what came out of a ciphertext.
 
     A refusal would tell whoever sent the ciphertext that it could be opened (cases J11).
@@ -61,7 +64,7 @@ def carriable(opened: Opened, offers: Extensions, limits: Limits) -> Opened:
         return opened
     first = next((n for n, entry in enumerate(opened.reports) if entry.result == "decrypted"), None)
     try:
-        carried(opened, offers, limits)
+        carried(opened, offers, limits, store)
     except Refusal:
         if first is None:
             raise

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from smimegw.content import Content
 from smimegw.custody import message_id_of
 from smimegw.errors import (
     LedgerBusyError,
@@ -273,7 +274,7 @@ def _unsent(tx: Transaction, recipient: Recipient) -> Delivery:
     return Delivery(
         reverse_path=tx.envelope.reverse_path,
         recipients=(recipient,),
-        pieces=(tx.content.header.raw, b"\r\n"),
+        pieces=Content(tx.content.header.raw + b"\r\n"),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from smimegw.content import Content, Store
 from smimegw.errors import DatabaseError, KeystoreError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
@@ -91,10 +92,14 @@ async def handle_inbound(
     except Refusal:
         await ports.records.write(_record(tx, copies, about, ports, settings))
         raise
-    copies = await ports.workers.run(_carriable, copies, probe.extensions, settings.limits)
+    copies = await ports.workers.run(
+        _carriable, copies, probe.extensions, settings.limits, ports.spool
+    )
     decided_at = ports.clock.now()
     deliveries = [
-        await ports.workers.run(_delivery, tx, copy, stripped, settings, trace, probe.extensions)
+        await ports.workers.run(
+            _delivery, tx, copy, stripped, settings, trace, probe.extensions, ports.spool
+        )
         for copy in copies
     ]
     _log(tx, copies, ports)
@@ -167,8 +172,12 @@ def _was_encrypted(opened: Opened) -> bool:
     return any(entry.kind is LayerKind.ENCRYPTION for entry in opened.reports)
 
 
-def _carriable(copies: Sequence[Copy], offers: Extensions, limits: Limits) -> tuple[Copy, ...]:
-    return tuple(replace(copy, opened=carriable(copy.opened, offers, limits)) for copy in copies)
+def _carriable(
+    copies: Sequence[Copy], offers: Extensions, limits: Limits, store: Store
+) -> tuple[Copy, ...]:
+    return tuple(
+        replace(copy, opened=carriable(copy.opened, offers, limits, store)) for copy in copies
+    )
 
 
 def _delivery(
@@ -178,6 +187,7 @@ def _delivery(
     settings: Settings,
     trace: HeaderField,
     offers: Extensions,
+    store: Store,
 ) -> Delivery:
     results = list(
         result_fields(
@@ -190,7 +200,7 @@ def _delivery(
     if stripped.removed:
         results.append(field("X-Smimegw-Removed", f"n={len(stripped.removed)}"))
     keep = settings.keep_original and copy.opened.unwrapped
-    inside = carried(copy.opened, offers, settings.limits)
+    inside = carried(copy.opened, offers, settings.limits, store)
     header = adopted_header(stripped.header, copy.opened.adoption)
     header = without_marks(header, settings.subject_marks)  # also of a Subject from inside
     if any(entry.result == "decrypted" for entry in copy.opened.reports):
@@ -203,7 +213,9 @@ def _delivery(
     return Delivery(
         reverse_path=reverse_path,
         recipients=copy.recipients,
-        pieces=(top.raw, entity.header.raw, entity.separator or b"\r\n", entity.body),
+        pieces=Content.joined(
+            (top.raw, entity.header.raw, entity.separator or b"\r\n", entity.body)
+        ).settled(),
     )
 
 

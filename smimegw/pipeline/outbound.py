@@ -136,7 +136,13 @@ async def _seal(
     try:
         sealed = [
             await ports.workers.run(
-                protect.seal, original, entry, credential, now=now, limits=settings.limits
+                protect.seal,
+                original,
+                entry,
+                credential,
+                now=now,
+                limits=settings.limits,
+                store=ports.spool,
             )
             for entry in groups
         ]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from smimegw.addresses import Mailbox
+from smimegw.content import Store
 from smimegw.errors import CMSError, LimitError, MIMEError, VerificationError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
@@ -245,7 +246,7 @@ def _evidence_of(evidence: OutboundEvidence, mailbox: Mailbox) -> gather.Recipie
 
 async def _own_layers(tx: Transaction, ports: Ports, settings: Settings) -> OwnLayers:
     try:
-        layer = await ports.workers.run(layer_of, tx.content, settings.limits)
+        layer = await ports.workers.run(layer_of, tx.content, settings.limits, ports.spool)
     except (MIMEError, CMSError, LimitError):
         return OwnLayers()  # not S/MIME that anybody could open: protected like any other content
     if isinstance(layer, EncryptedLayer):
@@ -253,15 +254,15 @@ async def _own_layers(tx: Transaction, ports: Ports, settings: Settings) -> OwnL
     if isinstance(layer, SignedLayer):
         if not await _holds(layer, tx, ports, settings):
             return OwnLayers()
-        inside = await ports.workers.run(_encrypted_inside, layer, settings.limits)
+        inside = await ports.workers.run(_encrypted_inside, layer, settings.limits, ports.spool)
         return OwnLayers(signature=True, encryption=inside)
     return OwnLayers()
 
 
-def _encrypted_inside(layer: SignedLayer, limits: Limits) -> EncryptedLayer | None:
+def _encrypted_inside(layer: SignedLayer, limits: Limits, store: Store) -> EncryptedLayer | None:
     """What is encrypted under a signature: encrypted as well, in a message that stays as it is."""
     try:
-        inside = layer_of(Entity.parse(layer.content, limits), limits)
+        inside = layer_of(Entity.parse(layer.content, limits), limits, store)
     except (MIMEError, CMSError, LimitError):
         return None
     return inside if isinstance(inside, EncryptedLayer) else None

@@ -9,6 +9,7 @@ from datetime import datetime
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from smimegw.cms.keys import SigningCredential
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import LimitError, MIMEError
 from smimegw.failpoints import reach
 from smimegw.limits import DEFAULT_LIMITS, Limits
@@ -57,8 +58,9 @@ def seal(
     *,
     now: datetime,
     limits: Limits = DEFAULT_LIMITS,
+    store: Store = MEMORY,
 ) -> Delivery:
-    """Return the finished copy of *group*.
+    """Return the copy of *group*: finished when it is short, else encrypted while it is read.
 
     Raises:
         MIMEError: The message cannot be signed without changing what it says.
@@ -69,26 +71,28 @@ def seal(
     if original.own_encryption is not None:
         proof = _own_protection(original.own_encryption, group)
         if proof is not None or not group.protection.encrypts:
-            return _delivery(original, group, header, (original.content.body,), proof)
+            return _delivery(original, group, header, original.content.body, proof)
     signs = group.protection.signs and not original.own_signature
     signs = signs and original.own_encryption is None
     if not signs and not group.protection.encrypts:
-        return _delivery(original, group, header, (original.content.body,), None)
+        return _delivery(original, group, header, original.content.body, None)
     outer, entity = _outer_and_inner(header, original.content)
     outer, entity = _with_header(outer, entity, original, group, limits)
     if signs:
-        entity = _sign(entity, group, credential, now, limits)
+        entity = _sign(entity, group, credential, now, limits, store)
     reach("protect.before-encrypt")
     if group.protection.encrypts:
         protected = _encrypt(entity, group)
         reach("protect.encrypted")
         if group.protection.signs_outside:
             protected = sign_outside(
-                protected, lambda inner: _sign(inner, group, credential, now, limits)
+                protected,
+                lambda inner: _sign(inner, group, credential, now, limits, store),
+                store,
             )
         fields = _joined(outer, protected.header)
-        return _delivery(original, group, fields, protected.pieces(), protected)
-    return _delivery(original, group, _joined(outer, entity.header), (entity.body,), None)
+        return _delivery(original, group, fields, protected.body, protected)
+    return _delivery(original, group, _joined(outer, entity.header), entity.body, None)
 
 
 def _outer_and_inner(header: HeaderSection, content: Entity) -> tuple[HeaderSection, Entity]:
@@ -135,6 +139,7 @@ def _sign(
     credential: SigningCredential | None,
     now: datetime,
     limits: Limits,
+    store: Store,
 ) -> Entity:
     if credential is None:
         raise ValueError("signing was decided without a credential")
@@ -145,12 +150,24 @@ def _sign(
     if treatment.form is SignedForm.CLEAR:
         try:
             return sign_clear(
-                entity, credential, now=now, digest=treatment.digest, scheme=scheme, limits=limits
+                entity,
+                credential,
+                now=now,
+                digest=treatment.digest,
+                scheme=scheme,
+                limits=limits,
+                store=store,
             )
         except (MIMEError, LimitError):
             pass  # relays would change it, we cannot: it travels wrapped (cases L11)
     return sign_opaque(
-        entity, credential, now=now, digest=treatment.digest, scheme=scheme, limits=limits
+        entity,
+        credential,
+        now=now,
+        digest=treatment.digest,
+        scheme=scheme,
+        limits=limits,
+        store=store,
     )
 
 
@@ -179,7 +196,7 @@ def _delivery(
     original: Original,
     group: Group,
     header: HeaderSection,
-    body: Iterable[bytes],
+    body: Content,
     proof: Protected | None,
 ) -> Delivery:
     changed = header is not original.content.header
@@ -187,7 +204,7 @@ def _delivery(
     return Delivery(
         reverse_path=original.reverse_path,
         recipients=group.recipients,
-        pieces=(original.trace.raw, header.raw, separator, *body),
+        pieces=Content.joined((original.trace.raw, header.raw, separator, body)).settled(),
         protection=group.protection,
         proof=proof,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 
 from smimegw.cms.keys import DecryptionCredential
 from smimegw.failpoints import reach
@@ -106,7 +106,8 @@ def _ciphertexts(
         named = (info for info in infos if info.identifier.matches(credential.certificate))
         wrapped.update(info.encrypted_key for info in islice(named, 1))  # the one that is opened
     keys = (_digest((b"key", octets)) for octets in sorted(wrapped))
-    return (_digest((b"content", *layer.enveloped.encrypted_content)), *keys)
+    content = chain((b"content",), layer.enveloped.encrypted_content)
+    return (_digest(content), *keys)
 
 
 def _signature(layer: SignedLayer, fingerprint: str) -> bytes:
@@ -117,7 +118,7 @@ def _signature(layer: SignedLayer, fingerprint: str) -> bytes:
     return _digest((fingerprint.encode("ascii"), length, signer_info.signature, attributes))
 
 
-def _digest(pieces: Iterable[bytes | memoryview]) -> bytes:
+def _digest(pieces: Iterable[bytes]) -> bytes:
     state = hashlib.sha256()
     for piece in pieces:
         state.update(piece)

@@ -11,6 +11,7 @@ from smimegw.errors import (
     KeystoreError,
     LedgerError,
     RecordError,
+    SpoolError,
 )
 from smimegw.smtp.reply import Reply
 
@@ -115,6 +116,8 @@ def row_of(error: Exception) -> str:
             return error.row
         case RecordError():
             return "R-20"
+        case SpoolError():
+            return "R-21"
         case DirectoryError():
             return "R-06"
         case KeystoreError():

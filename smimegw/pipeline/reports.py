@@ -134,7 +134,7 @@ def _failed(
 def _shown(delivery: Delivery, settings: Settings) -> HeaderSection:
     """The header section of a refused copy as it was sent, without what encryption may hide."""
     try:
-        header = Entity.parse(b"".join(delivery.pieces[:3]), settings.limits).header
+        header = Entity.parse(delivery.pieces, settings.limits).header
     except LimitError:
         return HeaderSection(())
     # What was opened for us, too: a report travels unprotected.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from smimegw.content import Content
 from smimegw.custody import NoJournal, NoLedger
 from smimegw.errors import RecordError
 from smimegw.mime.headers import HeaderField, HeaderSection
@@ -51,7 +52,9 @@ async def handle_shadow(
     delivery = Delivery(
         reverse_path=tx.envelope.reverse_path,
         recipients=tx.envelope.recipients,
-        pieces=(top.raw, content.header.raw, content.separator or b"\r\n", content.body),
+        pieces=Content.joined(
+            (top.raw, content.header.raw, content.separator or b"\r\n", content.body)
+        ),
     )
     sealed_at = ports.clock.now()
     report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from smimegw.addresses import Mailbox
+from smimegw.content import MEMORY_OCTETS
 from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, VerificationError
 from smimegw.limits import Limits
 from smimegw.mime.build import SignedForm
@@ -78,6 +80,7 @@ class Peeler:
         self._inflated: dict[Entity, tuple[LayerReport, Entity | None]] = {}
         self._signatures: dict[Entity, tuple[LayerReport, Entity | None]] = {}
         self._disarmed: dict[Entity, Entity] = {}
+        self._decrypted: list[Entity] = []
         self._register = Register(tx, ports)
         self.verified: list[tuple[SignedLayer, VerifiedContent]] = []
         """What was signed by the originator; to learn from."""
@@ -147,7 +150,7 @@ class Peeler:
             return opened
         if before not in self._disarmed:
             self._disarmed[before] = await self._ports.workers.run(
-                disarm, before, self._settings.limits
+                disarm, before, self._settings.limits, self._ports.spool
             )
         after = self._disarmed[before]
         if after is before:
@@ -157,7 +160,9 @@ class Peeler:
     async def _layer(self, entity: Entity) -> Layer | MessageError | None:
         if entity not in self._layers:
             try:
-                found = await self._ports.workers.run(layer_of, entity, self._settings.limits)
+                found = await self._ports.workers.run(
+                    layer_of, entity, self._settings.limits, self._ports.spool
+                )
             except (LimitError, MIMEError, CMSError) as exc:
                 self._layers[entity] = exc
             else:
@@ -168,7 +173,10 @@ class Peeler:
         """Say so when only parts of what nobody signed as a whole are signed (cases I09)."""
         if any(entry.kind in {LayerKind.SIGNATURE, LayerKind.UNKNOWN} for entry in opened.reports):
             return opened
-        if not await self._ports.workers.run(has_signed_part, entity, self._settings.limits):
+        is_partial = await self._ports.workers.run(
+            has_signed_part, entity, self._settings.limits, self._ports.spool
+        )
+        if not is_partial:
             return opened
         return replace(opened, reports=(*opened.reports, report_partial(depth)))
 
@@ -201,13 +209,22 @@ class Peeler:
                 credentials,
                 limits=self._settings.limits,
                 allow_legacy=old_ciphers,
+                store=self._ports.spool,
             )
         except MessageError as exc:
             return report_closed(depth, layer, exc), None
         report = report_opened(depth, content)
         if replayed:
             report = replace(report, notes=(*report.notes, REPLAY))
-        return report, content.entity
+        return report, await self._known(content.entity)
+
+    async def _known(self, entity: Entity) -> Entity:
+        """The same for all whose keys open the same: long ones are compared only here."""
+        for known in self._decrypted:
+            if await self._ports.workers.run(operator.eq, known, entity):
+                return known
+        self._decrypted.append(entity)
+        return entity
 
     async def _decompress(
         self, layer: CompressedLayer, depth: int
@@ -218,7 +235,8 @@ class Peeler:
                     decompress,
                     layer,
                     self._settings.limits,
-                    received_octets=sum(map(len, self._tx.content.pieces())),
+                    received_octets=self._tx.size,
+                    store=self._ports.spool,
                 )
             except (LimitError, MIMEError, CMSError) as exc:
                 self._inflated[layer.entity] = report_unreadable(depth, exc), None
@@ -237,19 +255,24 @@ class Peeler:
             content = await verified(layer, header, self._ports, self._settings, self._register)
         except VerificationError as exc:
             report = report_unverified(depth, exc)
-            return report, self._readable(layer, report)
+            return report, await self._readable(layer, report)
         self.verified.append((layer, content))
-        return report_verified(depth, content), sendable(content.entity)
+        return report_verified(depth, content), await self._sendable(content.entity)
 
-    def _readable(self, layer: SignedLayer, report: LayerReport) -> Entity | None:
+    async def _readable(self, layer: SignedLayer, report: LayerReport) -> Entity | None:
         """What is inside a signature that did not pass; None where the original must stay."""
         # A wrong digest or signature means that nobody knows what the content was.
         if report.result in {"fail", "permerror", "none"} or report.reason == "signers":
             return None
         try:
-            return sendable(inner_entity(layer, self._settings.limits))
+            return await self._sendable(inner_entity(layer, self._settings.limits))
         except (MIMEError, LimitError):
             return None
+
+    async def _sendable(self, entity: Entity) -> Entity | None:
+        if len(entity.body) <= MEMORY_OCTETS:
+            return sendable(entity)
+        return await self._ports.workers.run(sendable, entity, self._ports.spool)
 
 
 def readable_entity(opened: Opened, limits: Limits) -> Entity | None:

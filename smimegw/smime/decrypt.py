@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from smimegw.cms.content_ciphers import AnyCipher
 from smimegw.cms.envelope import decrypt as decrypt_enveloped
 from smimegw.cms.keys import DecryptionCredential
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import DecryptionError, MessageError, UnsupportedAlgorithmError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.entity import Entity
@@ -44,8 +45,11 @@ def decrypt(
     limits: Limits = DEFAULT_LIMITS,
     *,
     allow_legacy: bool = False,
+    store: Store = MEMORY,
 ) -> OpenedContent:
     """Open *layer* with one of *credentials*; old ciphers only where *allow_legacy* says so.
+
+    What comes out is in *store*, and nobody's before all of it was judged.
 
     Raises:
         NoMatchingKeyError: The layer names none of their certificates.
@@ -66,7 +70,7 @@ def decrypt(
     if enveloped.cipher.is_weak and not allow_legacy:
         raise UnsupportedAlgorithmError(f"{enveloped.cipher.label} is too weak to be read")
     for credential in named:
-        entity = _opened(layer, credential, limits)
+        entity = _opened(layer, credential, limits, store)
         if entity is not None:
             return OpenedContent(
                 entity=entity,
@@ -79,30 +83,33 @@ def decrypt(
 
 
 def _opened(
-    layer: EncryptedLayer, credential: DecryptionCredential, limits: Limits
+    layer: EncryptedLayer, credential: DecryptionCredential, limits: Limits, store: Store
 ) -> Entity | None:
     try:
         plaintext = decrypt_enveloped(
-            layer.enveloped, (credential,), allow_legacy=layer.enveloped.cipher.is_weak
+            layer.enveloped,
+            (credential,),
+            allow_legacy=layer.enveloped.cipher.is_weak,
+            store=store,
         )
-        return _entity(plaintext, layer.enveloped.cipher, limits)
+        return _entity(plaintext, layer.enveloped.cipher, limits, store)
     except MessageError:
         return None
 
 
-def _entity(plaintext: bytes, cipher: AnyCipher, limits: Limits) -> Entity | None:
+def _entity(plaintext: Content, cipher: AnyCipher, limits: Limits, store: Store) -> Entity | None:
     """The entity that *plaintext* is; None when it is not one that may be passed on."""
     inner = Entity.parse(plaintext, limits)
     is_cms = inner.content_type.media_type in MIME_TYPES  # refused when doubled or malformed
     _ = inner.transfer_encoding
-    entity = sendable(inner)
+    entity = sendable(inner, store)
     well_formed = (
         entity is not None
         and bool(entity.header.fields or entity.separator)
         and not any(entry.flaw for entry in entity.header)
         and _HEADER_CONTROL.search(entity.header.raw) is None
-        and (cipher.authenticated or is_cms or _CONTROL.search(inner.body) is None)
+        and (cipher.authenticated or is_cms or not inner.body.matches(_CONTROL, 1))
     )
     if well_formed and is_cms and entity is not None:
-        layer_of(entity, limits)  # noise in the place of a nested layer is a failure, too
+        layer_of(entity, limits, store)  # noise in the place of a nested layer is a failure, too
     return entity if well_formed else None

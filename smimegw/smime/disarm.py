@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import LimitError, MessageError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
@@ -50,10 +51,12 @@ _CHARSETS = re.compile(
 _ENCODED_FILE = re.compile(
     rb"^(?:begin(?:-base64)? [0-7]{3}|=ybegin |\(This file must)", re.MULTILINE
 )
+_ENCODED_FILE_OCTETS = 64
 _TYPE_ONLY = re.compile(rb"[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+[ \t]*(?:;|\Z)")
 # Markup, header fields, delimiters of parts that some reader may see outside of all parts.
 _PART_LIKE = re.compile(rb"[<:]|^-", re.MULTILINE)
 _FIELD = re.compile(rb"^[!-9;-~]{1,998}+[ \t]{0,998}+:", re.MULTILINE)
+_FIELD_OCTETS = 2000
 _BLANK_LINE = re.compile(rb"\n[ \t]+(?:\r?\n|\Z)")
 
 
@@ -62,6 +65,7 @@ class _Work:
     """What may still be done for one message, so that many parts cost no more than one."""
 
     limits: Limits
+    store: Store
     parts: int = field(init=False)
     html: int = field(init=False)
     tags: int = _TAGS
@@ -70,7 +74,7 @@ class _Work:
         self.parts, self.html = self.limits.mime_parts, self.limits.html_cost
 
 
-def disarm(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Entity:
+def disarm(entity: Entity, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY) -> Entity:
     """Return *entity* without references to anything outside itself; itself if it had none.
 
     Text in a plain part stays as it is, addresses in it too: no program follows them by itself.
@@ -79,8 +83,9 @@ def disarm(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Entity:
     Args:
         entity: What was decrypted, or what other layers around it held.
         limits: Numeric limits.
+        store: Keeps what must be read to be judged.
     """
-    return _disarmed(entity, _Work(limits), 0)
+    return _disarmed(entity, _Work(limits, store), 0)
 
 
 def _disarmed(entity: Entity, work: _Work, depth: int, default: ContentType = TEXT_PLAIN) -> Entity:
@@ -103,13 +108,13 @@ def _disarmed(entity: Entity, work: _Work, depth: int, default: ContentType = TE
         else:
             result = _leaf(clean, content_type, work)
     except MessageError:
-        result = _attached(entity)
-    return entity if result.raw == entity.raw else result
+        result = _attached(entity, work.store)
+    return entity if result.content == entity.content else result
 
 
 def _looks_like_fields(entity: Entity) -> bool:
     """It has no header section, but a reader who skips the first lines may see one."""
-    return not entity.header.fields and _FIELD.search(entity.body) is not None
+    return not entity.header.fields and entity.body.matches(_FIELD, _FIELD_OCTETS)
 
 
 def _without_bases(header: HeaderSection) -> HeaderSection:
@@ -134,7 +139,7 @@ def _multipart(entity: Entity, content_type: ContentType, work: _Work, depth: in
     after = [_disarmed(part, work, depth + 1, default) for part in before]
     mark = b"--" + content_type.boundary
     if all(new is old for new, old in zip(after, before, strict=True)):
-        if multipart.closed and not _PART_LIKE.search(_around(multipart, mark)):
+        if multipart.closed and not _around(multipart).matches(_PART_LIKE, 1):
             return entity
     elif content_type.subtype == "signed":
         # No longer what was signed; the signature stays beside it as an attachment.
@@ -142,15 +147,15 @@ def _multipart(entity: Entity, content_type: ContentType, work: _Work, depth: in
         entity = entity.with_header(
             entity.header.replace(header_field("Content-Type", mixed.write()))
         )
-    pieces = [mark + b"\r\n" + part.raw + b"\r\n" for part in after]
-    return Entity(entity.header, b"".join((*pieces, mark, b"--\r\n")))
+    pieces = [piece for part in after for piece in (mark + b"\r\n", part.content, b"\r\n")]
+    return Entity(entity.header, Content.joined((*pieces, mark + b"--\r\n")))
 
 
-def _around(multipart: Multipart, mark: bytes) -> bytes:
+def _around(multipart: Multipart) -> Content:
     """The lines before the first delimiter and behind the last, which readers do not show."""
-    body, start, end = multipart.body, multipart.spans[0][0], multipart.spans[-1][1]
-    before, behind = body.rindex(mark, 0, start), body.index(mark, end) + len(mark) + len(b"--")
-    return body[:before] + b"\n" + body[behind:]
+    first, last = multipart.around
+    body = multipart.body
+    return Content.joined((body.part(0, first), b"\n", body.part(last)))
 
 
 def _ascii_boundary(content_type: ContentType) -> str:
@@ -164,7 +169,7 @@ def _message(entity: Entity, work: _Work, depth: int) -> Entity:
         raise MIMEError("a message with a transfer encoding (RFC 2046, 5.2.1)")
     inner = Entity.parse(entity.body, work.limits)
     result = _disarmed(inner, work, depth + 1)
-    return entity if result is inner else Entity(entity.header, result.raw)
+    return entity if result is inner else Entity(entity.header, result.content)
 
 
 def _leaf(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
@@ -173,22 +178,24 @@ def _leaf(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
         return _html(entity, content_type, work)
     is_opened_by_name = any(_OPENED_BY_NAME.search(name) for name in _file_names(entity))
     if media_type in _SHOWN and is_opened_by_name:
-        return _attached(entity)
-    if not entity.header.all("content-type") and _ENCODED_FILE.search(entity.body):
+        return _attached(entity, work.store)
+    if not entity.header.all("content-type") and entity.body.matches(
+        _ENCODED_FILE, _ENCODED_FILE_OCTETS
+    ):
         # Programs look for files in a body whose type nobody named, and show them.
         return _described(entity, header_field("Content-Type", "text/plain"))
     if media_type in _SHOWN:
         return entity
-    layer = layer_of(entity, work.limits)
+    layer = layer_of(entity, work.limits, work.store)
     if isinstance(layer, CompressedLayer) or (
         isinstance(layer, SignedLayer) and layer.form is SignedForm.OPAQUE and layer.content
     ):
-        return _attached(entity)  # a mail program would look for what is inside
+        return _attached(entity, work.store)  # a mail program would look for what is inside
     if layer is not None:
         return entity
     is_active = content_type.type in {"text", "message", "image"} or _ACTIVE.search(media_type)
     if is_active or is_opened_by_name:
-        return _attached(entity)
+        return _attached(entity, work.store)
     found = entity.header.sole("content-disposition")
     if found is not None and parse_disposition(found.body)[0] == "attachment":
         return entity
@@ -199,7 +206,9 @@ def _html(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
     charset = content_type.parameter("charset") or "utf-8"
     if not _CHARSETS.fullmatch(charset):
         raise MIMEError("HTML in a character set that has several readings")
-    octets = entity.decoded_body()
+    if len(entity.body) > work.limits.text_octets:
+        raise LimitError("text_octets", "more HTML than anybody reads")
+    octets = entity.decoded_body().whole(work.limits.text_octets)
     markup = decode_octets(octets, charset)
     work.tags -= markup.count("<") + markup.count("&")
     if work.tags < 0:
@@ -209,10 +218,10 @@ def _html(entity: Entity, content_type: ContentType, work: _Work) -> Entity:
         text, kind = plain_text(markup), "text/plain; charset=utf-8"
     else:
         text, kind = inert_html(markup), "text/html; charset=utf-8"
-    return _encoded(_described(entity, header_field("Content-Type", kind)), text.encode())
+    return _encoded(_described(entity, header_field("Content-Type", kind)), Content(text.encode()))
 
 
-def _attached(entity: Entity) -> Entity:
+def _attached(entity: Entity, store: Store) -> Entity:
     """*entity* as octets to be saved, not shown."""
     fields = (
         header_field("Content-Type", "application/octet-stream"),
@@ -221,15 +230,15 @@ def _attached(entity: Entity) -> Entity:
     header = _without_bases(entity.header).without(lambda e: e.lower_name in _DESCRIPTIONS)
     result = Entity(header.append(fields), entity.body)
     try:
-        entity.decoded_body()
+        entity.decoded_body(store)
     except MIMEError:
         return _encoded(result, entity.body)
     return result
 
 
-def _encoded(entity: Entity, octets: bytes) -> Entity:
+def _encoded(entity: Entity, octets: Content) -> Entity:
     encoding = header_field("Content-Transfer-Encoding", "base64")
-    body = b"".join(base64.encode_lines((octets,)))
+    body = base64.encoded(octets).settled()
     return Entity(_described(entity, encoding).header, body)
 
 

@@ -10,8 +10,8 @@ from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher, KeyEncryption, key_encryption_for
 from smimegw.cms.content_ciphers import AnyCipher
 from smimegw.cms.envelope import Recipient
-from smimegw.cms.envelope import encrypt as encrypt_pieces
-from smimegw.mime.base64 import encode_lines
+from smimegw.cms.envelope import encrypt as write_enveloped
+from smimegw.content import MEMORY, Content, Store
 from smimegw.mime.build import pkcs7_mime
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
@@ -32,33 +32,31 @@ class Protected:
         recipients: Who can open it.
         cipher_label: Such as ``aes-256-cbc``.
         key_labels: How the content key is encrypted, one per certificate, in the order given.
+        body: Base64 in lines, or a signature around it.  It is encrypted when it is read, with the
+            same key and nonce to the same octets every time.
     """
 
-    __slots__ = ("_octets", "_signed", "cipher_label", "header", "key_labels", "recipients")
+    __slots__ = ("body", "cipher_label", "header", "key_labels", "recipients")
 
     def __init__(
         self,
         token: object,
-        octets: tuple[bytes, ...],
+        octets: Content,
         recipients: tuple[Mailbox, ...],
         cipher: AnyCipher,
         key_encryptions: tuple[KeyEncryption, ...],
     ) -> None:
         if token is not _TOKEN:
             raise TypeError("Protected values are made by smimegw.smime.encrypt only")
-        self._octets = octets
-        self._signed: Entity | None = None
         self.recipients = recipients
         self.cipher_label = cipher.label
         self.key_labels = tuple(item.label for item in key_encryptions)
-        self.header = HeaderSection(pkcs7_mime(_smime_type(cipher), ())[0])
+        fields, self.body = pkcs7_mime(_smime_type(cipher), octets)
+        self.header = HeaderSection(fields)
 
     def pieces(self) -> Iterator[bytes]:
-        """The body in pieces, base64 in lines or a signature around it; may be called again."""
-        if self._signed is not None:
-            yield self._signed.body
-        else:
-            yield from encode_lines(self._octets)
+        """The body in pieces; may be called again."""
+        return self.body.pieces()
 
     def __repr__(self) -> str:
         names = ", ".join(mailbox.address for mailbox in self.recipients)
@@ -101,34 +99,36 @@ def encrypt(
         key_encryptions = [key_encryption_for(entry.certificate, oaep) for entry in recipients]
     for recipient, key_encryption in zip(recipients, key_encryptions, strict=True):
         chosen.append(Recipient(recipient.certificate, key_encryption))
-    plaintext = tuple(entity.pieces())
-    length = sum(len(piece) for piece in plaintext)
+    plaintext = entity.content
     return Protected(
         _TOKEN,
-        tuple(encrypt_pieces(plaintext, length, chosen, cipher, rng=rng)),
+        write_enveloped(plaintext, len(plaintext), chosen, cipher, rng=rng),
         tuple(mailboxes),
         cipher,
         tuple(item.key_encryption for item in chosen),
     )
 
 
-def sign_outside(protected: Protected, sign: Callable[[Entity], Entity]) -> Protected:
+def sign_outside(
+    protected: Protected, sign: Callable[[Entity], Entity], store: Store = MEMORY
+) -> Protected:
     """Put a signature around what is encrypted: the outermost of three layers (RFC 2634, 1.1).
 
     Args:
         protected: What is encrypted.
         sign: Such as `smime.sign.sign_clear` with its arguments.
+        store: Keeps what is signed, which is read several times.
 
     Raises:
         ValueError: What came back does not hold what is encrypted.
     """
-    entity = Entity(protected.header, b"".join(protected.pieces()))
+    entity = Entity(protected.header, store.store(protected.pieces()))
     signed = sign(entity)
-    layer = layer_of(signed)
-    if not isinstance(layer, SignedLayer) or layer.content != entity.raw:
+    layer = layer_of(signed, store=store)
+    if not isinstance(layer, SignedLayer) or layer.content != entity.content:
         raise ValueError("the outer signature is not around what was encrypted")
     wrapped = copy.copy(protected)
-    wrapped._signed = signed
+    wrapped.body = signed.body
     wrapped.header = signed.header
     return wrapped
 
@@ -148,8 +148,7 @@ def already_protected(
     }
     if not wanted or named != wanted:
         return None
-    octets = (layer.entity.decoded_body(),)
-    return Protected(_TOKEN, octets, tuple(named), layer.enveloped.cipher, ())
+    return Protected(_TOKEN, layer.octets, tuple(named), layer.enveloped.cipher, ())
 
 
 def _mailbox(recipient: ValidatedCertificate) -> Mailbox:

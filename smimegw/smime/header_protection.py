@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from smimegw.addresses import parse_mailboxes
+from smimegw.content import Content
 from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import boundary
@@ -125,7 +126,7 @@ def _wrapped(entity: Entity, aim: str) -> Entity:
     mark = boundary(os.urandom)
     kind = field("Content-Type", f'multipart/mixed; boundary="{mark}"; hp="{aim}"')
     delimiter = b"--" + mark.encode("ascii")
-    body = b"".join(
-        (delimiter, b"\r\n", *entity.pieces(), b"\r\n", delimiter, b"--\r\n"),
+    body = Content.joined(
+        (delimiter + b"\r\n", entity.content, b"\r\n" + delimiter + b"--\r\n"),
     )
     return Entity(HeaderSection((kind,)), body)

@@ -16,6 +16,7 @@ from smimegw.cms.content_info import content_type_of
 from smimegw.cms.envelope import Enveloped, parse_enveloped
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.signed_data import SignedData, parse_signed_data
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import CMSError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime import base64
@@ -23,6 +24,7 @@ from smimegw.mime.build import SignedForm
 from smimegw.mime.content_type import ContentType, parse_disposition
 from smimegw.mime.entity import IDENTITY, Entity, read_multipart
 from smimegw.mime.headers import HeaderSection
+from smimegw.mime.lines import blocks_of_lines
 from smimegw.mime.one_reading import require_one_reading
 from smimegw.x509.certificate import Certificate
 
@@ -32,9 +34,10 @@ _BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines emp
 _DESCRIPTIONS = ("content-type", "content-disposition")
 _OTHER_PROTOCOLS = re.compile(r"pgp|pem|moss")  # whose signatures are not CMS
 _CLAIMS = (b"signed", b"pkcs7", b".p7")
-_BEFORE_FOOTER = re.compile(  # base64 up to its padding, or up to an empty line
-    rb"((?:[A-Za-z0-9+/]++\r?\n)*+(?:[A-Za-z0-9+/]++={1,2})?+)[ \t]*+(?:\r?\n|\Z)"
-)
+# Base64 up to its padding, or up to an empty line
+_BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/]++\r?\n)*+")
+_LAST_LINE = re.compile(rb"((?:[A-Za-z0-9+/]++={1,2})?+)[ \t]*+(?:\r?\n|\Z)")
+_LAST_LINE_OCTETS = 64 * 1024
 _SUFFIXES = (".p7m", ".p7s", ".p7c", ".p7z")  # RFC 8551, 3.2.1 and 3.9
 
 
@@ -52,7 +55,7 @@ class SignedLayer:
     form: SignedForm
     entity: Entity = field(repr=False)
     signed_data: SignedData = field(repr=False)
-    content: bytes = field(repr=False)
+    content: Content = field(repr=False)
     micalg: tuple[str, ...] = ()
 
     @property
@@ -67,9 +70,15 @@ class SignedLayer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncryptedLayer:
-    """Something encrypted, not opened."""
+    """Something encrypted, not opened.
+
+    Attributes:
+        entity: The layer's own entity.
+        octets: The CMS in it.
+    """
 
     entity: Entity = field(repr=False)
+    octets: Content = field(repr=False)
     enveloped: Enveloped = field(repr=False)
 
     @property
@@ -89,17 +98,19 @@ class CompressedLayer:
 Layer = SignedLayer | EncryptedLayer | CompressedLayer
 
 
-def layer_of(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> Layer | None:
+def layer_of(
+    entity: Entity, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY
+) -> Layer | None:
     """Return the S/MIME layer that *entity* is; None when it is none that we know.
 
-    Other CMS content types, and OpenPGP, are none.
+    Other CMS content types, and OpenPGP, are none.  What is decoded, *store* keeps.
 
     Raises:
         MIMEError: It claims to be one and is malformed or ambiguous.
         CMSError: The CMS octets are malformed.
         LimitError: A limit was passed.
     """
-    layer = _read_layer(entity, limits)
+    layer = _read_layer(entity, limits, store)
     if layer is not None:
         _refuse_two_readings(entity.header)
     return layer
@@ -117,7 +128,7 @@ def _claims_smime(header: HeaderSection) -> bool:
     return any(word in said for word in _CLAIMS)
 
 
-def _read_layer(entity: Entity, limits: Limits) -> Layer | None:
+def _read_layer(entity: Entity, limits: Limits, store: Store) -> Layer | None:
     try:
         content_type = entity.content_type
         is_cms = content_type.media_type in MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
@@ -128,11 +139,13 @@ def _read_layer(entity: Entity, limits: Limits) -> Layer | None:
             raise
         return None  # a careless newsletter, for instance: nobody says that it is protected
     if content_type.media_type == "multipart/signed":
-        return _clear_signed(entity, content_type, limits)
-    return _cms_layer(entity, limits) if is_cms else None
+        return _clear_signed(entity, content_type, limits, store)
+    return _cms_layer(entity, limits, store) if is_cms else None
 
 
-def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> SignedLayer | None:
+def _clear_signed(
+    entity: Entity, content_type: ContentType, limits: Limits, store: Store
+) -> SignedLayer | None:
     protocol = (content_type.parameter("protocol") or "").lower()
     if _OTHER_PROTOCOLS.search(protocol):
         return None
@@ -155,7 +168,7 @@ def _clear_signed(entity: Entity, content_type: ContentType, limits: Limits) -> 
     return SignedLayer(
         form=SignedForm.CLEAR,
         entity=entity,
-        signed_data=parse_signed_data(_cms_octets(signature, limits), limits),
+        signed_data=parse_signed_data(_cms_octets(signature, limits, store), limits, store),
         content=parts[0],
         micalg=tuple(name.strip().lower() for name in micalg.split(",") if name.strip()),
     )
@@ -167,7 +180,7 @@ def _is_signature(part: Entity) -> bool:
     return by_name or content_type.media_type in _SIGNATURE_TYPES
 
 
-def _cms_octets(entity: Entity, limits: Limits) -> bytes:
+def _cms_octets(entity: Entity, limits: Limits, store: Store) -> Content:
     """The CMS that *entity* carries, without what gateways put behind it on the way.
 
     A footer of a mailing list, for instance.  Octets that are no base64 may stand behind the
@@ -175,23 +188,36 @@ def _cms_octets(entity: Entity, limits: Limits) -> bytes:
     same (RFC 2045, 6.8).
     """
     if entity.transfer_encoding != "base64":
-        return _without_line_end(entity.decoded_body(), limits)
+        return _without_line_end(entity.decoded_body(store), limits)
     try:
-        return entity.decoded_body()
+        return entity.decoded_body(store)
     except MIMEError:
-        body = _BEFORE_FOOTER.match(entity.body)
-        if body is None or not body[1]:
+        end = _end_before_footer(entity.body)
+        if not end:
             raise
-        return base64.decode(body[1])
+        return base64.decode(entity.body.part(0, end), store)
 
 
-def _without_line_end(octets: bytes, limits: Limits) -> bytes:
+def _end_before_footer(body: Content) -> int:
+    """Where base64 ends at its padding or at an empty line; 0 when it does not."""
+    end = 0
+    for block in blocks_of_lines(body):
+        lines = _BASE64_LINES.match(block)
+        length = lines.end() if lines else 0
+        end += length
+        if length < len(block):
+            break
+    last = _LAST_LINE.match(body.read(end, end + _LAST_LINE_OCTETS))
+    return end + last.end(1) if last else 0
+
+
+def _without_line_end(octets: Content, limits: Limits) -> Content:
     """*octets* of a binary body without the line end that mail has after every body."""
     if octets.endswith(b"\r\n"):
         try:
             content_type_of(octets, limits)
         except CMSError:
-            return octets[:-2]
+            return octets.part(0, len(octets) - 2)
     return octets
 
 
@@ -208,21 +234,22 @@ def _has_file_name(
     return any(name.lower().endswith(suffixes) for name in names if name)
 
 
-def _cms_layer(entity: Entity, limits: Limits) -> Layer | None:
-    octets = _cms_octets(entity, limits)
+def _cms_layer(entity: Entity, limits: Limits, store: Store) -> Layer | None:
+    octets = _cms_octets(entity, limits, store)
     # QUIRK Outlook leaves the smime-type parameter out, others write it in capitals or wrongly:
     # the CMS content type decides.
     match content_type_of(octets, limits):
         case "signed-data":
-            signed_data = parse_signed_data(octets, limits)
+            signed_data = parse_signed_data(octets, limits, store)
             return SignedLayer(
                 form=SignedForm.OPAQUE,
                 entity=entity,
                 signed_data=signed_data,
-                content=signed_data.encapsulated or b"",
+                content=signed_data.encapsulated or Content(),
             )
         case "enveloped-data" | "auth-enveloped-data":
-            return EncryptedLayer(entity=entity, enveloped=parse_enveloped(octets, limits))
+            enveloped = parse_enveloped(octets, limits)
+            return EncryptedLayer(entity=entity, octets=octets, enveloped=enveloped)
         case "compressed-data":
             compressed = parse_compressed_data(octets, limits)
             return CompressedLayer(entity=entity, compressed=compressed)

@@ -6,6 +6,7 @@ only says that it is there.  Mailing lists make such messages by adding a footer
 
 from __future__ import annotations
 
+from smimegw.content import MEMORY, Store
 from smimegw.errors import MessageError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.entity import Entity, read_multipart
@@ -14,10 +15,10 @@ from smimegw.smime.media_types import SignedLayer, layer_of
 _DEPTH = 8  # of the search: deeper frames are nobody's footer
 
 
-def has_signed_part(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> bool:
+def has_signed_part(entity: Entity, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY) -> bool:
     """Whether a part of *entity*, at any depth of multiparts, carries an S/MIME signature.
 
-    Messages inside (message/rfc822) are content and not looked at.
+    Messages inside (message/rfc822) are content and not looked at.  What is decoded, *store* keeps.
     """
     level = [entity]
     seen = 0
@@ -26,7 +27,7 @@ def has_signed_part(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> bool:
         seen += len(parts)
         if not parts or seen > limits.mime_parts:
             return False
-        if any(_is_signed(part, limits) for part in parts):
+        if any(_is_signed(part, limits, store) for part in parts):
             return True
         level = parts
     return False
@@ -41,9 +42,9 @@ def _parts(entity: Entity, limits: Limits) -> list[Entity]:
         return []
 
 
-def _is_signed(entity: Entity, limits: Limits) -> bool:
+def _is_signed(entity: Entity, limits: Limits, store: Store) -> bool:
     try:
-        layer = layer_of(entity, limits)
+        layer = layer_of(entity, limits, store)
     except MessageError:
         return False
     return isinstance(layer, SignedLayer) and bool(layer.signed_data.signer_infos)

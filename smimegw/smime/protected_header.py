@@ -19,7 +19,7 @@ from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.confidentiality import HP_OUTER, is_protected
 from smimegw.mime.encoded_words import decode_words
-from smimegw.mime.entity import Entity
+from smimegw.mime.entity import IDENTITY, Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 
 # What people read and programs sort by.  Never who it is from or where answers go (From, Sender,
@@ -97,7 +97,7 @@ def read_protected_header(
     header = payload.header
     if form is HeaderForm.MESSAGE and not is_wrapped:
         try:
-            header = Entity.parse(payload.decoded_body(), limits).header
+            header = _message_inside(payload, limits).header
         except (MIMEError, LimitError):
             return None
     if form is None:
@@ -113,6 +113,12 @@ def read_protected_header(
         changed=tuple(_changed(form, inside, left, outer)),
         same_from=_same_from(inside, outer),
     )
+
+
+def _message_inside(payload: Entity, limits: Limits) -> Entity:
+    if payload.transfer_encoding not in IDENTITY and len(payload.body) > limits.text_octets:
+        raise LimitError("text_octets", "a message with a transfer encoding, and a long one")
+    return Entity.parse(payload.decoded_body(), limits)
 
 
 def _form(payload: Entity) -> HeaderForm | None:

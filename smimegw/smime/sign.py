@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,13 +14,14 @@ from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, digest_for
 from smimegw.cms.capabilities import OURS
 from smimegw.cms.keys import SigningCredential
 from smimegw.cms.pss_keys import scheme_for
+from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import Fields, boundary, multipart_signed, pkcs7_mime
 from smimegw.mime.canonical import canonical_for_signing
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
-from smimegw.mime.lines import with_crlf
+from smimegw.mime.lines import blocks_of_lines, in_crlf_lines
 from smimegw.x509.certificate import Certificate
 
 
@@ -34,6 +35,7 @@ def sign_clear(
     encryption_certificate: Certificate | None = None,
     rng: Callable[[int], bytes] = os.urandom,
     limits: Limits = DEFAULT_LIMITS,
+    store: Store = MEMORY,
 ) -> Entity:
     """Sign *entity* so that it stays readable without S/MIME (RFC 8551, 3.5.3).
 
@@ -47,6 +49,7 @@ def sign_clear(
             the signing one.
         rng: Source of the boundary.
         limits: For walking the MIME structure.
+        store: Keeps what must be written anew to be signed.
 
     Returns:
         The multipart/signed entity; its header section is the Content-Type field alone.
@@ -58,7 +61,7 @@ def sign_clear(
         SignatureError: The key is not the certificate's.
         KeystoreError: The key cannot be used now.
     """
-    signed = canonical_for_signing(entity, limits)
+    signed = canonical_for_signing(entity, limits, store)
     scheme = scheme_for(credential.certificate, scheme)
     digest = digest_for(scheme, digest)
     state = hashes.Hash(digest.primitive())
@@ -85,6 +88,7 @@ def sign_opaque(
     scheme: SignatureScheme | None = None,
     encryption_certificate: Certificate | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    store: Store = MEMORY,
 ) -> Entity:
     """Sign *entity* and wrap it, so that no relay can change it (RFC 8551, 3.5.2).
 
@@ -94,7 +98,7 @@ def sign_opaque(
     """
     scheme = scheme_for(credential.certificate, scheme)
     octets = signed_data.sign_opaque(
-        _octets(entity, limits),
+        _octets(entity, limits, store),
         digest_algorithm=digest_for(scheme, digest),
         credential=_without_root(credential),
         scheme=scheme,
@@ -102,17 +106,21 @@ def sign_opaque(
         capabilities=OURS,
         encryption_certificate=encryption_certificate,
     )
-    return _entity(*pkcs7_mime("signed-data", (octets,)))
+    return _entity(*pkcs7_mime("signed-data", octets))
 
 
-def _octets(entity: Entity, limits: Limits) -> bytes:
+def _octets(entity: Entity, limits: Limits, store: Store) -> Content:
     try:
-        return canonical_for_signing(entity, limits).raw
+        return canonical_for_signing(entity, limits, store).content
     except (MIMEError, LimitError):
         # An empty line ends the header section even when there is no body.
-        octets = replace(entity, separator=entity.separator or b"\r\n").raw
+        octets = replace(entity, separator=entity.separator or b"\r\n").content
         # A bare CR is content: written as a line end it could make a second field.
-        return octets if b"\r" in octets.replace(b"\r\n", b"") else with_crlf(octets)
+        return octets if _has_bare_cr(octets) else in_crlf_lines(octets, store)
+
+
+def _has_bare_cr(octets: Content) -> bool:
+    return any(b"\r" in block.replace(b"\r\n", b"") for block in blocks_of_lines(octets))
 
 
 def _without_root(credential: SigningCredential) -> SigningCredential:
@@ -121,5 +129,5 @@ def _without_root(credential: SigningCredential) -> SigningCredential:
     return replace(credential, chain=chain)
 
 
-def _entity(fields: Fields, body: Iterable[bytes]) -> Entity:
-    return Entity(HeaderSection(fields), b"".join(body))
+def _entity(fields: Fields, body: Content) -> Entity:
+    return Entity(HeaderSection(fields), body)

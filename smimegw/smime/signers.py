@@ -24,7 +24,7 @@ def signer_outcomes(layer: SignedLayer) -> tuple[str, ...]:
 
 def _outcome(layer: SignedLayer, info: SignerInfo) -> str:
     try:
-        checked = verify_signer_info(layer.signed_data, info, (layer.content,))
+        checked = verify_signer_info(layer.signed_data, info, layer.content)
     except SignatureError as exc:
         return exc.reason
     except UnsupportedAlgorithmError:

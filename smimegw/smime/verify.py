@@ -214,7 +214,7 @@ def _check_signature(layer: SignedLayer) -> CheckedSignature:
     if layer.form is SignedForm.OPAQUE and signed_data.encapsulated is None:
         raise VerificationError("permerror", "no-content", "a signature without what it signs")
     try:
-        checked = verify_signer_info(signed_data, signed_data.signer_infos[0], (layer.content,))
+        checked = verify_signer_info(signed_data, signed_data.signer_infos[0], layer.content)
     except SignatureError as exc:
         result = "fail" if exc.reason in {"digest", "signature", "attributes"} else "policy"
         raise VerificationError(result, exc.reason, str(exc)) from exc

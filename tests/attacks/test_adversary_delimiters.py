@@ -40,7 +40,7 @@ def _spelled(signed: Entity, name: str) -> bytes:
     written, other = (text.replace("B", boundary) for text in SPELLINGS[name])
     field = f'Content-Type: multipart/signed{written}; protocol="application/pkcs7-signature"'
     lie = b"--%b\r\n%b--%b--\r\n" % (other.encode(), LIE, other.encode())
-    behind = (b"" if other == boundary else lie) + signed.body
+    behind = (b"" if other == boundary else lie) + signed.body.whole()
     return f"{field}; micalg=sha-256\r\n\r\n".encode() + behind
 
 

@@ -130,7 +130,7 @@ def test_mail_without_canonical_form_is_encrypted(
 
 def _inner(rest: bytes) -> tuple[bytes, bytes, bytes]:
     entity = Entity.parse(rest)
-    return entity.header.raw, b"\r\n", entity.body
+    return entity.header.raw, b"\r\n", entity.body.whole()
 
 
 def test_digest_parts_are_messages(company: Company, tmp_path: Path) -> None:

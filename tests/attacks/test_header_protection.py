@@ -47,7 +47,7 @@ class Scene:
         self, entity: Entity, *, sender: str = BOB, subject: str = "[...]", extra: str = ""
     ) -> bytes:
         outer = Entity.parse(message(sender, ALICE, subject=subject, extra=extra)).header
-        content = HeaderSection((*outer, *entity.header)).raw + b"\r\n" + entity.body
+        content = HeaderSection((*outer, *entity.header)).raw + b"\r\n" + entity.body.whole()
         outcome = self.company.send("mx", [ALICE], content, reverse_path=sender)
         assert outcome.reply.code == 250, outcome
         return self.company.arrived[-1]
@@ -146,7 +146,7 @@ def test_rule_that_requires_a_signature_sees_the_inner_from() -> None:
     scene = Scene(POLICY.replace('require = "none"', 'require = "signed"'))
     signed = sign(payload(REAL.replace(f"From: {BOB}", f"From: {EVE}", 1)), scene.bob)
     outer = Entity.parse(message(BOB, ALICE)).header
-    content = HeaderSection((*outer, *signed.header)).raw + b"\r\n" + signed.body
+    content = HeaderSection((*outer, *signed.header)).raw + b"\r\n" + signed.body.whole()
     outcome = scene.company.send("mx", [ALICE], content, reverse_path=BOB)
     assert "(R-52)" in outcome.reply.text
 

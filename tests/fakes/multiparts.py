@@ -8,4 +8,4 @@ from smimegw.mime.entity import Entity, read_multipart
 
 def split_multipart(entity: Entity, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, ...]:
     """The exact octets of each part."""
-    return read_multipart(entity, limits).parts
+    return tuple(b"".join(part) for part in read_multipart(entity, limits).parts)

@@ -18,6 +18,7 @@ from smimegw.cms.keys import (
     SoftwareDecryptionKey,
     SoftwareSigningKey,
 )
+from smimegw.content import MEMORY, Store
 from smimegw.errors import DirectoryError, KeystoreError, NextHopError, RecordError
 from smimegw.outside import NoRevocationSource, RevocationSource
 from smimegw.ports import (
@@ -306,6 +307,7 @@ class World:
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     enrolment: Enrolment = field(default_factory=NoEnrolment)
+    spool: Store = MEMORY
 
     @property
     def ports(self) -> Ports:
@@ -325,4 +327,5 @@ class World:
             ledger=self.ledger,
             journal=self.journal,
             enrolment=self.enrolment,
+            spool=self.spool,
         )

@@ -18,6 +18,7 @@ from smimegw.cms.keys import (
     SoftwareDecryptionKey,
     SoftwareSigningKey,
 )
+from smimegw.content import Content
 from smimegw.mime.entity import Entity
 from smimegw.smime.encrypt import Protected, encrypt
 from smimegw.smime.sign import sign_clear
@@ -90,13 +91,13 @@ def whole(protected: Protected) -> Entity:
 
 def signature_of(signed: Entity) -> bytes:
     """The detached SignedData of a multipart/signed entity."""
-    return Entity.parse(split_multipart(signed)[1]).decoded_body()
+    return Entity.parse(split_multipart(signed)[1]).decoded_body().whole()
 
 
 def pkcs7(octets: bytes, content_type: bytes = b"application/pkcs7-mime") -> Entity:
     """CMS octets under any Content-Type, sent as binary."""
     header = b"Content-Type: " + content_type + b"\r\nContent-Transfer-Encoding: binary\r\n\r\n"
-    return Entity.parse(header + octets)
+    return Entity.parse(header + b"".join(Content.of(octets)))
 
 
 def multipart_signed(
@@ -107,6 +108,7 @@ def multipart_signed(
     signature_type: bytes = b"application/pkcs7-signature",
 ) -> Entity:
     """A multipart/signed entity of any two parts."""
+    content, signature = b"".join(Content.of(content)), b"".join(Content.of(signature))
     return Entity.parse(
         b"Content-Type: multipart/signed; " + parameters + b'; boundary="frontier"\r\n\r\n'
         b"--frontier\r\n" + content + b"\r\n--frontier\r\n"

@@ -234,7 +234,7 @@ def test_broken_ciphertext_is_reported_with_one_word(
     alice = company.ca.issue(ALICE)
     company.world.keystore.add(alice)
     content = encrypted(message(BOB, ALICE), company.ca, alice, cipher=cipher)
-    lines = Entity.parse(content).body.split(b"\r\n")
+    lines = Entity.parse(content).body.whole().split(b"\r\n")
     lines[-3] = lines[-3][:4] + (b"AAAA" if lines[-3][4:8] != b"AAAA" else b"BBBB") + lines[-3][8:]
     arrived = receive(company, Entity.parse(content).header.raw + b"\r\n" + b"\r\n".join(lines))
     assert fields(arrived, "x-smimegw-encrypted") == ["not-decrypted; reason=failed"]

@@ -221,7 +221,7 @@ def test_international_header_section_is_left_as_it_is(
     if form in {"plain", "clear"}:
         assert arrived.body == Entity.parse(content).body
     else:
-        assert arrived.decoded_body().decode() == "schöne Grüße\r\n"
+        assert arrived.decoded_body().whole().decode() == "schöne Grüße\r\n"
 
 
 def test_clear_signature_in_7_bits_survives_the_oldest_next_hop(

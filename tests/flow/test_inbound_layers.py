@@ -114,7 +114,7 @@ def test_wrapper_counts_as_a_layer(bob: Issued, company: Company) -> None:
     limited = Company(limits=Limits(layers=3))
     signer = limited.ca.issue(BOB)
     arrived = _received(limited, signed(content, signer, opaque=True))
-    assert arrived.body.count(b"Content-Type: message/rfc822") == 1  # the third is the root
+    assert arrived.body.whole().count(b"Content-Type: message/rfc822") == 1  # the third is the root
     assert "smime=pass" in _fields(arrived, "authentication-results")[0]
 
 
@@ -191,7 +191,7 @@ def test_spellings_of_an_encrypted_message(company: Company, alice: Issued, kind
 
     def respelled(entity: Entity) -> Entity:
         head = f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-        return Entity.parse(head.encode() + entity.body)
+        return Entity.parse(head.encode() + entity.body.whole())
 
     assert _received(company, protected(content, respelled)).body == TEXT.encode()
 
@@ -199,7 +199,7 @@ def test_spellings_of_an_encrypted_message(company: Company, alice: Issued, kind
 @pytest.mark.parametrize("kind", ["application/ms-tnef", "application/octet-stream"])
 def test_winmail_dat_arrives_as_it_was_sent(company: Company, alice: Issued, kind: str) -> None:
     """Ciphertext in it is not opened, a signature not judged (cases J07)."""
-    sealed = Entity.parse(encrypted(_plain(), company.ca, alice)).body.decode()
+    sealed = Entity.parse(encrypted(_plain(), company.ca, alice)).body.whole().decode()
     extra = f"Content-Type: {kind}; name=winmail.dat\r\nContent-Transfer-Encoding: base64\r\n"
     arrived = _received(company, message(BOB, ALICE, extra=extra, body=sealed))
     assert arrived.body == sealed.encode()

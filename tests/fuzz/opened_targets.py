@@ -109,7 +109,7 @@ def disarm_entity(octets: bytes) -> None:
             if kind.type == "multipart":
                 waiting += [Entity.parse(found) for found in read_multipart(part).parts]
             elif kind.media_type == "text/html":
-                _check_inert(part.decoded_body().decode())
+                _check_inert(part.decoded_body().whole().decode())
         except REFUSED:
             continue
 

@@ -92,13 +92,13 @@ def test_canonical_form_is_final(content: bytes) -> None:
     assert raw.isascii()
     assert raw.count(b"\r\n") == raw.count(b"\r") == raw.count(b"\n")
     assert all(len(line) <= 998 and line == line.rstrip(b" \t") for line in raw.split(b"\r\n"))
-    assert not re.search(rb"(?m)^From ", entity.body)
+    assert not re.search(rb"(?m)^From ", entity.body.whole())
     assert canonical_for_signing(entity).raw == raw
     again = Entity.parse(entity.raw)
     assert (again.header.raw, again.separator, again.body) == (
         entity.header.raw,
         b"\r\n",
-        entity.body,
+        entity.body.whole(),
     )
 
 

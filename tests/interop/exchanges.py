@@ -92,7 +92,7 @@ def _verified(algorithm: Signature, cms: bytes, signer: Issued) -> bytes:
     assert checked.certificate == signer.certificate
     assert (checked.scheme, checked.digest_algorithm) == (algorithm.scheme, algorithm.digest)
     assert signed_data.encapsulated is not None
-    return signed_data.encapsulated
+    return signed_data.encapsulated.whole()
 
 
 def _encrypted(algorithm: Encryption, recipient: Issued) -> bytes:

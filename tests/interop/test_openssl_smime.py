@@ -99,7 +99,7 @@ def test_openssl_verifies_our_mail(desk: Desk, sign: object, name: str) -> None:
     """Every kind of mail in both forms; what it shows is what was written."""
     outer, entity = parts(MAILS[name])
     signed = sign(entity, signer(ALICE), now=NOW)  # type: ignore[operator]
-    file = desk.keep("signed.eml", joined(outer, signed.header, (signed.body,)))
+    file = desk.keep("signed.eml", joined(outer, signed.header, (signed.body.whole(),)))
     content = openssl("cms", "-verify", "-CAfile", desk.alice.root, "-in", file)
     assert content == canonical_for_signing(entity).raw
     same_for_readers(outer.raw + content, MAILS[name])
@@ -119,7 +119,7 @@ def test_openssl_verifies_every_algorithm(
     """All signature algorithms in a multipart/signed message."""
     outer, entity = parts(MAILS["text"])
     signed = sign_clear(entity, signer(issued), now=NOW, digest=digest, scheme=scheme)
-    file = desk.keep("signed.eml", joined(outer, signed.header, (signed.body,)))
+    file = desk.keep("signed.eml", joined(outer, signed.header, (signed.body.whole(),)))
     content = openssl("cms", "-verify", "-CAfile", desk.of(issued).root, "-in", file)
     assert content == canonical_for_signing(entity).raw
 
@@ -128,7 +128,7 @@ def test_openssl_refuses_our_mail_after_a_change(desk: Desk) -> None:
     """The comparison can fail."""
     outer, entity = parts(MAILS["text"])
     signed = sign_clear(entity, signer(ALICE), now=NOW)
-    octets = joined(outer, signed.header, (signed.body,)).replace(b"Hello Bob", b"Hello Eve")
+    octets = joined(outer, signed.header, (signed.body.whole(),)).replace(b"Hello Bob", b"Hello Eve")
     file = desk.keep("signed.eml", octets)
     said = refusal("cms", "-verify", "-CAfile", desk.alice.root, "-in", file)
     assert "content verify error" in said

@@ -129,7 +129,7 @@ def test_entity_without_fields() -> None:
 
 def test_changed_ciphertext_is_noticed_by_gcm() -> None:
     """Every octet counts, and the failure says nothing."""
-    octets = bytearray(encrypted(TEXT, [ALICE], GCM).decoded_body())
+    octets = bytearray(encrypted(TEXT, [ALICE], GCM).decoded_body().whole())
     octets[-30] ^= 1
     with pytest.raises(DecryptionError) as caught:
         decrypt(_layer(pkcs7(bytes(octets))), [reader(ALICE)])

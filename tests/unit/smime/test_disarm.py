@@ -30,7 +30,7 @@ def _mixed(*parts: bytes, kind: bytes = b"mixed") -> Entity:
 
 
 def _shown(entity: Entity) -> str:
-    return entity.decoded_body().decode()
+    return entity.decoded_body().whole().decode()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_signed_part_that_changes_is_no_longer_called_signed() -> None:
 def test_multipart_without_an_end_gets_one() -> None:
     """The last part is told from what a server may add behind it (cases L13)."""
     entity = _mixed(_html("x").raw)
-    cut = Entity(entity.header, entity.body.removesuffix(b"--b--\r\n"))
+    cut = Entity(entity.header, entity.body.whole().removesuffix(b"--b--\r\n"))
     assert read_multipart(disarm(cut)).closed
 
 

@@ -44,7 +44,7 @@ def test_every_subject_travels_and_comes_back(subject: str, body: str, markup: b
     assert found is not None
     assert [decode_words(entry.body) for entry in found.hidden] == [subject]
     plain = without_legacy_display(inner, found.hidden)
-    assert plain.decoded_body().decode() == body
+    assert plain.decoded_body().whole().decode() == body
 
 
 @given(pieces=_PIECES, outer=_PIECES)

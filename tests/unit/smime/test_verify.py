@@ -168,7 +168,7 @@ def test_purposes_that_allow_mail() -> None:
 def _replaced(old: bytes, new: bytes) -> Entity:
     entity = clear_signed()
     assert old in entity.body
-    return replace(entity, body=entity.body.replace(old, new, 1))
+    return replace(entity, body=entity.body.whole().replace(old, new, 1))
 
 
 @pytest.mark.parametrize(
