@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from types import TracebackType
@@ -28,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pki import authority, export, keys, lint, orders, profiles
 from pki.authority import Issuer
-from pki.errors import LedgerError
+from pki.errors import BusyError, LedgerError
 from pki.extensions import Pointers
 from pki.keys import PrivateKey, PublicKey, VerifyingKey
 from pki.orders import Order
@@ -127,7 +128,11 @@ class Workbench:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def make(self, blanks: Iterable[Blank]) -> Iterator[Made | tuple[Order, str]]:
-        """Make the keys in order; where a draft is not clean, say of which order and why."""
+        """Make the keys in order; where a draft is not clean, say of which order and why.
+
+        Raises:
+            BusyError: A process was ended by somebody.
+        """
         return self._each(_make, blanks)
 
     def pack(self, parcels: Iterable[Parcel]) -> Iterator[bytes]:
@@ -137,11 +142,32 @@ class Workbench:
     def _each(self, act: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
         waiting: deque[Future[Result]] = deque()
         for task in tasks:
-            waiting.append(self._pool.submit(act, task))
+            waiting.append(self._submit(act, task))
             if len(waiting) > self._processes * _AHEAD:
-                yield waiting.popleft().result()
+                yield _result(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft())
+
+    def _submit(self, act: Callable[[Task], Result], task: Task) -> Future[Result]:
+        try:
+            return self._pool.submit(act, task)
+        except BrokenProcessPool as error:
+            raise _ended() from error
+
+
+def _result(future: Future[Result]) -> Result:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise _ended() from error
+
+
+def _ended() -> BusyError:
+    return BusyError(
+        "A process that makes keys has ended; the system may have no memory left. What was issued "
+        "is safe: do it again, with fewer --jobs, and it goes on from there.",
+        server="workbench",
+    )
 
 
 def _begin(issuer_der: bytes, passphrase: bytes) -> None:

@@ -59,7 +59,7 @@ def _state(opened: Home, shell: Shell) -> _State:
         domains=opened.settings.domains,
         issued={
             word: sum(item.status(shell.now) == word for item in people)
-            for word in ("valid", "expired", "revoked")
+            for word in ("valid", "expired", "revoked", "held")
         },
         entries=entries,
         head=head,
