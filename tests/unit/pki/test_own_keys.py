@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 
 from pki import founding, home, own_keys, rollover
+from pki.cli import main
 from pki.errors import PassphraseError
 from pki.hierarchy import NewKey
 from pki.keys import KeyKind
@@ -180,3 +182,23 @@ def test_the_request_of_a_token_key_proves_possession(
     founding.initialise_issuing(tmp_path / "ca", plan, passphrase=PASSPHRASE, now=now)
     request = x509.load_pem_x509_csr((tmp_path / "ca" / FIRST / "request.pem").read_bytes())
     assert request.is_signature_valid
+
+
+def test_the_commands_make_and_use_keys_in_a_token(
+    tmp_path: Path, choice: TokenChoice, pin_file: Path
+) -> None:
+    """`init`, `issue` and `crl make`; the token is named by URI, the PIN by file (RFC 7512)."""
+    (tmp_path / "passphrase").write_bytes(PASSPHRASE)
+    options = ["-d", str(tmp_path / "ca"), "--passphrase-file", str(tmp_path / "passphrase")]
+    new = ["--name", "Corp", "--key", "p-256", "--token", choice.uri, "--pin-file", str(pin_file)]
+    for words in (
+        ["init", *new],
+        ["issue", "alice@corp.example", "--key", "p-256"],
+        ["crl", "make"],
+        ["ocsp", "make"],
+        ["rollover", "--key", "p-256", "--yes", *new[4:]],
+    ):
+        result = CliRunner().invoke(main, [*words, *options])
+        assert result.exit_code == 0, result.stderr
+        assert PIN not in result.output
+    assert not list((tmp_path / "ca").glob("*/key.pem"))

@@ -8,12 +8,14 @@ import pytest
 
 from pki import settings
 from pki.practice import Addresses, Duplicates, Practice
+from pki.profiles import Baseline
 from pki.settings import Settings
 from smimegw.errors import ConfigurationError, UsageError
 
 FULL = Settings(
     organization='Müller "& Söhne"',
     country="DE",
+    organization_identifier="NTRDE-HRB.12345",
     domains=("corp.example", ".corp.example"),
     mailbox_days=365,
     crl_days=3,
@@ -26,6 +28,7 @@ FULL = Settings(
     root_crl_urls=("http://pki.corp.example/root.crl",),
     root_urls=("http://pki.corp.example/root.cer",),
     policies=("2.23.140.1.5.1.3",),
+    baseline=Baseline.MULTIPURPOSE,
     ocsp_days=14,
     ocsp_hours=2,
     ocsp_unissued="revoked",
