@@ -67,15 +67,7 @@ def file(home: Home, filing: Filing, *, now: datetime) -> tuple[Request, bytes]:
     public, proof, der = _key(filing)
     if public is not None and len(filing.profiles) > 1:
         raise UsageError("Two profiles need two keys, so make a request for each of them.")
-    findings = []
-    for profile in filing.profiles:
-        order = _order_of(filing, profile, public)
-        orders.inspect(home, order, now=now)
-        findings += [
-            f"<{filing.mailbox}> has a {profile} certificate already: {serial_text(twin.serial)}"
-            for twin in orders.twins(home, order, now=now)
-            if filing.renews is None
-        ]
+    findings = _remarks(home, filing, public, now=now)
     challenge = None
     if proof is Proof.CHALLENGE:
         assert public is not None
@@ -234,6 +226,19 @@ def _key(filing: Filing) -> tuple[PublicKey | None, Proof, bytes]:
         bare = possession.parse_public_key(filing.public_key)
         return bare.public_key, Proof.CHALLENGE, bare.der
     return None, Proof.CA_MADE, b""
+
+
+def _remarks(home: Home, filing: Filing, public: PublicKey | None, *, now: datetime) -> list[str]:
+    findings = []
+    for profile in filing.profiles:
+        order = _order_of(filing, profile, public)
+        orders.inspect(home, order, now=now)
+        findings += [
+            f"<{filing.mailbox}> has a {profile} certificate already: {serial_text(twin.serial)}"
+            for twin in orders.twins(home, order, now=now)
+            if filing.renews is None
+        ]
+    return findings
 
 
 def _order_of(filing: Filing, profile: Profile, public: PublicKey | None) -> Order:

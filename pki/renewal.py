@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from pki import keys
 from pki.home import Home
 from pki.orders import Order
+from pki.profiles import Profile
 from pki.register import Certified, current, serial_text
+from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 
 
@@ -49,29 +51,17 @@ def renewal(
         PassphraseError: The key that is to be kept does not open.
         UsageError: The certificate is a CA's own or revoked, or the CA never had its key.
     """
-    serial = serial_text(certified.serial)
-    if not certified.mailbox or not certified.profile:
-        raise UsageError(f"{serial} is the CA's own certificate; it is not renewed but replaced.")
-    if certified.is_held:
-        raise UsageError(
-            f"{serial} is on hold, so nothing follows it. Release it, or revoke it: "
-            f"smimegw-ca release {serial}"
-        )
-    if certified.revocation:
-        raise UsageError(
-            f"{serial} is revoked ({certified.revocation.reason}), so nothing follows it. "
-            f"If <{certified.mailbox}> still may have one: smimegw-ca issue {certified.mailbox}"
-        )
+    mailbox, profile = _followable(certified)
     public = keys.accept_public_key(certified.certificate.public_key())
     if not certified.key_held and not keep_key:
         raise UsageError(
-            f"{serial} was issued from a request, so its owner makes the new key. "
-            f"Ask for a new request and use: smimegw-ca issue {certified.mailbox} --csr FILE, "
+            f"{serial_text(certified.serial)} was issued from a request, so its owner makes the "
+            f"new key. Ask for a new request and use: smimegw-ca issue {mailbox} --csr FILE, "
             "or certify the same key again with --keep-key."
         )
     return Order(
-        mailbox=certified.mailbox,
-        profile=certified.profile,
+        mailbox=mailbox,
+        profile=profile,
         name=certified.name,
         key_kind=keys.kind_of(public),
         public_key=public if keep_key and not certified.key_held else None,
@@ -97,3 +87,20 @@ def replacement(
     good = replace(certified, revocation=None) if certified.is_held else certified
     order = renewal(home, good, passphrase=b"", keep_key=False, days=days, operator=operator)
     return replace(order, revokes=reason)
+
+
+def _followable(certified: Certified) -> tuple[Mailbox, Profile]:
+    serial = serial_text(certified.serial)
+    if not certified.mailbox or not certified.profile:
+        raise UsageError(f"{serial} is the CA's own certificate; it is not renewed but replaced.")
+    if certified.is_held:
+        raise UsageError(
+            f"{serial} is on hold, so nothing follows it. Release it, or revoke it: "
+            f"smimegw-ca release {serial}"
+        )
+    if certified.revocation:
+        raise UsageError(
+            f"{serial} is revoked ({certified.revocation.reason}), so nothing follows it. "
+            f"If <{certified.mailbox}> still may have one: smimegw-ca issue {certified.mailbox}"
+        )
+    return certified.mailbox, certified.profile
