@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from smimegw.adapters.keys.containers import read_certificates
 from smimegw.adapters.keys.files import FilesKeystore
@@ -25,7 +26,10 @@ from smimegw.cli.key_source import (
     read_key_file,
 )
 from smimegw.cli.options import config_option
-from smimegw.errors import CertificateError, UsageError
+from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
+from smimegw.cms.algorithms import DigestAlgorithm
+from smimegw.cms.keys import oaep_padding
+from smimegw.errors import CertificateError, DecryptionError, UsageError
 
 _SHORT = 12  # letters of a fingerprint on screens for people
 
@@ -84,8 +88,28 @@ def import_(
     except CertificateError as exc:
         raise UsageError(f"{file}: {exc}") from exc
     _print_key(added, "Imported")
+    if token and not _decrypts_oaep(store, added):
+        click.echo(
+            "  note     the token cannot decrypt RSA-OAEP with SHA-256: such mail stays closed"
+        )
     if store.escrows and added.purpose is KeyPurpose.BOTH:
         click.echo("  escrow   no: it can sign, too; only keys that just decrypt are escrowed")
+
+
+def _decrypts_oaep(store: FilesKeystore, key: KeyObject) -> bool:
+    """Whether what senders may use does open; tokens differ, and better know it now (R-48)."""
+    public = key.certificate.public_key
+    if not key.purpose.decrypts or not isinstance(public, rsa.RSAPublicKey):
+        return True
+    digest = DigestAlgorithm.SHA256
+    transport = KeyTransport(oaep=OAEPParameters(digest=digest, mgf_digest=digest))
+    padding = oaep_padding(transport)
+    assert padding is not None
+    try:
+        store.decryption_key(key.identifier).decrypt(public.encrypt(bytes(32), padding), transport)
+    except DecryptionError:
+        return False
+    return True
 
 
 def _refuse_wrong_owner(directory: Path) -> None:

@@ -403,6 +403,17 @@ def test_key_that_was_made_in_the_token_is_adopted(desk: Desk) -> None:
     assert "not the certificate's" in refused.output
 
 
+def test_import_into_a_token_says_what_the_token_cannot(desk: Desk) -> None:
+    """SoftHSM 2.6 knows OAEP with SHA-1 only; the administrator learns it before mail comes."""
+    _, config = _with_token(desk)
+    desk.run("generate-kek", "--token", "kek-1", "-c", config)
+    reader = CA.issue("dora@ours.example", usage="encrypt")
+    (desk.directory / "dora.pem").write_bytes(reader.key_pem + reader.pem)
+    result = desk.run("import", desk.directory / "dora.pem", "--token", "-c", config)
+    assert result.exit_code == 0, result.output
+    assert "cannot decrypt RSA-OAEP with SHA-256" in result.output
+
+
 def test_removed_key_leaves_the_token(desk: Desk) -> None:
     """`key remove` destroys what is in the token, too."""
     label, config = _with_token(desk)
