@@ -69,7 +69,7 @@ class _Session(MemoryRelaySession):
 
 def _changed(content: bytes, old: bytes, new: bytes) -> bytes:
     entity = Entity.parse(content)
-    octets = entity.decoded_body()
+    octets = entity.decoded_body().whole()
     assert octets.count(old) == 1
     body = base64.encodebytes(octets.replace(old, new)).replace(b"\n", b"\r\n")
     return entity.header.raw + b"\r\n" + body

@@ -177,7 +177,9 @@ def test_subject_signed_under_an_unknown_authority_is_not_adopted(scene: Scene) 
 def test_changed_content_under_a_signature_is_not_adopted(scene: Scene) -> None:
     """The digest is wrong, so nobody knows what the Subject was (I03)."""
     signed = sign(payload(), scene.bob)
-    changed = Entity(signed.header, signed.body.replace(b"Subject: inner", b"Subject: Inner"))
+    changed = Entity(
+        signed.header, signed.body.whole().replace(b"Subject: inner", b"Subject: Inner")
+    )
     arrived = scene.receive(scene.encrypt(changed))
     assert fields(arrived, "subject") == ["[...]"]
     assert fields(arrived, "x-smimegw-header") == []

@@ -372,13 +372,13 @@ def test_nested_ciphertext_stays_closed(frame: bytes) -> None:
 )
 def test_ciphertext_in_disguise_stays_closed(fields: bytes) -> None:
     """Base64 of ciphertext in other types (cases J07)."""
-    octets = base64.encodebytes(encrypted().decoded_body())
+    octets = base64.encodebytes(encrypted().decoded_body().whole())
     assert layer_of(Entity.parse(fields + octets)) is None
 
 
 def test_ciphertext_split_over_two_parts_stays_closed() -> None:
     """Half and half in one multipart (cases J07)."""
-    octets = encrypted().decoded_body()
+    octets = encrypted().decoded_body().whole()
     half = len(octets) // 2
     part = (
         b"--m\r\nContent-Type: application/pkcs7-mime\r\nContent-Transfer-Encoding: binary\r\n\r\n"
@@ -396,7 +396,7 @@ def _cbc_layer(octets: bytes) -> EncryptedLayer:
 def test_cbc_gadget_does_not_come_out() -> None:
     """Blocks shifted to make HTML leave noise between them, and noise is not delivered (T-04)."""
     long = Entity.parse(b"Content-Type: text/plain\r\n\r\n" + b"secret text of alice " * 40)
-    octets = bytearray(encrypted(long).decoded_body())
+    octets = bytearray(encrypted(long).decoded_body().whole())
     layer = _cbc_layer(bytes(octets))
     blocks = b"".join(layer.enveloped.encrypted_content)
     shuffled = b"".join(blocks[at : at + 16] for at in range(64 + 31 * 16, 63, -16))
@@ -408,7 +408,7 @@ def test_cbc_gadget_does_not_come_out() -> None:
 
 def test_all_failures_of_opening_look_alike() -> None:
     """Padding, key, content: one exception without words (T-07, cases H19, J05)."""
-    octets = encrypted().decoded_body()
+    octets = encrypted().decoded_body().whole()
     blocks = b"".join(_cbc_layer(octets).enveloped.encrypted_content)
     wrecked = {
         "last block": blocks[:-1] + bytes([blocks[-1] ^ 1]),

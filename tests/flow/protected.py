@@ -26,7 +26,7 @@ def protected(content: bytes, change: Callable[[Entity], Entity]) -> bytes:
     header = HeaderSection(
         (*fields, *Entity.parse(b"MIME-Version: 1.0\r\n\r\n").header, *new.header)
     )
-    return header.raw + b"\r\n" + new.body.whole()
+    return b"".join((header.raw, b"\r\n", *new.body))
 
 
 def signed(

@@ -77,7 +77,7 @@ def read_entity(octets: bytes) -> None:
     with contextlib.suppress(*REFUSED):
         entity.decoded_body()
     with contextlib.suppress(*REFUSED):
-        assert all(part in entity.body for part in read_multipart(entity).parts)
+        assert all(part.whole() in entity.body for part in read_multipart(entity).parts)
 
 
 def read_header(octets: bytes) -> None:

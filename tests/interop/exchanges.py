@@ -80,7 +80,7 @@ def _signed(algorithm: Signature, signer: Issued) -> bytes:
         scheme=algorithm.scheme,
         signing_time=NOW,
         capabilities=None,
-    )
+    ).whole()
 
 
 def _verified(algorithm: Signature, cms: bytes, signer: Issued) -> bytes:

@@ -167,6 +167,6 @@ def test_bouncy_castle_refuses_ours_below_another_root(peer: BouncyCastle) -> No
         scheme=SignatureScheme.RSA_PKCS1V15,
         signing_time=NOW,
         capabilities=OURS,
-    )
+    ).whole()
     with pytest.raises(RefusalError, match="CertPathBuilderException"):
         peer.verified(octets, root=make_ca("Another CA").certificate)

@@ -226,7 +226,7 @@ def test_openssl_verifies_our_opaque_signatures(
         scheme=scheme,
         signing_time=NOW,
         capabilities=OURS,
-    )
+    ).whole()
     command = ("cms", "-verify", "-cades", "-binary", "-inform", "DER")
     assert openssl(*command, "-CAfile", bench.files.root, stdin=octets) == CONTENT
 

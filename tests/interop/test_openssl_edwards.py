@@ -181,7 +181,7 @@ def test_openssl_verifies_our_signatures(bench: Bench) -> None:
         scheme=scheme,
         signing_time=NOW,
         capabilities=None,  # asn1crypto does not know how they look
-    )
+    ).whole()
     signed_data = _ContentInfo.load(octets, strict=True)["content"]
     (info,) = signed_data["signer_infos"]
     assert signed_data["encap_content_info"]["content"].native == CONTENT

@@ -80,7 +80,7 @@ def opaque(issued: Issued, content: bytes = CONTENT) -> bytes:
         scheme=signature_scheme_for(issued.certificate),
         signing_time=NOW,
         capabilities=OURS,
-    )
+    ).whole()
 
 
 def sealed(

@@ -35,7 +35,7 @@ from tests.fakes.smime import (
 )
 from tests.unit.cms.people import compressed
 
-OPAQUE = sign_opaque(TEXT, signer(ALICE), now=NOW).decoded_body()
+OPAQUE = sign_opaque(TEXT, signer(ALICE), now=NOW).decoded_body().whole()
 ENVELOPED = encrypted().decoded_body().whole()
 SIGNATURE = signature_of(clear_signed())
 
