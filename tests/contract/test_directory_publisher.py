@@ -18,6 +18,7 @@ from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.cms import der
 from smimegw.cms.algorithms import ContentCipher
+from smimegw.cms.capabilities import NOTHING_KNOWN, OURS, Capabilities
 from smimegw.cms.signed_data import certificates_only
 from smimegw.errors import CertificateError, DirectoryError, UsageError
 from smimegw.x509.certificate import Certificate
@@ -218,6 +219,30 @@ def test_a_signed_bundle_says_what_its_signer_reads(
         return [ContentCipher.AES_256_CBC in entry.capabilities.ciphers for entry in found]
 
     assert asyncio.run(read()) == [signs]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(OURS.write(), OURS), (b"\x02\x01\x05", NOTHING_KNOWN)],
+    ids=["capabilities", "something else"],
+)
+def test_an_administrator_may_say_what_somebody_reads(
+    slapd: Slapd, value: bytes, expected: Capabilities
+) -> None:
+    """smimegwCapabilities, where the owner cannot sign; what does not parse says nothing (G24)."""
+    dn = slapd.add_person("bob@corp.example", certificates=[octets()])
+    slapd.add(
+        f"dn: {dn}\nchangetype: modify\nadd: smimegwCapabilities\n"
+        f"smimegwCapabilities:: {base64.b64encode(value).decode()}\n"
+    )
+
+    async def read() -> list[Capabilities]:
+        directory = LDAPDirectory(ldap_settings(slapd))
+        found = await directory.find(BOB)
+        await directory.close()
+        return [entry.capabilities for entry in found]
+
+    assert asyncio.run(read()) == [expected]
 
 
 def test_a_value_that_does_not_parse_is_skipped_and_counted(slapd: Slapd) -> None:

@@ -15,9 +15,10 @@ from smimegw.adapters.ldap.values import (
     parse_authorities,
     parse_capabilities,
     parse_certificates,
+    parse_stated_capabilities,
 )
 from smimegw.addresses import Mailbox
-from smimegw.cms.capabilities import NOTHING_KNOWN
+from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.cms.vouched import VouchedCapabilities
 from smimegw.errors import CMSError
 from smimegw.limits import DEFAULT_LIMITS, Limits
@@ -28,6 +29,7 @@ _ENTRIES = 20  # of one mailbox or CA name; more is a mistake in the filter (siz
 _AUTHORITY_CLASSES = (
     "(|(objectClass=pkiCA)(objectClass=certificationAuthority)(objectClass=cRLDistributionPoint))"
 )
+_STATED = "smimegwCapabilities"
 _CA_ATTRIBUTES = ("cACertificate", "crossCertificatePair")
 _CRL_ATTRIBUTES = ("certificateRevocationList", "authorityRevocationList")
 
@@ -63,20 +65,23 @@ class LDAPDirectory:
             DirectoryError: No server could answer.
         """
         entries = await self._search(
-            self._settings.base, self._filter.write(mailbox), self._settings.attributes
+            self._settings.base,
+            self._filter.write(mailbox),
+            (*self._settings.attributes, _STATED),
         )
         return tuple(found for entry in entries for found in self._found(entry))
 
     def _found(self, entry: Entry) -> Iterator[FoundCertificate]:
         attributes = self._settings.attributes
         vouched = [*self._vouched(entry, attributes)]
+        stated = self._stated(entry)
         for certificate in self._parse(entry, attributes, parse_certificates):
             known = (item.capabilities for item in vouched if item.covers(certificate))
             yield FoundCertificate(
                 certificate=certificate,
                 source=self.name,
                 owner=entry.dn,
-                capabilities=next(known, NOTHING_KNOWN),
+                capabilities=next(known, stated),
             )
 
     def _vouched(self, entry: Entry, attributes: Iterable[str]) -> Iterator[VouchedCapabilities]:
@@ -87,6 +92,15 @@ class LDAPDirectory:
                 continue  # counted where its certificates are read
             if found is not None:
                 yield found
+
+    def _stated(self, entry: Entry) -> Capabilities:
+        """What the directory's administrator says, where the owner did not."""
+        for value in _values(entry, (_STATED,)):
+            try:
+                return parse_stated_capabilities(value)
+            except UNREADABLE:
+                self.skipped_values += 1
+        return NOTHING_KNOWN
 
     async def flush(self, mailbox: Mailbox | None = None) -> None:
         """Nothing is cached here."""

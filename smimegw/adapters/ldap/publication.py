@@ -93,7 +93,8 @@ def _bundle_change(entry: Entry, certificate: Certificate, bundle: Bundle) -> li
 def _missing_classes(entry: Entry, *, smime: bool) -> list[AttributeChange]:
     classes = values_of(entry, "objectClass")
     present = {value.decode("ascii", "replace").lower() for value in classes}
-    if present & {"inetorgperson", "smimegwmailperson"}:
+    # "user" is Active Directory's person, which has both attributes
+    if present & {"inetorgperson", "smimegwmailperson", "user"}:
         return []
     if smime:
         return [change_of("add", "objectClass", b"smimegwMailPerson")]

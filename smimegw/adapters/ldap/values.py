@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from cryptography import x509
 
 from smimegw.cms import asn1
+from smimegw.cms.capabilities import Capabilities, read_capabilities
 from smimegw.cms.content_info import content_type_of
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.cms.vouched import VouchedCapabilities, vouched_capabilities
@@ -47,6 +48,19 @@ def parse_capabilities(value: bytes) -> VouchedCapabilities | None:
         LimitError: Too large or too deep.
     """
     return vouched_capabilities(value) if _is_content_info(value) else None
+
+
+def parse_stated_capabilities(value: bytes) -> Capabilities:
+    """Return the capabilities in a value of smimegwCapabilities, for which nobody signed.
+
+    Raises:
+        CMSError: Malformed.
+        LimitError: Too many or too deep.
+    """
+    element = asn1.read_document(value)
+    if element.tag != asn1.SEQUENCE:
+        raise CMSError("smimegwCapabilities holds something other than SMIMECapabilities")
+    return read_capabilities(element)
 
 
 def parse_authorities(value: bytes) -> tuple[Certificate, ...]:
