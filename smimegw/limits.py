@@ -30,6 +30,7 @@ class Limits:
     loop_lag_seconds: float = 0.1  # more than this for overload_seconds: no new mail is taken
     overload_seconds: float = 5.0
     received_fields: int = 50  # RFC 5321, 6.3: loop detection
+    own_received_fields: int = 6  # of these from us: three turns, out and in again
     reply_octets: int = 65536  # one reply of a next hop; longer is garbage
 
     # message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,6 +35,7 @@ def run(config: Path, check: bool) -> Exit:
       smimegw run -c ./smimegw.toml --check
     """
     configuration = load(config)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # private keys and mail are in memory
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         if configuration.gateway.processes > 1 and not check:
             runner.run(_supervise(configuration))

@@ -275,7 +275,7 @@ class Incoming:
             return Outcome.same_for_all(TOO_SLOW, len(tx.envelope.recipients))
 
     async def _treat(self, tx: Transaction, probe: RelaySession) -> Outcome:
-        if is_loop(tx.content.header, self._settings.limits):
+        if is_loop(tx.content.header, self._settings.limits, host=self._settings.hostname):
             raise Refusal("R-54")
         inbound = direction_of(self._session.role) is Direction.INBOUND
         handle = handle_inbound if inbound else handle_outbound

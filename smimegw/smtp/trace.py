@@ -63,9 +63,17 @@ def received_count(header: HeaderSection) -> int:
     return len(header.all("received"))
 
 
-def is_loop(header: HeaderSection, limits: Limits = DEFAULT_LIMITS) -> bool:
-    """Whether the message has passed more servers than `received_fields` (RFC 5321, 6.3)."""
-    return received_count(header) > limits.received_fields
+def is_loop(header: HeaderSection, limits: Limits = DEFAULT_LIMITS, *, host: str = "") -> bool:
+    """Whether the message goes in circles (RFC 5321, 6.3).
+
+    It has passed more servers than `received_fields`, or *host* as often as
+    `own_received_fields`: somebody forwards outside what is forwarded back (cases P03).
+    """
+    if received_count(header) > limits.received_fields:
+        return True
+    ours = re.compile(rb"\bby\s+" + re.escape(host.encode()) + rb"\s", re.IGNORECASE)
+    passed = sum(ours.search(entry.body) is not None for entry in header.all("received"))
+    return bool(host) and passed >= limits.own_received_fields
 
 
 def authentication_results(

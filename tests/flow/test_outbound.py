@@ -397,6 +397,21 @@ def test_loop_is_refused() -> None:
     assert (outcome.reply.code, outcome.reply.enhanced) == (554, "5.4.6")
 
 
+def test_forwarding_in_a_circle_ends() -> None:
+    """Alice forwards to x, who forwards to Alice: after three turns it is refused (P03, R-54)."""
+    company = Company()
+    content, replies = message(ALICE, "x@else.example"), []
+    for number in range(10):
+        outbound = number % 2 == 0
+        role, recipient = ("relay", "x@else.example") if outbound else ("mx", ALICE)
+        replies.append(company.send(role, [recipient], content).reply)
+        if not replies[-1].is_positive:
+            break
+        content = company.arrived[-1]
+    assert [reply.code for reply in replies] == [250] * 6 + [554]
+    assert replies[-1].enhanced == "5.4.6"
+
+
 def test_own_encrypted_message_for_the_recipient_stays_untouched(company: Company) -> None:
     """A client that encrypted for that recipient has done the job (R-26)."""
     bob = company.partner(BOB)

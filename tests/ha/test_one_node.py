@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import signal
+import smtplib
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -94,6 +96,22 @@ def test_log_and_records_count_in_utc(
     for times in (logged, recorded):
         assert all(moment.utcoffset() == timedelta(0) for moment in times)
         assert all(earlier <= later for earlier, later in itertools.pairwise(times))
+
+
+def test_a_process_that_crashes_leaves_no_core(node: Node, sink: ScriptedSink) -> None:
+    """Mail and keys are in its memory; what it crashed of is in no file either (G07)."""
+    with node:
+        limits = Path(f"/proc/{node.pid}/limits").read_text()
+        assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
+        with contextlib.closing(node.connect()) as client:
+            client.begin("7e6ddc20-canary")
+            node.signal(signal.SIGABRT)
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                client.smtp.getreply()
+        node.wait()
+    assert arrived(sink, "7e6ddc20-canary") == 0
+    files = [path for path in node.directory.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"7e6ddc20-canary\r\n" in path.read_bytes()]
 
 
 def test_a_next_hop_that_is_down_is_waited_for_by_clients(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_too_many_received_fields_are_a_loop(count: int, loop: bool) -> None:
     assert is_loop(header, Limits(received_fields=3)) is loop
 
 
+@pytest.mark.parametrize(("turns", "loop"), [(2, False), (3, True)])
+def test_the_fourth_turn_through_us_is_a_loop(turns: int, loop: bool) -> None:
+    """Out and, forwarded, in again (P03); a name that only ends like ours is another's."""
+    ours = b"Received: from a.example\r\n\tby gw.corp.example with ESMTP id x; date\r\n"
+    other = b"Received: from gw.corp.example by not-gw.corp.example with ESMTP id y; date\r\n"
+    header = parse_header_section((ours + other) * 2 * turns)
+    assert is_loop(header, host="gw.corp.example") is loop
+    assert not is_loop(header, host="mail.corp.example")
+
+
 def test_results_have_the_documented_form() -> None:
     """RFC 8601, 2.2 with the S/MIME properties of RFC 7281."""
     entry = authentication_results(
