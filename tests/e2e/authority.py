@@ -60,6 +60,10 @@ class Authority:
         self._run("release", self.serial(container))
         self._run("crl", "make")
 
+    def roll_over(self) -> None:
+        """Give the issuing CA a new key."""
+        self._run("rollover", "--key", "p-256", "--yes")
+
     def issue_everybody(self, slapd: Slapd, ldap_filter: str) -> list[Path]:
         """Issue for whoever *slapd* finds and return the PKCS #12 files."""
         password = self.directory / "ldap-password"

@@ -175,3 +175,22 @@ def put_back(a: Company, b: Company, user: str, certificate: bytes) -> None:
         f"dn: {dn}\nchangetype: modify\nadd: userCertificate;binary\n"
         f"userCertificate;binary:: {base64.b64encode(certificate).decode()}\n"
     )
+
+
+def test_users_of_the_old_and_the_new_key_of_a_ca_get_encrypted_mail(
+    a: Company, b: Company, user: str
+) -> None:
+    """After a roll-over both keys' lists and certificates are found; each revokes its own (F24)."""
+    before = b.authority.issue(user)
+    b.authority.roll_over()
+    another = f"new{user}"
+    after = b.authority.issue(another)
+    publish(a, b)
+    for address, container in ((user, before), (another, after)):
+        octets, _ = wait_for_answer(a, address, "")
+        assert opens(b.wire.wait_for(octets), b, container)
+    b.authority.revoke(before)
+    publish(a, b)
+    put_back(a, b, user, b.authority.der(before))
+    wait_for_answer(a, user, "(R-04)")
+    wait_for_answer(a, another, "")
