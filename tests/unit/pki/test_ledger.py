@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pki.errors import LedgerError
-from pki.ledger import Ledger
+from pki.ledger import Draft, Ledger
 
 _PROJECT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
@@ -139,3 +139,34 @@ def test_a_ledger_of_a_newer_release_is_left_alone(ledger: Ledger, path: Path) -
     connection.close()
     with pytest.raises(LedgerError, match="format 2"):
         Ledger.open(path)
+
+
+def test_several_entries_are_written_together_or_not_at_all(ledger: Ledger) -> None:
+    """A batch of which one number is taken leaves nothing behind."""
+    drafts = [Draft(kind="reserved", serial=serial) for serial in ("81", "82", "01")]
+    with pytest.raises(LedgerError, match="there already"):
+        ledger.append_all(drafts, at=NOW)
+    assert ledger.verify()[0] == 4
+    ledger.append_all(drafts[:2], at=NOW)
+    assert [entry.serial for entry in ledger.entries()][-2:] == ["81", "82"]
+    assert ledger.verify()[0] == 6
+
+
+def test_reading_goes_on_where_it_ended(ledger: Ledger) -> None:
+    """What was checked once is not read again."""
+    _, _, third, last = ledger.entries()
+    assert [*ledger.read(third.number, third.digest)] == [last]
+    assert [*ledger.read(last.number, last.digest)] == []
+
+
+def test_reading_does_not_go_on_behind_another_entry(ledger: Ledger) -> None:
+    """The entry that the reader knows was exchanged meanwhile."""
+    first, second, *_ = ledger.entries()
+    with pytest.raises(LedgerError, match="chain breaks"):
+        list(ledger.read(second.number, first.digest))
+
+
+def test_a_long_ledger_is_read_in_pieces(ledger: Ledger) -> None:
+    """All of it, in order, across the pieces."""
+    ledger.append_all([Draft(kind="crl") for _ in range(2100)], at=NOW)
+    assert [entry.number for entry in ledger.entries()] == [*range(1, 2105)]
