@@ -92,7 +92,7 @@ class FoundLDAPDirectory:
         attributes: Attributes that hold certificates.
         ca: PEM file of the authorities for TLS; default is the system's list.
         private_hosts: Hosts that may be asked although their addresses are private or this
-            machine's own, such as "ldap.partner.example:636".
+            machine's own, or their port is not 389 or 636, such as "ldap.partner.example:1636".
         deadline: Time for one look-up: DNS, connection and answer together.
         cache: How long answers are kept.
         may_be_skipped: As of an LDAP directory.

@@ -188,6 +188,13 @@ def test_one_address_inside_is_one_too_many(partner: Partner) -> None:
         partner.find()
 
 
+def test_another_port_is_not_asked(partner: Partner) -> None:
+    """Whoever writes DNS does not send us to knock at doors (T-14)."""
+    partner.private, partner.resolved = [], ("192.88.99.7",)
+    with pytest.raises(DirectoryError, match="none of LDAP's"):
+        partner.find()
+
+
 def test_a_server_outside_the_domain_needs_dnssec(partner: Partner) -> None:
     """TLS proves only the name that we were sent to (RFC 4513, 3.1.3; T-11)."""
     with pytest.raises(DirectoryError, match="outside the domain"):

@@ -17,6 +17,7 @@ from ldap3.core import results
 from ldap3.core.exceptions import LDAPExceptionError
 
 from smimegw.adapters.ldap.attempt import Attempt
+from smimegw.adapters.ldap.bounded import BoundedSocket, BoundedTLSSocket
 from smimegw.adapters.ldap.faults import FAILURES, advice_for, explain
 from smimegw.adapters.ldap.settings import LDAPServer, LDAPSettings
 from smimegw.errors import DirectoryError, SmimegwError
@@ -33,9 +34,10 @@ class Entry:
 class LDAPConnection:
     """A connection to one server, bound; for one thread at a time."""
 
-    def __init__(self, raw: ldap3.Connection, server: LDAPServer) -> None:
+    def __init__(self, raw: ldap3.Connection, server: LDAPServer, answer_octets: int) -> None:
         self.raw = raw
         self.server = server
+        self.answer_octets = answer_octets
         self.broken = False
 
     @classmethod
@@ -77,7 +79,7 @@ class LDAPConnection:
             receive_timeout=math.ceil(timeout),
         )
         attempt.watch(raw)
-        connection = cls(raw, server)
+        connection = cls(raw, server, settings.answer_octets)
         try:
             connection._secure_and_bind(settings, attempt)
         except BaseException:
@@ -147,6 +149,8 @@ class LDAPConnection:
     def _secure_and_bind(self, settings: LDAPSettings, attempt: Attempt) -> None:
         with translated(self, attempt):
             self.raw.open(read_server_info=False)
+            if not isinstance(self.raw.socket, BoundedTLSSocket):
+                self.raw.socket = BoundedSocket.instead_of(self.raw.socket)
         if self.server.start_tls:
             with translated(self, attempt):
                 self.raw.start_tls(read_server_info=False)
@@ -178,6 +182,7 @@ class _StrictTLS(ldap3.Tls):
         super().__init__(validate=ssl.CERT_REQUIRED)
         self._context = ssl.create_default_context(cafile=str(ca) if ca else None)
         self._context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._context.sslsocket_class = BoundedTLSSocket
         self._host = host
         self._attempt = attempt
 
@@ -203,6 +208,7 @@ class translated:  # noqa: N801 - reads as a statement: with translated(...)
         raw = self._connection.raw.socket
         if raw is not None:
             raw.settimeout(self._attempt.remaining())
+            raw.left = self._connection.answer_octets
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if not isinstance(error, FAILURES):

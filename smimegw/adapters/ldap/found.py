@@ -25,6 +25,8 @@ SERVICE = "_ldap._tcp"
 _LDAPS_PORT = 636
 _SERVERS = 4  # of one domain; more do not fit into a deadline
 _DOMAINS = 50  # whose connections are kept
+_ANSWER_OCTETS = 4 * 2**20  # twenty people with many certificates
+_PORTS = (389, 636)
 _KEPT_SECONDS = (60, 3600)  # how long what DNS said counts, whatever its TTL is
 
 
@@ -157,6 +159,12 @@ class FoundLDAPDirectory:
                     f'asked, write "{host.name}:{host.port}" into private_hosts'
                 )
                 raise DirectoryError(text, server=host.name, retryable=False)
+        if not (may_be_private or host.port in _PORTS):
+            text = (
+                f"{host.name} would be asked at port {host.port}, which is none of LDAP's; if it "
+                f'shall be, write "{host.name}:{host.port}" into private_hosts'
+            )
+            raise DirectoryError(text, server=host.name, retryable=False)
         tls = host.port == _LDAPS_PORT
         return [
             LDAPServer(host=host.name, port=host.port, tls=tls, start_tls=not tls, address=address)
@@ -165,7 +173,9 @@ class FoundLDAPDirectory:
 
     def _directory(self, domain: str, servers: tuple[LDAPServer, ...]) -> LDAPDirectory:
         base = self._settings.base or name_of(domain)
-        settings = dataclasses.replace(self._settings, servers=servers, base=base)
+        settings = dataclasses.replace(
+            self._settings, servers=servers, base=base, answer_octets=_ANSWER_OCTETS
+        )
         return LDAPDirectory(settings, limits=self._limits)
 
     async def _leave(self, domain: str) -> None:

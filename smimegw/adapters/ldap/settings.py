@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from smimegw.config.values import is_loopback
 from smimegw.errors import ConfigurationError, Problem
+from smimegw.limits import DEFAULT_LIMITS
 
 _PORTS = {"ldap": 389, "ldaps": 636}
 CERTIFICATE_ATTRIBUTES = ("userCertificate", "userSMIMECertificate")
@@ -75,6 +76,7 @@ class LDAPSettings:
         ca: PEM file of the authorities for TLS; None means those of the operating system.
         deadline_seconds: For one question, all servers together.
         authority_base: Where CA entries are; *base* when empty.
+        answer_octets: More than that is no answer, but an attack.
     """
 
     name: str
@@ -87,6 +89,7 @@ class LDAPSettings:
     ca: Path | None = None
     deadline_seconds: float = 2.0
     authority_base: str = ""
+    answer_octets: int = 4 * DEFAULT_LIMITS.crl_octets
 
 
 def parse_servers(
