@@ -43,8 +43,10 @@ Made from the tests' docstrings by `make format`; do not edit.
 
 Tests cite the fault, attack or rule that they are about by an id. Here an id leads to the test and
 to its first sentence: the test's name is the rule, the sentence says more or why. Run one with
-`.venv/bin/python -m pytest PATH::NAME`. Ids have gaps; one that is missing is cited by no test. Of what the gateway does, these have none: O09 (normal mail among costly mail
-is no slower than twice as slow), because tests here measure no time: work is counted instead (`tests/meter`); O03, O07 and A26 at full size are `python -m tests.storm`.
+`.venv/bin/python -m pytest PATH::NAME`. Ids have gaps; one that is missing is cited by no test.
+O09 (normal mail beside costly mail is at most twice as slow) has none because tests here measure no
+time; work is counted instead (`tests/meter`). O03, O07 and A26 at full size are a tool,
+`python -m tests.storm`.
 
 """
 
