@@ -274,7 +274,7 @@ def mend(home: Home, *, now: datetime) -> None:
         home.register.record_abandoned(serial, now=now)
     for certified in home.register.certificates():
         owner: IssuerName | int = certified.own or certified.serial
-        if certified.mailbox is None and certified.profile is None:
+        if not (certified.mailbox or certified.own or certified.profile is Profile.ISSUING):
             continue  # a responder's, and the CA's own of the first release
         path = home.certificate_path(owner)
         if not path.exists():

@@ -162,7 +162,8 @@ def validity(home: Home, issuer: Issuer, order: Order, *, now: datetime) -> Vali
         UsageError: It would outlive the issuer.
     """
     by_default = order.days is None
-    days = home.settings.mailbox_days if order.days is None else order.days
+    longest = order.profile.shape.days or home.settings.mailbox_days
+    days = min(home.settings.mailbox_days, longest) if order.days is None else order.days
     return Validity.starting(now, days, within=issuer.certificate, shorten=by_default)
 
 

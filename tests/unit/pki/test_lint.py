@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from pki import authority, founding, home, keys, lint, orders
+from pki import authority, crl, founding, home, issuance, keys, lint, orders, responder
 from pki.authority import Pointers, Validity
 from pki.errors import LintError
 from pki.home import Home
@@ -79,6 +80,26 @@ def test_crls_follow_rfc_5280(kind: KeyKind) -> None:
         .add_revoked_certificate(entry)
     )
     assert _serious(lint.lint_crl(issuer.sign_crl(builder))) == []
+
+
+def test_delta_crls_and_responders_follow_rfc_5280(ca: Home, now: datetime) -> None:
+    """With reasons, a hold and one that was released (RFC 5280, 5.2.4; RFC 6960, 4.2.2.2)."""
+    settings = replace(ca.settings, delta_urls=("http://pki.example.com/delta.crl",))
+    ca = replace(ca, settings=settings)
+    people = [issue(ca, now, f"{name}@corp.example") for name in ("a", "b", "c")]
+    issuer = ca.issuer("issuing", PASSPHRASE)
+    issuance.hold(ca, people[0], now=now)
+    complete = crl.make(ca, "issuing", issuer, now=now)
+    issuance.release(ca, people[0], now=now)
+    issuance.revoke(ca, people[1], "keyCompromise", now=now)
+    issuance.hold(ca, people[2], now=now)
+    delta = crl.make_delta(ca, "issuing", issuer, now=now)
+    assert len(delta.crl) == 3
+    for made in (complete, delta):
+        assert _serious(lint.lint_crl(made.crl)) == []
+    appointed = ca.register.find(f"{responder.appoint(ca, 'issuing', issuer, now=now).serial:X}")
+    found = lint.lint_certificate(appointed.certificate, level=None, baseline=Baseline.NONE)
+    assert _serious(found) == []
 
 
 @pytest.fixture
