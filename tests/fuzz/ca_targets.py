@@ -1,4 +1,4 @@
-"""Fuzz targets in what strangers send to the certificate authority: OCSP and PKCS #10 requests."""
+"""Fuzz targets in what strangers send to the certificate authority: requests and keys."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from datetime import timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp as library
 
 from pki import ocsp, ocsp_request
 from pki.errors import RequestError
+from pki.possession import parse_public_key
 from pki.request import parse_request
 from pki.serve.office import mailbox_of
 from smimegw.errors import CMSError, LimitError
@@ -41,6 +42,20 @@ def read_pkcs10(octets: bytes) -> None:
     mailbox_of(parse_request(octets))
 
 
+def read_public_key(octets: bytes) -> None:
+    """Whatever is accepted is a key that certificates may be issued for, and reads the same."""
+    bare = parse_public_key(octets)
+    assert parse_public_key(bare.der).public_key == bare.public_key
+
+
+def _public_keys() -> list[bytes]:
+    keys = (ALICE.key.public_key(), x25519.X25519PrivateKey.generate().public_key())
+    forms = (Encoding.DER, Encoding.PEM)
+    return [
+        key.public_bytes(form, PublicFormat.SubjectPublicKeyInfo) for key in keys for form in forms
+    ]
+
+
 def _ocsp_requests() -> list[bytes]:
     builder = library.OCSPRequestBuilder().add_certificate(
         ALICE.certificate.parsed, CA.certificate.parsed, hashes.SHA256()
@@ -63,4 +78,5 @@ def _pkcs10() -> list[bytes]:
 TARGETS = (
     Target("ocsp-request", read_ocsp_request, (CMSError, LimitError), _ocsp_requests, TAGS),
     Target("pkcs10", read_pkcs10, (RequestError,), _pkcs10, TAGS),
+    Target("public-key", read_public_key, (RequestError,), _public_keys, TAGS),
 )
