@@ -194,6 +194,7 @@ def install(
         PassphraseError: Our key does not open.
     """
     place, ours = _answered(home, certificates, passphrase)
+    _require_authority(ours, now=now)
     roots = [each for each in certificates if each.subject == each.issuer]
     known = [home.authority(ROOT).certificate] if ROOT in home.issuers else []
     for root in (*known, *roots):
@@ -270,6 +271,26 @@ def _answered(
         "None of these certificates is for a key of this CA that waits for one"
         f"{': ' + ', '.join(waiting) if waiting else ''}. Bring the answer to our own request."
     )
+
+
+def _require_authority(certificate: x509.Certificate, *, now: datetime) -> None:
+    # Another program may have signed it, and its operator may have picked another profile.
+    try:
+        found = certificate.extensions
+        constraints = found.get_extension_for_class(x509.BasicConstraints).value
+        usage = found.get_extension_for_class(x509.KeyUsage).value
+        found.get_extension_for_class(x509.SubjectKeyIdentifier)
+        fit = constraints.ca and usage.key_cert_sign and usage.crl_sign
+    except x509.ExtensionNotFound:
+        fit = False
+    if not fit:
+        raise UsageError(
+            "The root's answer is no certificate of a CA: it lacks basicConstraints, the key "
+            "usages keyCertSign and cRLSign, or a subjectKeyIdentifier (RFC 5280, 4.2.1). Have it "
+            "signed as an issuing CA."
+        )
+    if certificate.not_valid_after_utc < now:
+        raise UsageError(f"The certificate ended on {certificate.not_valid_after_utc:%Y-%m-%d}.")
 
 
 def _take(

@@ -16,7 +16,9 @@ from pki.founding import Founding
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.places import FIRST, ROOT
+from pki.profiles import Profile
 from pki.settings import Settings
+from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import NOW, PASSPHRASE, issue
 
@@ -126,6 +128,26 @@ def test_an_answer_with_another_root_is_refused(root: Home, ca: Home, tmp_path: 
         other = opened.authority(ROOT).certificate
     with pytest.raises(UsageError, match="is not among the files"):
         hierarchy.install(ca, [_sign(root, ca), other], passphrase=PASSPHRASE, now=NOW)
+
+
+def test_an_answer_that_makes_no_ca_is_refused(root: Home, ca: Home) -> None:
+    """The operator of another program picked the wrong profile (RFC 5280, 4.2.1.9)."""
+    key = hierarchy.read_request(ca.request_path(FIRST).read_bytes()).public_key
+    issuer = root.issuer(ROOT, ROOT_PASSPHRASE)
+    mailbox = Mailbox.parse("a@corp.example")
+    made = authority.sign_mailbox(
+        key,
+        authority.authority_name("Corp Mail CA", organization="", country=""),
+        mailbox,
+        profile=Profile.BOTH,
+        issuer=issuer,
+        serial=x509.random_serial_number(),
+        validity=authority.Validity.starting(NOW, 100),
+        pointers=authority.Pointers(),
+    )
+    with pytest.raises(UsageError, match="no certificate of a CA"):
+        hierarchy.install(ca, [made, issuer.certificate], passphrase=PASSPHRASE, now=NOW)
+    assert ca.issuers == ()
 
 
 def test_an_answer_is_taken_once(root: Home, ca: Home) -> None:
