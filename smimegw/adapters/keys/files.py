@@ -119,7 +119,9 @@ class FilesKeystore(KeyCabinet):
     # --- below ---------------------------------------------------------------------------------
 
     def _signing_credentials(self, mailbox: Mailbox) -> tuple[SigningCredential, ...]:
-        found = self._select(lambda key: key.purpose.signs and self._is_of(key, mailbox))
+        found = self._select(
+            [mailbox.key], lambda key: key.purpose.signs and self._is_of(key, mailbox)
+        )
         return tuple(
             SigningCredential(key.certificate, key.chain, self._open(key).signing) for key in found
         )
@@ -128,11 +130,12 @@ class FilesKeystore(KeyCabinet):
         self, identifiers: Sequence[CertificateIdentifier], owners: Sequence[Mailbox]
     ) -> tuple[DecryptionCredential, ...]:
         found = self._select(
+            [owner.key for owner in owners],
             lambda key: (
                 key.purpose.decrypts
                 and any(self._is_of(key, owner) for owner in owners)
                 and any(identifier.matches(key.certificate) for identifier in identifiers)
-            )
+            ),
         )
         return tuple(
             DecryptionCredential(key.certificate, self._open(key).decryption) for key in found
@@ -145,18 +148,21 @@ class FilesKeystore(KeyCabinet):
         for key in self._directory.objects():
             self._open(key)
 
-    def _select(self, wanted: Callable[[KeyObject], bool]) -> tuple[KeyObject, ...]:
-        keys = self._directory.objects()
-        self._opener.forget_all_but(keys)
-        found = tuple(key for key in keys if wanted(key))
+    def _select(
+        self, names: Iterable[str], wanted: Callable[[KeyObject], bool]
+    ) -> tuple[KeyObject, ...]:
+        contents = self._directory.contents()
+        self._opener.forget_all_but(contents.objects)
+        named = dict.fromkeys(key for name in names for key in contents.named(name))
+        found = [key for key in named if wanted(key)]
         if not found:
             # A file that cannot be read may be the wanted one: "unknown" is not "none".
-            for flaw in self._directory.flaws():
+            for flaw in contents.flaws:
                 raise KeystoreError(flaw)
-        return found
+        return tuple(sorted(found, key=lambda key: key.certificate.not_before, reverse=True))
 
     def _named(self, identifier: str, may: Callable[[KeyObject], bool]) -> KeyObject:
-        for key in self._select(lambda key: key.identifier == identifier and may(key)):
+        for key in self._select([identifier], may):
             return key
         raise KeystoreError("the key is no longer there, or not for this use")
 

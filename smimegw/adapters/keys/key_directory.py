@@ -8,8 +8,9 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from smimegw.adapters.keys.key_object import KeyObject, parse_key_object, write_key_object
@@ -31,6 +32,40 @@ class _Entry:
     flaw: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a directory holds at one time.
+
+    Attributes:
+        objects: Every key object that can be read, newest notBefore first.
+        flaws: One sentence with its path for each file that cannot be read.
+    """
+
+    objects: tuple[KeyObject, ...]
+    flaws: tuple[str, ...]
+    _by_name: Mapping[str, tuple[KeyObject, ...]] = field(repr=False)
+
+    @classmethod
+    def of(cls, entries: Iterable[_Entry]) -> Contents:
+        """Sort and index what was read."""
+        read = list(entries)
+        found = [entry.key for entry in read if entry.key is not None]
+        found.sort(key=lambda key: key.certificate.not_before, reverse=True)
+        by_name: defaultdict[str, list[KeyObject]] = defaultdict(list)
+        for key in found:
+            for name in {key.identifier, *(mailbox.key for mailbox in key.mailboxes)}:
+                by_name[name].append(key)
+        return cls(
+            tuple(found),
+            tuple(entry.flaw for entry in read if entry.flaw),
+            {name: tuple(keys) for name, keys in by_name.items()},
+        )
+
+    def named(self, name: str) -> tuple[KeyObject, ...]:
+        """The keys of that identifier or `Mailbox.key`, newest notBefore first."""
+        return self._by_name.get(name, ())
+
+
 class KeyDirectory:
     """The files of one keystore; safe to use from several threads."""
 
@@ -38,6 +73,7 @@ class KeyDirectory:
         self.path = path
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
+        self._contents = (self._entries, Contents.of(()))
         self._version = -1
 
     def prepare(self) -> None:
@@ -51,14 +87,29 @@ class KeyDirectory:
         except OSError as exc:
             raise self._failed(exc) from exc
 
+    def contents(self) -> Contents:
+        """Return what is there now; the same value as long as nothing changed.
+
+        Raises:
+            KeystoreError: The directory cannot be read.
+        """
+        entries = self._index()
+        with self._lock:
+            known, contents = self._contents
+        if known is entries:
+            return contents
+        contents = Contents.of(entries.values())
+        with self._lock:
+            self._contents = (entries, contents)
+        return contents
+
     def objects(self) -> tuple[KeyObject, ...]:
         """Return every key object that can be read, newest notBefore first.
 
         Raises:
             KeystoreError: The directory cannot be read.
         """
-        found = [entry.key for entry in self._index().values() if entry.key is not None]
-        return tuple(sorted(found, key=lambda key: key.certificate.not_before, reverse=True))
+        return self.contents().objects
 
     def flaws(self) -> tuple[str, ...]:
         """Return one sentence with its path for each file that cannot be read.
@@ -66,7 +117,7 @@ class KeyDirectory:
         Raises:
             KeystoreError: The directory cannot be read.
         """
-        return tuple(entry.flaw for entry in self._index().values() if entry.flaw)
+        return self.contents().flaws
 
     def path_of(self, key: KeyObject) -> Path:
         """Return where *key* is kept."""

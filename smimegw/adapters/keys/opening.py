@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -82,6 +81,7 @@ class Opener:
         # By the whole object: a file whose mailboxes were edited is another object, and its seal
         # is judged again.
         self._opened: dict[KeyObject, OpenedKey] = {}
+        self._kept: tuple[KeyObject, ...] = ()
 
     @property
     def ring(self) -> KeyRing:
@@ -141,9 +141,12 @@ class Opener:
         except KeystoreError as exc:
             raise _at(path, exc) from exc
 
-    def forget_all_but(self, keys: Collection[KeyObject]) -> None:
-        """Close every key that is not one of *keys*."""
+    def forget_all_but(self, keys: tuple[KeyObject, ...]) -> None:
+        """Close every key that is not one of *keys*; the same tuple again costs nothing."""
         with self._lock:
+            if keys is self._kept:
+                return
+            self._kept = keys
             for gone in self._opened.keys() - set(keys):
                 del self._opened[gone]
 

@@ -342,3 +342,21 @@ def test_repr_of_credentials_shows_no_key(store: FilesKeystore) -> None:
     store.add(material(ALICE))
     (credential,) = asyncio.run(store.signing_credentials(ADDRESS))
     assert "PrivateKey" not in repr(credential)
+
+
+def test_look_up_does_not_grow_with_other_people_s_keys(
+    store: FilesKeystore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the keys of the mailbox in question are looked at (T-09)."""
+    for issued in (ALICE, BOB, *(CA.issue(f"u{n}@ours.example", key="p256") for n in range(5))):
+        store.add(material(issued))
+    looked_at: list[KeyObject] = []
+    is_of = store._is_of
+
+    def counting(key: KeyObject, mailbox: Mailbox) -> bool:
+        looked_at.append(key)
+        return is_of(key, mailbox)
+
+    monkeypatch.setattr(store, "_is_of", counting)
+    assert signers(store) == [ALICE.certificate]
+    assert [key.certificate for key in looked_at] == [ALICE.certificate]
