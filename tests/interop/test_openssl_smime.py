@@ -128,7 +128,8 @@ def test_openssl_refuses_our_mail_after_a_change(desk: Desk) -> None:
     """The comparison can fail."""
     outer, entity = parts(MAILS["text"])
     signed = sign_clear(entity, signer(ALICE), now=NOW)
-    octets = joined(outer, signed.header, (signed.body.whole(),)).replace(b"Hello Bob", b"Hello Eve")
+    octets = joined(outer, signed.header, (signed.body.whole(),))
+    octets = octets.replace(b"Hello Bob", b"Hello Eve")
     file = desk.keep("signed.eml", octets)
     said = refusal("cms", "-verify", "-CAfile", desk.alice.root, "-in", file)
     assert "content verify error" in said
