@@ -350,6 +350,40 @@ def test_a_keystore_that_is_full_loses_no_certificate(desk: Desk) -> None:
     assert first == second
 
 
+def test_the_key_is_written_down_before_anybody_is_asked(desk: Desk) -> None:
+    """T-24: a gateway that dies while it waits for the answer has not lost the key."""
+    remembered: list[int] = []
+
+    def answer(path: str, body: bytes) -> bytes | None:
+        remembered.append(len(desk.files))
+        return issuing(CA)(path, body)
+
+    run(desk, answer, once)
+    assert remembered[0] == 1
+
+
+def test_a_gateway_that_died_asks_again_with_the_same_key(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CA answers the same request with the same certificate."""
+
+    class KilledError(BaseException):
+        """Nothing of ours runs after it."""
+
+    def die(*_: object) -> None:
+        raise KilledError
+
+    async def work(desk: Desk, server: ScriptedEST) -> None:
+        monkeypatch.setattr("smimegw.adapters.est.enrolment._ours", die)
+        with pytest.raises(KilledError):
+            await desk.worker(server).enrol(ALICE)
+        monkeypatch.undo()
+        await once(desk, server)
+
+    first, second = requests(run(desk, issuing(CA), work))
+    assert first == second
+
+
 def test_a_locked_keystore_asks_nobody(desk: Desk) -> None:
     """R-13: what comes could not be kept."""
     desk.keystore.locked = True
