@@ -139,3 +139,23 @@ def test_a_memory_that_is_down_is_an_error_when_it_is_needed() -> None:
     remembered.down = True
     with pytest.raises(DirectoryError):
         found(FakeDirectory(), remembered)
+
+
+def test_both_kinds_of_sources_say_what_they_have() -> None:
+    """The record names the directories and the memory, in the order they were asked (T-30)."""
+    published, learned = FakeDirectory(name="ldap:staff"), FakeDirectory(certificate())
+    both = RememberedLast(published, learned, SetClock())
+    answer = asyncio.run(both.look_up(BOB))
+    assert [(entry.source, entry.said.value) for entry in answer.said] == [
+        ("ldap:staff", "none"),
+        ("fake:one", "found"),
+    ]
+
+
+def test_a_memory_that_is_down_is_named_with_what_the_directories_said() -> None:
+    """None there, unknown here: the whole is unknown (R-06, R-22)."""
+    learned = FakeDirectory(name="harvest:mail")
+    learned.down = True
+    answer = asyncio.run(RememberedLast(FakeDirectory(), learned, SetClock()).look_up(BOB))
+    assert [entry.said.value for entry in answer.said] == ["none", "failed"]
+    assert isinstance(answer.error, DirectoryError)
