@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 from pathlib import Path
@@ -189,3 +190,32 @@ def test_file_that_is_missing_is_found_by_the_check(
     path = place.write(f'[keystore]\nkey_encryption_key = {{ file = "new" }}\n{keystore}')
     with pytest.raises(ConfigurationError, match=words):
         load(path)
+
+
+def test_no_prime_is_in_anything_that_is_backed_up(place: Place) -> None:
+    """The whole state directory without token: no prime, in any order of octets (cases M01)."""
+    reader = CA.issue("dora@ours.example", usage="encrypt")
+    (place.directory / "recovery.pem").write_bytes(CA.issue("r@ours.example").pem)
+    text = '[keystore]\nrecovery_certificate = "recovery.pem"\n' + _token(place)
+    settings = load(place.write(text), check_files=False)
+    assert settings.keystore.token is not None
+    generate_in_token(settings.keystore.token, "kek-1")
+    store = files_keystore(settings)
+    store.prepare()
+    store.add(KeyMaterial(certificate=reader.certificate, chain=(), private_key=reader.key))
+    numbers = reader.key.private_numbers()
+    needles = [
+        secret.to_bytes((secret.bit_length() + 7) // 8, order)[8:-8]
+        for secret in (numbers.p, numbers.q, numbers.d)
+        for order in ("big", "little")
+    ]
+    saved = [path.read_bytes() for path in (place.directory / "state").rglob("*") if path.is_file()]
+    assert len(saved) == 2  # the key and its escrowed copy
+    for octets in saved:
+        said = [octets]
+        if octets.startswith(b"{"):
+            document = json.loads(octets)
+            said += [base64.b64decode(document[name]) for name in ("wrapped_key", "sealed")]
+        assert not any(needle in part for part in said for needle in needles)
+    (key,) = store.objects()
+    assert key.secret.key_identifier == store.sealing_key
