@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from pki import issuance, keys, orders, possession
+from pki import issuance, keys, orders, people, possession
 from pki.authority import Issuer
 from pki.errors import RequestError
 from pki.home import Home
@@ -43,6 +43,7 @@ class Filing:
         key_kind: What the CA makes when it is given neither.
         days: 0 for the CA's default.
         renews: Serial number of the certificate that it shall follow.
+        owner_known: The directory named the mailbox's owner a moment ago.
     """
 
     mailbox: Mailbox
@@ -54,6 +55,7 @@ class Filing:
     key_kind: KeyKind = KeyKind.RSA_3072
     days: int = 0
     renews: int | None = None
+    owner_known: bool = False
 
 
 def file(home: Home, filing: Filing, *, now: datetime) -> tuple[Request, bytes]:
@@ -61,13 +63,17 @@ def file(home: Home, filing: Filing, *, now: datetime) -> tuple[Request, bytes]:
 
     Raises:
         RequestError: Its signature, its key, or the number of keys is not fit.
-        UsageError: The mailbox or the name is not fit, or the mailbox may not have another one.
+        UsageError: The mailbox or the name is not fit, the mailbox is nobody's, or may not have
+            another certificate.
+        DirectoryError: The directory could not say whose the mailbox is.
         BusyError: The disk does not take it.
     """
     public, proof, der = _key(filing)
     if public is not None and len(filing.profiles) > 1:
         raise UsageError("Two profiles need two keys, so make a request for each of them.")
     findings = _remarks(home, filing, public, now=now)
+    if not filing.owner_known:
+        people.require_owner(home.settings.practice, filing.mailbox)
     challenge = None
     if proof is Proof.CHALLENGE:
         assert public is not None

@@ -13,7 +13,7 @@ import ldap3
 from ldap3.core.exceptions import LDAPExceptionError
 from ldap3.operation.search import compile_filter, parse_filter
 
-from pki.practice import Practice
+from pki.practice import Addresses, Practice
 from smimegw.adapters.ldap.attempt import Attempt
 from smimegw.adapters.ldap.connection import Entry, LDAPConnection, translated
 from smimegw.adapters.ldap.filter import FilterTemplate
@@ -155,6 +155,18 @@ class People:
             )
             for item in found
         ]
+
+
+def require_owner(practice: Practice, mailbox: Mailbox) -> None:
+    """Make sure that *mailbox* is somebody's, where ca.toml wants the directory to say so.
+
+    Raises:
+        DirectoryError: The directory could not say.
+        UsageError: It is nobody's.
+    """
+    if practice.addresses is Addresses.DIRECTORY:
+        with People.open(practice) as directory:
+            directory.require(mailbox)
 
 
 def checked_filter(text: str) -> str:

@@ -85,6 +85,7 @@ def _filed(
         name=orders[0].name,
         key_kind=wanted.key_kind,
         days=wanted.days or 0,
+        owner_known=True,  # he was found there
     )
     try:
         approval.file(home, filing, now=now)

@@ -16,7 +16,6 @@ from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
-from pki.practice import Addresses
 from pki.register import serial_text
 from pki.request import CertificationRequest, parse_request
 from smimegw.addresses import Mailbox
@@ -129,7 +128,7 @@ def _issue_one(shell: Shell, wanted: Sequence[Order], *, passphrase: bytes, targ
     if len(wanted) > 1 and wanted[0].public_key:
         raise UsageError("--profile pair needs two keys. Issue two requests, one for each profile.")
     with home.changing(shell.directory, now=shell.now) as opened:
-        require_mailbox(opened, wanted[0].mailbox)
+        people.require_owner(opened.settings.practice, wanted[0].mailbox)
         _warn_of_twins(opened, wanted, shell)
         issuer = opened.issuer(opened.issuing, passphrase)
         made = (
@@ -141,19 +140,6 @@ def _issue_one(shell: Shell, wanted: Sequence[Order], *, passphrase: bytes, targ
         shell.suggest("smimegw-ca publish --ldap URL …   or   --embedded FILE")
     else:
         shell.suggest(f"smimegw-ca show {serial_text(issued[0].serial)}")
-
-
-def require_mailbox(opened: Home, mailbox: Mailbox) -> None:
-    """Make sure that the mailbox is somebody's, where ca.toml wants the directory to say so.
-
-    Raises:
-        DirectoryError: The directory could not say.
-        UsageError: It is nobody's.
-    """
-    practice = opened.settings.practice
-    if practice.addresses is Addresses.DIRECTORY:
-        with people.People.open(practice) as directory:
-            directory.require(mailbox)
 
 
 def _read_request(path: Path, mailbox: Mailbox, shell: Shell) -> CertificationRequest:

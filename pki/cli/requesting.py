@@ -8,7 +8,6 @@ import click
 
 from pki import approval, files, home, profiles
 from pki.approval import Filing
-from pki.cli.certificates import require_mailbox
 from pki.cli.handing import hand_out, open_output, output_options, parse_mailbox
 from pki.cli.program import NO
 from pki.cli.shell import Json, Shell, common_options, examples, passphrase_option, table
@@ -100,7 +99,6 @@ def create(
         days=days or 0,
     )
     with home.changing(shell.directory, now=shell.now) as opened:
-        require_mailbox(opened, filing.mailbox)
         filed, question = approval.file(opened, filing, now=shell.now)
         second = opened.settings.practice.second_person
     if challenge:

@@ -171,6 +171,9 @@ def test_issue_asks_the_directory_where_ca_toml_says_so(slapd: Slapd, tmp_path: 
     refused = admin.type("issue", "pOO7@corp.example", "--key", "p-256")
     assert refused.returncode == 2
     assert "nobody's mailbox" in refused.stderr
+    asked = admin.type("request", "create", "pOO7@corp.example")
+    assert asked.returncode == 2
+    assert "nobody's mailbox" in asked.stderr
     assert admin.type("issue", "p007@corp.example", "--key", "p-256").returncode == 0
 
 
