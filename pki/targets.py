@@ -14,7 +14,8 @@ from pki.register import Certified, Listed
 from smimegw.adapters.database import publisher as database
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.ldap.publication import Bundle
-from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
+from smimegw.adapters.ldap.publisher import LDAPPublisher
+from smimegw.adapters.ldap.target import PublishingTarget
 
 
 class EmbeddedTarget:

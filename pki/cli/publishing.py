@@ -18,7 +18,7 @@ from pki.plan import Keep, Plan, make_plan
 from pki.publish import Outcome, Target, carry_out
 from pki.register import serial_text
 from pki.targets import EmbeddedTarget, LDAPTarget
-from smimegw.adapters.ldap.publisher import PublishingTarget
+from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.errors import DirectoryError, UsageError
 
 # The adapter speaks of the gateway's configuration keys; here they are options.

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from smimegw.adapters.database import publisher as database
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.ldap.publication import Bundle
-from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
+from smimegw.adapters.ldap.publisher import LDAPPublisher
+from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.app import own_database
 from smimegw.cli.key_source import keystore_of

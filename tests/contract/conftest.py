@@ -20,8 +20,9 @@ from smimegw.adapters.database.publisher import (
     publish_crl,
 )
 from smimegw.adapters.ldap.directory import LDAPDirectory
-from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
+from smimegw.adapters.ldap.publisher import LDAPPublisher
 from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
+from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.ports import AuthorityDirectory, CertificateDirectory
 from tests.fakes.pki import NOW

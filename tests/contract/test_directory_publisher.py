@@ -14,7 +14,8 @@ from cryptography.x509.oid import NameOID
 
 from smimegw.adapters.ldap.directory import LDAPDirectory
 from smimegw.adapters.ldap.publication import Bundle
-from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
+from smimegw.adapters.ldap.publisher import LDAPPublisher
+from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.cms import der
 from smimegw.cms.algorithms import ContentCipher

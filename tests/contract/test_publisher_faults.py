@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from smimegw.adapters.ldap.publication import Bundle
-from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
+from smimegw.adapters.ldap.publisher import LDAPPublisher
+from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.cms.sign import certificates_only
 from smimegw.errors import DirectoryError

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from smimegw.adapters.ldap.publication import Bundle
-from smimegw.adapters.ldap.publisher import LDAPPublisher, PublishingTarget
+from smimegw.adapters.ldap.publisher import LDAPPublisher
+from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import OURS
 from smimegw.cms.directory_value import signed_directory_value

@@ -10,12 +10,9 @@ the change as LDIF; with *dry_run* that is all it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from smimegw.adapters.ldap.attempt import Attempt
 from smimegw.adapters.ldap.authority_entries import (
     RevocationList,
     plan_authority,
@@ -24,7 +21,7 @@ from smimegw.adapters.ldap.authority_entries import (
     plan_cross_pair,
 )
 from smimegw.adapters.ldap.changes import entry_after
-from smimegw.adapters.ldap.connection import Entry, LDAPConnection
+from smimegw.adapters.ldap.connection import Entry
 from smimegw.adapters.ldap.ldif import Change, write_ldif
 from smimegw.adapters.ldap.publication import (
     Bundle,
@@ -32,41 +29,14 @@ from smimegw.adapters.ldap.publication import (
     plan_new_person,
     plan_withdrawal,
 )
-from smimegw.adapters.ldap.reading import SECONDS, EntryReader
-from smimegw.adapters.ldap.settings import LDAPSettings, parse_servers
+from smimegw.adapters.ldap.reading import EntryReader
+from smimegw.adapters.ldap.target import PublishingTarget, connect
 from smimegw.adapters.ldap.writing import StaleEntryError, send
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError, UsageError
 from smimegw.x509.certificate import Certificate
 
 _TRIES = 3  # while somebody else keeps changing the same entry
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublishingTarget:
-    """Where to publish and as whom.
-
-    Attributes:
-        urls: One or more ``ldaps://`` URLs, separated by spaces; the first that answers is used.
-        bind_dn: Who publishes.
-        password: Gives the password.
-        people_base: Where people's entries are, and new ones are made.
-        authorities_base: Where the entries of CAs are, and new ones are made.
-        ca: PEM file of the authorities for TLS; None means those of the operating system.
-        start_tls: Use StartTLS on ``ldap://``.
-        person_filter: Finds a person's entry.
-        may_add_people: Make an entry for a person who has none; otherwise he is refused.
-    """
-
-    urls: str
-    bind_dn: str
-    password: Callable[[], str] = field(repr=False)
-    people_base: str
-    authorities_base: str
-    ca: Path | None = None
-    start_tls: bool = False
-    person_filter: str = "(|(mail=%{address})(smimegwMailAlternateAddress=%{address}))"
-    may_add_people: bool = True
 
 
 class LDAPPublisher:
@@ -81,7 +51,7 @@ class LDAPPublisher:
         """
         self._target = target
         self._dry_run = dry_run
-        self._connection = _connect(target)
+        self._connection = connect(target)
         self._reader = EntryReader(
             self._connection,
             people_base=target.people_base,
@@ -279,21 +249,3 @@ class LDAPPublisher:
             server=str(self._connection.server),
             retryable=False,
         )
-
-
-def _connect(target: PublishingTarget) -> LDAPConnection:
-    settings = LDAPSettings(
-        name="publish",
-        servers=parse_servers(target.urls, start_tls=target.start_tls, origin="publish"),
-        base=target.people_base,
-        bind_dn=target.bind_dn,
-        password=target.password,
-        ca=target.ca,
-    )
-    failures = []
-    for server in settings.servers:
-        try:
-            return LDAPConnection.open(server, settings, Attempt(SECONDS), writing=True)
-        except DirectoryError as error:
-            failures.append(str(error))
-    raise DirectoryError("; ".join(failures), server=target.urls)
