@@ -15,7 +15,7 @@ from smimegw.errors import CertificateError, DependencyError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.memory import Candidate, CandidateState, Lesson
-from smimegw.pipeline.gather import evidence_for
+from smimegw.pipeline.issuer_evidence import evidence_for
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports
 from smimegw.smime.media_types import SignedLayer
@@ -102,14 +102,7 @@ async def _learn_certificate(
     if not await _is_usable(certificate, content, now, ports, settings):
         return
     if known is not None:
-        if await ports.correspondents.confirm(known):
-            ports.events.emit(
-                "certificate.verified",
-                txn=txn,
-                cert=certificate.fingerprint,
-                state=CandidateState.VERIFIED.value,
-                **{"from": content.mailbox.address},
-            )
+        await _confirm(txn, known, content, ports)
         return
     trusted = _FOLLOWED | ({CandidateState.VERIFIED} if settings.takes_verified else set())
     candidate = proposed(content.mailbox.key, certificate, published, learned, now, trusted=trusted)
@@ -121,6 +114,17 @@ async def _learn_certificate(
             cert=certificate.fingerprint,
             was=candidate.was or None,
             state=candidate.state.value,
+            **{"from": content.mailbox.address},
+        )
+
+
+async def _confirm(txn: str, candidate: Candidate, content: VerifiedContent, ports: Ports) -> None:
+    if await ports.correspondents.confirm(candidate):
+        ports.events.emit(
+            "certificate.verified",
+            txn=txn,
+            cert=candidate.certificate.fingerprint,
+            state=CandidateState.VERIFIED.value,
             **{"from": content.mailbox.address},
         )
 

@@ -8,7 +8,7 @@ from smimegw.addresses import Mailbox
 from smimegw.errors import VerificationError
 from smimegw.mime.headers import HeaderSection
 from smimegw.pipeline.facts import originator, sender
-from smimegw.pipeline.gather import GatheredEvidence, signer_evidence
+from smimegw.pipeline.issuer_evidence import GatheredEvidence, signer_evidence
 from smimegw.pipeline.register import Register
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Ports

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from smimegw.transaction import Outcome
-from tests.fakes.company import Company, message
+from tests.fakes.company import Company, message, opaque_signed
 from tests.fakes.pki import CA, Issued, make_ca
 from tests.fakes.ports import World
 from tests.peers.revocation import Page, WebServer, source_for, web_server
@@ -114,6 +115,27 @@ def test_an_issuer_that_is_at_hand_is_not_fetched(company: Company, web: WebServ
     bob_of(company, issuing, web.url(PATH))
     assert to_bob(company).reply.code == 250
     assert web.asked == []
+
+
+def test_an_issuer_that_the_message_carries_is_not_fetched(
+    company: Company, web: WebServer
+) -> None:
+    """Reading a mail is no reason to tell somebody of it (T-14)."""
+    issuing = issuing_ca(company)
+    bob = issuing.issue(BOB, key="p256", extensions=[found_at(web.url(PATH))])
+    octets = opaque_signed(bob, BOB, ALICE)
+    assert company.send("mx", [ALICE], octets, reverse_path=BOB).reply.code == 250
+    assert web.asked == []
+
+
+def test_an_issuer_that_the_message_lacks_is_fetched(company: Company, web: WebServer) -> None:
+    """A signature by an allowed CA passes though its path was left out (RFC 5280, 4.2.2.1)."""
+    issuing = issuing_ca(company)
+    web.pages[PATH] = issuing.certificate.der
+    bob = issuing.issue(BOB, key="p256", extensions=[found_at(web.url(PATH))])
+    octets = opaque_signed(replace(bob, chain=()), BOB, ALICE)
+    assert company.send("mx", [ALICE], octets, reverse_path=BOB).reply.code == 250
+    assert b"smime=pass" in company.arrived[-1]
 
 
 def test_a_host_that_is_not_allowed_is_not_asked(web: WebServer) -> None:
