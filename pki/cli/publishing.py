@@ -10,13 +10,11 @@ import click
 
 from pki import home
 from pki.bundles import Bundles, CertificatesOnly, NoBundles, Reader, SignedByOwner
-from pki.cli.program import WARNINGS
+from pki.cli.published import report, show_plan
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
-from pki.crl import Delta
 from pki.home import Home
 from pki.plan import Keep, Plan, make_plan
 from pki.publish import Outcome, Target, carry_out
-from pki.register import serial_text
 from pki.targets import EmbeddedTarget, LDAPTarget
 from smimegw.adapters.ldap.target import PublishingTarget
 from smimegw.errors import DirectoryError, UsageError
@@ -129,11 +127,11 @@ def publish(
             bundles = _bundles(opened, shell, sign_for, without=without_smime_attribute)
             _to_ldap(plan, ldap, bundles, shell, dry_run=dry_run)
         elif dry_run:
-            _show(plan, shell)
+            show_plan(plan, shell)
         else:
             assert embedded
             outcome = _carry_out(plan, EmbeddedTarget.open(embedded, now=shell.now))
-            _report(outcome, embedded, shell)
+            report(outcome, embedded, shell)
 
 
 def _bundles(opened: Home, shell: Shell, sign_for: str | None, *, without: bool) -> Bundles:
@@ -201,7 +199,7 @@ def _to_ldap(
         ) from error
     outcome = replace(outcome, refused=tuple(_in_options(text) for text in outcome.refused))
     if not dry_run:
-        _report(outcome, where.urls, shell)
+        report(outcome, where.urls, shell)
         return
     for text in outcome.refused:
         shell.warn(text)
@@ -225,58 +223,3 @@ def _carry_out(plan: Plan, target: Target) -> Outcome:
 
 def _password(shell: Shell, source: str | None) -> bytes:
     return shell.secret(source, option="--password-file", prompt="Password for the LDAP directory")
-
-
-def _show(plan: Plan, shell: Shell) -> None:
-    for word, items in (("publish", plan.publish), ("withdraw", plan.withdraw)):
-        for item in items:
-            serial = serial_text(item.serial)
-            shell.answer(
-                f"{word}  <{item.mailbox}>  {serial}",
-                kind="plan",
-                action=word,
-                mailbox=item.mailbox.address if item.mailbox else None,
-                serial=serial,
-            )
-    for word, authorities in (
-        ("publish", plan.authorities),
-        ("withdraw", plan.withdraw_authorities),
-    ):
-        for authority in authorities:
-            shell.answer(
-                f"{word}  CA certificate  {authority.name}",
-                kind="plan",
-                action=f"{word}-authority",
-                serial=serial_text(authority.serial),
-            )
-    for listed in plan.crls:
-        if isinstance(listed, Delta):
-            continue  # deltas are for readers of LDAP
-        shell.answer(
-            f"publish  CRL {listed.number} of the {listed.issuer} CA",
-            kind="plan",
-            action="publish-crl",
-            issuer=listed.issuer,
-            number=listed.number,
-        )
-    shell.talk("Nothing was written.")
-    shell.suggest("the same without --dry-run")
-
-
-def _report(outcome: Outcome, where: str, shell: Shell) -> None:
-    shell.answer(
-        f"{outcome.published} published, {outcome.withdrawn} withdrawn, "
-        f"{outcome.authorities} CA certificates, {outcome.crls} CRLs",
-        kind="published",
-        target=where,
-        published=outcome.published,
-        withdrawn=outcome.withdrawn,
-        authorities=outcome.authorities,
-        crls=outcome.crls,
-        refused=list(outcome.refused),
-    )
-    for text in outcome.refused:
-        shell.warn(text)
-    if outcome.refused:
-        click.get_current_context().exit(WARNINGS)
-    shell.suggest("smimegw directory find ADDRESS")
