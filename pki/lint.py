@@ -2,8 +2,8 @@
 
 A draft is linted, signed by a key that nobody trusts, so a mistake costs no serial number and
 nothing wrong ever bears the CA's signature.  Errors refuse; warnings go into the ledger.  The
-linter is loaded when it is first needed and then kept: loading takes a second, a certificate a
-few hundredths.
+linter is loaded when it is first needed and then kept: loading takes a second, a certificate ten
+milliseconds.
 """
 
 from __future__ import annotations
