@@ -37,18 +37,10 @@ def certificate() -> Issued:
     return make_ca("Partner CA").issue(BOB.address, key="p256")
 
 
-class OpenSlapd(Slapd):
-    """A server that lets everybody read, as who publishes certificates for strangers does."""
-
-    def adapted(self, name: str) -> str:
-        closed = "\tby anonymous auth\n\tby * none\n"
-        return super().adapted(name).replace(closed, "\tby * read\n")
-
-
 @pytest.fixture(scope="module")
 def slapd() -> Iterator[Slapd]:
     """The partner's server: everybody may read, the certificate is for its name in DNS."""
-    with OpenSlapd(suffix=SUFFIX, names=(HOST, "ldap.hoster.example")) as server:
+    with Slapd(public=True, suffix=SUFFIX, names=(HOST, "ldap.hoster.example")) as server:
         server.add_person(BOB.address, certificates=[certificate().certificate.der])
         yield server
 

@@ -45,14 +45,6 @@ def certificate(owner: str) -> Issued:
     return make_ca("Flow CA").issue(owner, key="p256")
 
 
-class OpenSlapd(Slapd):
-    """A server that lets everybody read."""
-
-    def adapted(self, name: str) -> str:
-        closed = "\tby anonymous auth\n\tby * none\n"
-        return super().adapted(name).replace(closed, "\tby * read\n")
-
-
 @dataclass(frozen=True, kw_only=True)
 class Peers:
     """The servers behind the proxies."""
@@ -67,7 +59,10 @@ class Peers:
 @pytest.fixture(scope="module")
 def peers() -> Iterator[Peers]:
     bob, eve = certificate(BOB).certificate.der, certificate("eve@evil.example").certificate.der
-    with OpenSlapd(suffix="dc=partner,dc=example", names=(HOST,)) as slapd, Unbound() as unbound:
+    with (
+        Slapd(public=True, suffix="dc=partner,dc=example", names=(HOST,)) as slapd,
+        Unbound() as unbound,
+    ):
         slapd.add_person(BOB, certificates=[bob])
         slapd.add_person(f"lying@{DOMAIN}", certificates=[eve])
         for number in range(21):
