@@ -219,7 +219,7 @@ def test_a_directory_without_revocation_lists_is_found(tmp_path: Path) -> None:
 
 
 def test_a_directory_that_anybody_may_list_is_found(tmp_path: Path) -> None:
-    """slapd without access rules lets everybody read everything (T-11)."""
+    """slapd without access rules lets everybody read everything (T-36)."""
     with Slapd(bare=True) as open_to_all:
         open_to_all.add("\n\n".join(open_to_all.adapted("sample.ldif").split("\n\n")[:3]))
         open_to_all.add(

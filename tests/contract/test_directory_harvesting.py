@@ -119,7 +119,7 @@ def test_who_is_not_there_is_not_there(public: Slapd) -> None:
 
 
 def test_a_stolen_gateway_password_lists_nobody(closed: Slapd) -> None:
-    """It answers for addresses that one knows; a prefix is stopped without a word (T-11)."""
+    """It answers for addresses that one knows; a prefix is stopped without a word (T-36)."""
     who = (closed.gateway_dn, closed.gateway_password)
     for wanted in ("(mail=*)", "(mail=person12*)", "(objectClass=inetOrgPerson)"):
         answer = ask(closed, wanted, "mail", who=who)
@@ -189,7 +189,7 @@ ATTEMPTS = (
 
 @pytest.mark.parametrize("words", [row[1] for row in ATTEMPTS], ids=[row[0] for row in ATTEMPTS])
 def test_a_harvester_gets_nothing(public: Slapd, words: tuple[str, ...]) -> None:
-    """Stopped by the limit on what no index narrows down, or by the rules on what may be asked."""
+    """Stopped by the limit on what no index narrows down, or by what may be asked (T-36)."""
     assert "person" not in ask(public, *words, "mail", "userCertificate").stdout
 
 
