@@ -163,6 +163,7 @@ def show(shell: Shell, number: int) -> None:
     epilog=examples(
         "openssl cms -decrypt -inform DER -in bob.p7m -inkey bob.pem > answer.txt",
         "smimegw-ca request prove 3 --answer answer.txt",
+        "smimegw-ca request prove 3 --answer answer.txt --json",
     )
 )
 @click.argument("number", type=click.IntRange(1))
