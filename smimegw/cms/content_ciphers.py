@@ -10,6 +10,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import RC2, TripleDES
 from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
+from smimegw.content import Content, Store
 from smimegw.errors import DecryptionError, UnsupportedAlgorithmError
 
 _AES = "2.16.840.1.101.3.4.1."
@@ -122,17 +123,30 @@ def cipher_of(oid: str) -> AnyCipher:
 
 
 def undo_cbc(
-    cipher: AnyCipher, content_key: bytes, nonce: bytes, pieces: Iterable[bytes]
-) -> Iterator[bytes]:
-    """Undo CBC and its padding (RFC 5652, 6.3); what comes out counts when all of it came.
+    cipher: AnyCipher, content_key: bytes, nonce: bytes, pieces: Iterable[bytes], store: Store
+) -> Content:
+    """Undo CBC and its padding (RFC 5652, 6.3), into *store*.
+
+    What comes out is kept before the padding is judged, whether it is right or not: neither the
+    steps nor the disk tell anybody (T-07).
 
     Raises:
         DecryptionError: For every reason alike.
     """
+    faults: list[bool] = []
+    content = store.store(_undone(cipher, content_key, nonce, pieces, faults))
+    if faults:
+        raise DecryptionError
+    return content
+
+
+def _undone(
+    cipher: AnyCipher, content_key: bytes, nonce: bytes, pieces: Iterable[bytes], faults: list[bool]
+) -> Iterator[bytes]:
     block = cipher.block_octets
+    held = last = b""
     try:
         decryptor = Cipher(_block_cipher(cipher, content_key), modes.CBC(nonce)).decryptor()
-        held = b""
         for piece in pieces:
             held += decryptor.update(piece)
             if len(held) > block:
@@ -142,7 +156,7 @@ def undo_cbc(
         unpadder = padding.PKCS7(8 * block).unpadder()
         last = unpadder.update(held) + unpadder.finalize()
     except (ValueError, UnsupportedAlgorithm):
-        raise DecryptionError from None
+        faults.append(True)
     yield last
 
 

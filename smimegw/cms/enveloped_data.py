@@ -143,7 +143,7 @@ def decrypt_content(enveloped: Enveloped, content_key: bytes, store: Store = MEM
         DecryptionError: For every reason alike.
     """
     encrypted = enveloped.encrypted_content
-    return store.store(undo_cbc(enveloped.cipher, content_key, enveloped.nonce, encrypted))
+    return undo_cbc(enveloped.cipher, content_key, enveloped.nonce, encrypted, store)
 
 
 def write_enveloped_data(

@@ -106,8 +106,8 @@ def read_transfer_encodings(octets: bytes) -> None:
     """Both decoders; what they give is encoded and decoded alike."""
     with contextlib.suppress(MIMEError):
         decoded = base64.decode(octets)
-        assert base64.decode(b"".join(base64.encode_lines((decoded,)))) == decoded
-    decoded = decode_quoted_printable(octets)
+        assert base64.decode(base64.encoded(decoded)) == decoded
+    decoded = decode_quoted_printable(octets).whole()
     if decoded.count(b"\r\n") == decoded.count(b"\r") == decoded.count(b"\n"):
         assert decode_quoted_printable(encode_quoted_printable(decoded)) == decoded
 
