@@ -186,7 +186,8 @@ def test_signed_encrypted_signed(sign: object) -> None:
 def test_encrypted_in_signed_shows_through_a_broken_signature() -> None:
     """A failed outer layer does not keep the inner one from being looked at."""
     outer = clear_signed(encrypted())
-    layer = signed_layer(Entity(outer.header, outer.body.whole().replace(b"smime.p7m", b"smime.P7M")))
+    changed = outer.body.whole().replace(b"smime.p7m", b"smime.P7M")
+    layer = signed_layer(Entity(outer.header, changed))
     with pytest.raises(VerificationError, match="fail digest"):
         verify(layer, EVIDENCE, originator=address(ALICE), sender=None, now=NOW)
     assert decrypt(encrypted_layer(inner_entity(layer)), [reader(ALICE)]).entity.raw == TEXT.raw
