@@ -86,8 +86,8 @@ def sample() -> str:
 
 
 _SECTIONS = (
-    "dns", "trust", "revocation", "keystore", "database", "memory", "policies", "log", "records",
-    "metrics",
+    "dns", "enrolment", "trust", "revocation", "keystore", "database", "memory", "policies",
+    "log", "records", "metrics",
 )  # fmt: skip
 _WRITTEN = frozenset({"key_encryption_key", "anchors", "peers"})  # what nobody does without
 
