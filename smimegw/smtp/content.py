@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from smimegw.errors import LimitError, MIMEError
+from smimegw.content import MEMORY, Content, Store, Writer
+from smimegw.errors import LimitError, MIMEError, SpoolError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.smtp.reply import Reply
 
@@ -26,11 +27,16 @@ class ContentReader:
 
     A violation is noticed in step with the stream and remembered; reading goes on to the true
     end, so that the client gets exactly one reply and nothing after it is taken for commands.
+
+    Args:
+        limits: For the size.
+        store: Keeps the content as it comes.
     """
 
-    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY) -> None:
         self._limits = limits
-        self._content = bytearray()
+        self._writer: Writer | None = store.writer()
+        self._content = Content()
         # The CRLF of the DATA command counts as the line end before the first line.
         self._held = b"\r\n"
         self._virtual = 2
@@ -63,6 +69,7 @@ class ContentReader:
         end = data.find(TERMINATOR)
         if end >= 0:
             self._take(data[: end + 2])
+            self._finish()
             self.leftover = data[end + len(TERMINATOR) :]
             self.done = True
             return
@@ -82,21 +89,28 @@ class ContentReader:
             plain = plain[2:]
             self._virtual = 0
         self.size += len(plain)
-        if self.violation is not None:
-            self._content = bytearray()
+        if self.violation is not None or self._writer is None:
+            self._writer = None
             return
         try:
-            self._content += plain
-        except MemoryError:
+            self._writer.append(plain)
+        except (MemoryError, SpoolError):
             self._exhausted = True
-            self._content = bytearray()
+            self._writer = None
 
-    def result(self) -> bytes:
+    def _finish(self) -> None:
+        try:
+            self._content = self._writer.finish() if self._writer is not None else Content()
+        except (MemoryError, SpoolError):
+            self._exhausted = True
+        self._writer = None
+
+    def result(self) -> Content:
         """The content, dots unstuffed.
 
         Raises:
             MIMEError: Bare CR or LF, or NUL (answer `violation`).
-            LimitError: Larger than `message_octets`, or than memory (answer `violation`).
+            LimitError: Larger than `message_octets`, or than there is room (answer `violation`).
         """
         if not self.done:
             raise MIMEError("the content has not ended yet")
@@ -106,7 +120,7 @@ class ContentReader:
             raise MIMEError("bare CR, bare LF or NUL in the content (RFC 5321, 2.3.8)")
         if self._exhausted:
             raise LimitError("memory", f"{self.size} octets")
-        return bytes(self._content)
+        return self._content
 
 
 def _terminator_prefix(data: bytes) -> int:

@@ -61,7 +61,7 @@ def sent(fields: tuple[HeaderField, ...], body: bytes) -> bytes:
     wire = b"".join(stuffed(Entity(header, body).pieces())) + FINAL_DOT
     reader = ContentReader()
     reader.feed(wire)
-    return reader.result()
+    return reader.result().whole()
 
 
 @pytest.mark.parametrize("content", CONTENTS.values(), ids=CONTENTS.keys())

@@ -97,7 +97,7 @@ class SinkSession:
         message = SinkMessage(
             reverse_path=self._reverse_path,
             recipients=tuple(self._recipients),
-            content=content.result(),
+            content=content.result().whole(_LIMITS.message_octets),
             commands=tuple(self._commands),
         )
         self._commands.clear()

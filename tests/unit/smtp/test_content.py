@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Self
+from pathlib import Path
 
 import pytest
 
+from smimegw.adapters.spool.file import FileStore
+from smimegw.content import Content, Memory, Writer
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import Limits
 from smimegw.smtp.content import FINAL_DOT, TOO_LARGE, ContentReader, stuffed
@@ -36,18 +38,28 @@ def test_content_ends_at_a_lone_dot(stream: bytes, content: bytes) -> None:
     assert reader.result() == content
 
 
-class _NoRoom(bytearray):
-    """Cannot grow."""
+class _NoMemory(Memory):
+    """Has room for one line."""
 
-    def __iadd__(self, other: object) -> Self:
+    def writer(self) -> Writer:
+        return _OneLine()
+
+
+class _OneLine:
+    def append(self, octets: bytes) -> None:
+        if octets != b"beginning":
+            raise MemoryError
+
+    def finish(self) -> Content:
         raise MemoryError
 
 
-def test_no_memory_for_the_content_is_452_after_the_true_end() -> None:
-    """What cannot be kept is read over, so that none of it is taken for commands (C29)."""
-    reader = ContentReader()
+@pytest.mark.parametrize("where", ["memory", "spool"])
+def test_no_room_for_the_content_is_452_after_the_true_end(where: str, tmp_path: Path) -> None:
+    """What cannot be kept is read over, so that none of it is taken for commands (C29, R-21)."""
+    spool = FileStore(tmp_path / "absent", memory_octets=20)
+    reader = ContentReader(store=_NoMemory() if where == "memory" else spool)
     reader.feed(b"beginning\r\n")
-    reader._content = _NoRoom()
     reader.feed(b"MAIL FROM:<evil@partner.example>\r\n")
     reader.feed(b"\r\n.\r\nQUIT\r\n")
     assert reader.done
