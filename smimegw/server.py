@@ -83,6 +83,7 @@ class Server:
                 self._events,
                 occupancy,
                 lag,
+                self._assembled.ports.spool,
             )
             for name, listener in configuration.listener.items()
         ]

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError, Connection
 from smimegw.adapters.smtp.settings import ListenerSettings
+from smimegw.content import MEMORY, Store
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
 from smimegw.ports import Events, IncomingTransaction, Reception
@@ -85,6 +86,7 @@ class Parts:
     limits: Limits
     events: Events
     door: Door
+    store: Store = MEMORY
 
 
 class Dialogue(Connection):
@@ -103,6 +105,7 @@ class Dialogue(Connection):
         self._settings = parts.settings
         self._reception = parts.reception
         self._events = parts.events
+        self._store = parts.store
         self._door = parts.door
         self._upstream_id = ""
         self._mail: OpenMail | None = None

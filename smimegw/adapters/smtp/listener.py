@@ -13,6 +13,7 @@ from smimegw.adapters.smtp.dialogue import SHUTTING_DOWN, Dialogue, Parts
 from smimegw.adapters.smtp.load import LoopLag, PerMinute
 from smimegw.adapters.smtp.session import Session
 from smimegw.adapters.smtp.settings import ListenerSettings
+from smimegw.content import MEMORY, Store
 from smimegw.limits import Limits
 from smimegw.ports import Events, Reception
 from smimegw.smtp.reply import Reply
@@ -70,8 +71,12 @@ class Listener:
         events: Events,
         occupancy: Occupancy | None = None,
         lag: LoopLag | None = None,
+        store: Store = MEMORY,
     ) -> None:
-        """Prepare; *occupancy* and *lag* may be shared with other listeners of the process."""
+        """Prepare; *occupancy* and *lag* may be shared with other listeners of the process.
+
+        What clients send is kept in *store*.
+        """
         self.settings = settings
         self._limits = limits
         self._events = events
@@ -81,7 +86,12 @@ class Listener:
         self._connections = PerMinute(settings.connections_per_minute)
         self._messages = PerMinute(settings.messages_per_minute)
         self._parts = Parts(
-            settings=settings, reception=reception, limits=limits, events=events, door=self
+            settings=settings,
+            reception=reception,
+            limits=limits,
+            events=events,
+            door=self,
+            store=store,
         )
         self._sessions: set[Dialogue] = set()
         self._admitted: set[Dialogue] = set()

@@ -171,7 +171,7 @@ class Session(Identification):
             raise EndOfSession(Reply(451, "4.3.0", text)) from error
 
     async def _read_content(self) -> ContentReader:
-        reader = ContentReader(self._limits)
+        reader = ContentReader(self._limits, self._store)
         started, received = self.loop.time(), 0
         limits = self._limits
         while not reader.done:
