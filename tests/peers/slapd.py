@@ -263,9 +263,7 @@ class Slapd:
     def _as_admin(self) -> list[str]:
         return ["-x", "-H", self.ldapi_url, "-D", self.admin_dn, "-w", self.admin_password]
 
-    def _client(
-        self, program: str, *arguments: str, stdin: str = "", seconds: float = 30.0
-    ) -> str:
+    def _client(self, program: str, *arguments: str, stdin: str = "", seconds: float = 30.0) -> str:
         done = subprocess.run(
             [_program(program), *arguments],
             input=stdin,

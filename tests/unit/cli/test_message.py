@@ -263,7 +263,9 @@ def test_decrypt_puts_a_hidden_subject_back(desk: Desk) -> None:
     ciphers = {ContentCipher.AES_256_GCM: b"Plan", ContentCipher.AES_256_CBC: b"[...]"}
     for cipher, subject in ciphers.items():
         sealed = encrypted(payload, (BOB,), cipher)
-        mail.write_bytes(HeaderSection((*readable, *sealed.header)).raw + b"\r\n" + sealed.body.whole())
+        mail.write_bytes(
+            HeaderSection((*readable, *sealed.header)).raw + b"\r\n" + sealed.body.whole()
+        )
         result = desk.run("decrypt", mail, "--key", desk.path("bob.key"))
         assert b"Subject: " + subject + b"\r\n" in result.stdout_bytes
         assert "header fields inside: form=cipher" in result.stderr
