@@ -141,7 +141,8 @@ _SECTIONS = {
         "Over SMTP",
         (
             "Postfix' smtp-source and smtp-sink with something between; the gateway signs and"
-            " encrypts (RSA-2048, AES-256-CBC) with directory, policy, records, journal, ledger and log on."
+            " encrypts (RSA-2048, AES-256-CBC) with directory, policy, records, journal, ledger"
+            " and log on."
         ),
         _paths,
     ),
