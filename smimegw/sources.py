@@ -1,4 +1,4 @@
-"""What several sources of certificates say about one mailbox, and who serves a domain."""
+"""What several sources say about one mailbox or one issuer, and who serves a domain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Protocol
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError
-from smimegw.ports import CertificateDirectory, FoundCertificate
+from smimegw.ports import AuthorityDirectory, CertificateDirectory, FoundCertificate
+from smimegw.x509.certificate import Certificate
 
 
 class Said(StrEnum):
@@ -90,6 +91,43 @@ async def look_up(directory: CertificateDirectory, mailbox: Mailbox) -> LookUp:
         text="kept answer, the directory is down" if any(e.stale for e in found) else "",
     )
     return LookUp(found=found, said=(answer,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerAnswer:
+    """What is known of one issuer.
+
+    Attributes:
+        authorities: CA certificates with its name, unvalidated.
+        crls: Lists with its name, unverified.
+        trouble: Why there may be more of both; empty when every source has answered just now.
+    """
+
+    authorities: tuple[Certificate, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    trouble: str = ""
+
+
+class AnsweringAuthorities(AuthorityDirectory, Protocol):
+    """An `AuthorityDirectory` that tells what it has even when that may not be all."""
+
+    async def ask(self, name_der: bytes) -> IssuerAnswer:
+        """As `authorities` and `crls`, but a failure is told in the result."""
+        ...
+
+
+async def ask_issuer(directory: AuthorityDirectory, name_der: bytes) -> IssuerAnswer:
+    """Ask *directory* for all it has of an issuer; never raises `DirectoryError`."""
+    asking: Callable[[bytes], Awaitable[IssuerAnswer]] | None = getattr(directory, "ask", None)
+    if asking is not None:
+        return await asking(name_der)
+    authorities: tuple[Certificate, ...] = ()
+    try:
+        authorities = await directory.authorities(name_der)
+        crls = await directory.crls(name_der)
+    except DirectoryError as exc:
+        return IssuerAnswer(authorities=authorities, trouble=str(exc) or "no answer")
+    return IssuerAnswer(authorities=authorities, crls=crls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import SigningAnswer
 from smimegw.ports import FoundCertificate, Ports
 from smimegw.sources import SourceAnswer, look_up
-from smimegw.x509.lint import signing_flaw
+from smimegw.x509.certificate import Certificate
+from smimegw.x509.lint import encryption_flaw, signing_flaw
 from smimegw.x509.path import Purpose, ValidatedCertificate
 
 
@@ -94,7 +95,7 @@ async def recipient_evidence(
     questions = _questions(found, gathered, mailbox, now, settings)
     judged = _remembered(found, questions, settings)
     if judged is None:
-        judged = await ports.workers.run(_judge, found, questions, gathered)
+        judged = await ports.workers.run(_judge, found, questions, gathered, now)
     return RecipientEvidence(mailbox=mailbox, judged=judged, said=said)
 
 
@@ -144,25 +145,31 @@ def _judge(
     found: Sequence[FoundCertificate],
     questions: Sequence[partial[ValidatedCertificate]],
     gathered: GatheredEvidence,
+    now: datetime,
 ) -> tuple[JudgedCertificate, ...]:
     judged = []
     for entry, question in zip(found, questions, strict=True):
         try:
             validated = question()
         except CertificateError as exc:
-            judged.append(
-                JudgedCertificate(found=entry, validated=None, reason=_reason(exc, gathered))
-            )
+            reason = exc.reason
+            if gathered.trouble and _may_change(reason, entry.certificate, now):
+                # An issuer that could not be asked for is not an untrusted one.
+                reason = "revocation-unknown"
+            judged.append(JudgedCertificate(found=entry, validated=None, reason=reason))
         else:
             judged.append(JudgedCertificate(found=entry, validated=validated))
     return tuple(judged)
 
 
-def _reason(error: CertificateError, gathered: GatheredEvidence) -> str:
-    # An issuer that could not be asked for is not an untrusted one: unknown stays unknown.
-    if gathered.trouble and error.reason in {"untrusted-ca", "revocation-unknown"}:
-        return "revocation-unknown"
-    return error.reason
+def _may_change(reason: str, certificate: Certificate, now: datetime) -> bool:
+    """Whether more CA certificates or lists might undo *reason*.
+
+    Not where the certificate alone speaks against itself, nor its issuer, who revoked it.
+    """
+    if reason in {"revoked", "address-mismatch"}:
+        return False
+    return reason != encryption_flaw(certificate, now)
 
 
 async def signing_evidence(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from smimegw.errors import DirectoryError
 from smimegw.pipeline.inquire import inquire
 from smimegw.pipeline.issuers import missing_issuers
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.ports import Ports
+from smimegw.sources import IssuerAnswer, ask_issuer
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose
@@ -18,7 +18,7 @@ from smimegw.x509.path import Purpose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatheredEvidence:
-    """An `Evidence` and the troubles met while gathering it."""
+    """An `Evidence`, and why there may be more than that: a source that did not answer."""
 
     evidence: Evidence
     trouble: str = ""
@@ -49,36 +49,74 @@ async def evidence_for(
         until: Time of the event loop at which the caller gives up; None asks nobody outside.
     """
     certificates = tuple(certificates)
-    material = settings.trust
-    anchors = material.anchors_for(purpose)
-    known = [*anchors, *material.intermediates, *intermediates]
-    added: list[Certificate] = []
-    lists = list(material.crls)
+    walk = _Walk(
+        known=(
+            *settings.trust.anchors_for(purpose),
+            *settings.trust.intermediates,
+            *intermediates,
+        ),
+        carried=frozenset(c.subject_der for c in carried),
+        lists=list(settings.trust.crls),
+    )
     wanted = {c.issuer_der for c in certificates}.union(*(c.crl_issuers for c in certificates))
-    asked: set[bytes] = set()
-    troubles: list[str] = []
     for _ in range(settings.limits.path_depth):
-        names = sorted(wanted - asked)[: settings.limits.certificates]
+        names = sorted(wanted - walk.asked)[: settings.limits.certificates]
         if not names:
             break
-        asked.update(names)
-        answers = await _ask_for_all(names, ports)
-        wanted = set()
-        for name, (issuers, issuer_lists, trouble) in zip(names, answers, strict=True):
-            added.extend(issuers)
-            lists.extend(issuer_lists)
-            if trouble:
-                troubles.append(trouble)
-            above = [c for c in (*known, *issuers) if c.subject_der == name]
-            is_carried = any(c.subject_der == name for c in carried)
-            if not (above or is_carried or until is None):
-                above = await missing_issuers(name, (*certificates, *known, *added), ports, until)
-                added.extend(above)
-            wanted.update(c.issuer_der for c in above)
-    evidence = _evidence(settings.trust, purpose, [*intermediates, *added], lists)
+        wanted = await walk.step(names, certificates, ports, until)
+    evidence = _evidence(settings.trust, purpose, [*intermediates, *walk.added], walk.lists)
     if until is not None:
         evidence = await _with_fetched(certificates, evidence, carried, ports, settings, until)
-    return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(troubles)))
+    return GatheredEvidence(evidence=evidence, trouble="; ".join(dict.fromkeys(walk.troubles)))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """The way upwards from certificates to anchors, and what was met on it.
+
+    Attributes:
+        known: CA certificates at hand.
+        carried: Subjects of those that the message carries.
+        lists: CRLs.
+        added: CA certificates that were found.
+        asked: Names that need not be asked for again.
+        troubles: Why there may be more.
+    """
+
+    known: tuple[Certificate, ...]
+    carried: frozenset[bytes]
+    lists: list[bytes]
+    added: list[Certificate] = field(default_factory=list)
+    asked: set[bytes] = field(default_factory=set)
+    troubles: list[str] = field(default_factory=list)
+
+    async def step(
+        self,
+        names: Sequence[bytes],
+        certificates: Sequence[Certificate],
+        ports: Ports,
+        until: float | None,
+    ) -> set[bytes]:
+        """Ask for the issuers *names*; return the names above them."""
+        self.asked.update(names)
+        wanted: set[bytes] = set()
+        for name, answer in zip(names, await _ask_for_all(names, ports), strict=True):
+            self.added.extend(answer.authorities)
+            self.lists.extend(answer.crls)
+            self._note(answer.trouble)
+            above = [c for c in (*self.known, *answer.authorities) if c.subject_der == name]
+            if not (above or name in self.carried or until is None):
+                children = (*certificates, *self.known, *self.added)
+                fetched = await missing_issuers(name, children, ports, until)
+                self._note(fetched.trouble)
+                self.added.extend(fetched.found)
+                above.extend(fetched.found)
+            wanted.update(c.issuer_der for c in above)
+        return wanted
+
+    def _note(self, trouble: str) -> None:
+        if trouble:
+            self.troubles.append(trouble)
 
 
 async def _with_fetched(
@@ -145,18 +183,7 @@ async def signer_evidence(
     return gathered
 
 
-async def _ask_for_all(
-    names: Sequence[bytes], ports: Ports
-) -> list[tuple[tuple[Certificate, ...], tuple[bytes, ...], str]]:
+async def _ask_for_all(names: Sequence[bytes], ports: Ports) -> list[IssuerAnswer]:
     if len(names) == 1:  # a task of its own costs more than an answer from the cache
-        return [await _ask(names[0], ports)]
-    return await asyncio.gather(*(_ask(name, ports) for name in names))
-
-
-async def _ask(name: bytes, ports: Ports) -> tuple[tuple[Certificate, ...], tuple[bytes, ...], str]:
-    try:
-        issuers = await ports.authorities.authorities(name)
-        crls = await ports.authorities.crls(name)
-    except DirectoryError as exc:
-        return (), (), str(exc)
-    return issuers, crls, ""
+        return [await ask_issuer(ports.authorities, names[0])]
+    return await asyncio.gather(*(ask_issuer(ports.authorities, name) for name in names))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from smimegw.ports import Ports
 from smimegw.x509.certificate import Certificate
@@ -12,9 +13,17 @@ _CHILDREN = 4  # certificates of one issuer that are asked with: enough, and nob
 _MARGIN_SECONDS = 0.5  # our deadline comes before the caller's, so that the rest is not lost
 
 
+@dataclass(frozen=True, slots=True)
+class FetchedIssuers:
+    """CA certificates that came from outside, or why none did though somebody was asked."""
+
+    found: tuple[Certificate, ...] = ()
+    trouble: str = ""
+
+
 async def missing_issuers(
     name: bytes, certificates: Iterable[Certificate], ports: Ports, until: float
-) -> list[Certificate]:
+) -> FetchedIssuers:
     """CA certificates with the subject *name*, from the places that its children name.
 
     Only hosts of the allow-list are asked: whoever makes a certificate chooses the address (T-14).
@@ -34,12 +43,13 @@ async def missing_issuers(
         if (urls := [url for url in child.issuer_urls if source.may_ask(url)])
     ]
     if not questions:
-        return []
-    found: list[Certificate] = []
+        return FetchedIssuers()
     try:
         async with asyncio.timeout_at(until - _MARGIN_SECONDS):
-            for answer in await asyncio.gather(*questions):
-                found.extend(c for c in answer if c.subject_der == name)
+            answers = await asyncio.gather(*questions)
     except TimeoutError:
-        return []
-    return list(dict.fromkeys(found))
+        answers = []
+    found = dict.fromkeys(c for answer in answers for c in answer if c.subject_der == name)
+    if not found:
+        return FetchedIssuers(trouble="its issuer's certificate was not where it says (caIssuers)")
+    return FetchedIssuers(tuple(found))

@@ -10,6 +10,7 @@ from smimegw.pipeline.gather import JudgedCertificate, RecipientEvidence
 from smimegw.policy.facts import RecipientFacts
 from smimegw.policy.model import CertificateAnswer
 from smimegw.ports import FoundCertificate
+from smimegw.sources import Said
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.lint import security_bits
 from smimegw.x509.path import ValidatedCertificate
@@ -54,10 +55,13 @@ def recipient_facts(evidence: RecipientEvidence) -> RecipientFacts:
 def _answer(evidence: RecipientEvidence) -> tuple[CertificateAnswer, str]:
     if evidence.trouble:
         return CertificateAnswer.UNAVAILABLE, evidence.trouble
-    if len(_people(evidence)) > 1:
-        return CertificateAnswer.AMBIGUOUS, "two entries with this address"
-    if _usable(evidence):
+    is_ambiguous = len(_people(evidence)) > 1
+    if not is_ambiguous and _usable(evidence):
         return CertificateAnswer.USABLE, ""
+    if missing := _not_answered(evidence):
+        return CertificateAnswer.UNAVAILABLE, missing
+    if is_ambiguous:
+        return CertificateAnswer.AMBIGUOUS, "two entries with this address"
     # R-07: a certificate for another address is as good as none.
     rest = [entry for entry in evidence.judged if entry.reason != "address-mismatch"]
     if not rest:
@@ -69,6 +73,13 @@ def _answer(evidence: RecipientEvidence) -> tuple[CertificateAnswer, str]:
         if matching:
             return answer, _date(matching) if answer is CertificateAnswer.EXPIRED else ""
     return CertificateAnswer.UNSUITABLE, telling[0].reason
+
+
+def _not_answered(evidence: RecipientEvidence) -> str:
+    """Which sources might have had something better, had they answered: they may do so later."""
+    silent = [answer.source for answer in evidence.said if answer.said is Said.FAILED]
+    silent += [entry.found.source for entry in evidence.judged if entry.found.stale]
+    return f"no answer now from {', '.join(dict.fromkeys(silent))}" if silent else ""
 
 
 def _usable(evidence: RecipientEvidence) -> list[ValidatedCertificate]:

@@ -6,9 +6,11 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-from smimegw.adapters.chain.answers import DEFAULT_TIMES, AnswerCache, CacheTimes
+from smimegw.adapters.chain.answers import DEFAULT_TIMES, Answer, AnswerCache, CacheTimes
 from smimegw.addresses import Mailbox
+from smimegw.errors import DirectoryError
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, FoundCertificate
+from smimegw.sources import IssuerAnswer
 from smimegw.x509.certificate import Certificate
 
 
@@ -55,7 +57,7 @@ class CachingDirectory:
 
 
 class CachingAuthorities:
-    """Implements `AuthorityDirectory`.
+    """Implements `AnsweringAuthorities`.
 
     CRLs are asked for again as often as absent entries: whoever was revoked a moment ago is on the
     next list, and an old list stays acceptable until its own nextUpdate.
@@ -81,10 +83,7 @@ class CachingAuthorities:
         Raises:
             DirectoryError: The directory could not answer, and no kept answer may stand in.
         """
-        answer = await self._authorities.answer(
-            subject_der.hex(), lambda: self._directory.authorities(subject_der)
-        )
-        return answer.values
+        return (await self._ask_authorities(subject_der)).values
 
     async def crls(self, issuer_der: bytes) -> tuple[bytes, ...]:
         """DER CertificateLists with that issuer.
@@ -92,8 +91,28 @@ class CachingAuthorities:
         Raises:
             DirectoryError: The directory could not answer, and no kept answer may stand in.
         """
-        answer = await self._crls.answer(issuer_der.hex(), lambda: self._directory.crls(issuer_der))
-        return answer.values
+        return (await self._ask_crls(issuer_der)).values
+
+    async def ask(self, name_der: bytes) -> IssuerAnswer:
+        """Both; a kept answer that stands in for a directory that is down says so."""
+        authorities: tuple[Certificate, ...] = ()
+        try:
+            known = await self._ask_authorities(name_der)
+            authorities = known.values
+            lists = await self._ask_crls(name_der)
+        except DirectoryError as exc:
+            return IssuerAnswer(authorities=authorities, trouble=str(exc) or "no answer")
+        stale = known.stale or lists.stale
+        trouble = "a directory of CAs is down, what it said before is used" if stale else ""
+        return IssuerAnswer(authorities=authorities, crls=lists.values, trouble=trouble)
+
+    async def _ask_authorities(self, name_der: bytes) -> Answer[Certificate]:
+        return await self._authorities.answer(
+            name_der.hex(), lambda: self._directory.authorities(name_der)
+        )
+
+    async def _ask_crls(self, name_der: bytes) -> Answer[bytes]:
+        return await self._crls.answer(name_der.hex(), lambda: self._directory.crls(name_der))
 
     async def flush(self) -> None:
         """Ask again for everything; what was found still stands in when that fails."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ from smimegw.addresses import Mailbox
 from smimegw.config.hosts import DomainRule
 from smimegw.errors import DirectoryError
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, FoundCertificate
-from smimegw.sources import LookUp, SourceAnswer, look_up
+from smimegw.sources import IssuerAnswer, LookUp, SourceAnswer, ask_issuer, look_up
 from smimegw.x509.certificate import Certificate
 
 T = TypeVar("T")
@@ -86,9 +86,11 @@ class ChainDirectory:
 
 
 class ChainAuthorities:
-    """Implements `AuthorityDirectory`: what all directories together have.
+    """Implements `AnsweringAuthorities`: what all directories together have.
 
     More CA certificates and lists can only complete a path; each is verified before it is used.
+    What is missing may be with the one that does not answer, so its trouble is told even when
+    others have something: then "no path" is not the last word (R-05, not R-08).
     """
 
     def __init__(self, directories: Sequence[AuthorityDirectory]) -> None:
@@ -100,7 +102,8 @@ class ChainAuthorities:
         Raises:
             DirectoryError: None has any and at least one could not answer.
         """
-        return await _from_all([one.authorities for one in self._directories], subject_der)
+        answer = await self.ask(subject_der)
+        return _found_or_raise(answer.authorities, answer.trouble)
 
     async def crls(self, issuer_der: bytes) -> tuple[bytes, ...]:
         """DER CertificateLists with that issuer, from all.
@@ -108,29 +111,22 @@ class ChainAuthorities:
         Raises:
             DirectoryError: None has any and at least one could not answer.
         """
-        return await _from_all([one.crls for one in self._directories], issuer_der)
+        answer = await self.ask(issuer_der)
+        return _found_or_raise(answer.crls, answer.trouble)
+
+    async def ask(self, name_der: bytes) -> IssuerAnswer:
+        """Both from all, and the troubles of those that could not answer."""
+        if len(self._directories) == 1:  # a task of its own costs more than a kept answer
+            return await ask_issuer(self._directories[0], name_der)
+        answers = await asyncio.gather(*(ask_issuer(one, name_der) for one in self._directories))
+        return IssuerAnswer(
+            authorities=tuple(dict.fromkeys(c for a in answers for c in a.authorities)),
+            crls=tuple(dict.fromkeys(crl for answer in answers for crl in answer.crls)),
+            trouble="; ".join(dict.fromkeys(a.trouble for a in answers if a.trouble)),
+        )
 
 
-async def _from_all(
-    questions: Sequence[Callable[[bytes], Coroutine[None, None, tuple[T, ...]]]], name: bytes
-) -> tuple[T, ...]:
-    if len(questions) == 1:  # a task of its own costs more than an answer from the cache
-        return tuple(dict.fromkeys(await questions[0](name)))
-    return _together(
-        await asyncio.gather(*(ask(name) for ask in questions), return_exceptions=True)
-    )
-
-
-def _together(answers: Sequence[tuple[T, ...] | BaseException]) -> tuple[T, ...]:
-    found: dict[T, None] = {}
-    failure: DirectoryError | None = None
-    for answer in answers:
-        if isinstance(answer, DirectoryError):
-            failure = failure or answer
-        elif isinstance(answer, BaseException):
-            raise answer
-        else:
-            found.update(dict.fromkeys(answer))
-    if failure and not found:
-        raise failure
-    return tuple(found)
+def _found_or_raise(found: tuple[T, ...], trouble: str) -> tuple[T, ...]:
+    if trouble and not found:
+        raise DirectoryError(trouble)
+    return found

@@ -14,7 +14,7 @@ from pathlib import Path
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError
 from smimegw.ports import AuthorityDirectory, CertificateDirectory, FoundCertificate
-from smimegw.sources import LookUp, look_up
+from smimegw.sources import IssuerAnswer, LookUp, ask_issuer, look_up
 from smimegw.x509.certificate import Certificate
 
 _OCTETS = 64 * 1024  # then the file is begun anew, which flushes everything once
@@ -127,7 +127,7 @@ class FlushedDirectory:
 
 
 class FlushedAuthorities:
-    """Implements `AuthorityDirectory` for `FlushedDirectory`, which is asked first for each mail.
+    """Implements `AnsweringAuthorities` for `FlushedDirectory`, which is asked first for each mail.
 
     Args:
         authorities: All together.
@@ -155,6 +155,10 @@ class FlushedAuthorities:
             DirectoryError: They could not answer.
         """
         return await self._authorities.crls(issuer_der)
+
+    async def ask(self, name_der: bytes) -> IssuerAnswer:
+        """As those behind."""
+        return await ask_issuer(self._authorities, name_der)
 
     async def flush(self) -> None:
         """Ask again next time."""
