@@ -118,6 +118,8 @@ def assemble(
     closing.callback(records.close)
     journal = FileJournal(own_file(configuration, "dots", worker))
     closing.push_async_callback(journal.close)
+    state = configuration.gateway.state_directory
+    spool = configuration.gateway.spool or state
     ports = Ports(
         directory=directory,
         authorities=authorities,
@@ -133,17 +135,14 @@ def assemble(
         ledger=DatabaseLedger(database, lease_seconds=configuration.limits.claim_seconds),
         journal=journal,
         host=HostWatch(
-            configuration.gateway.state_directory,
+            [state, spool],
             decisions,
             events=events,
             clock=clock,
             limits=configuration.limits,
         ),
         enrolment=open_enrolment(configuration, keystore, clock),
-        spool=FileStore(
-            configuration.gateway.spool or configuration.gateway.state_directory,
-            memory_octets=configuration.limits.memory_octets,
-        ),
+        spool=FileStore(spool, memory_octets=configuration.limits.memory_octets),
     )
     return Assembled(
         configuration=configuration,

@@ -16,6 +16,7 @@ from smimegw.errors import (
     NextHopError,
     NextHopTLSError,
     RecordError,
+    SpoolError,
 )
 from smimegw.failpoints import reach
 from smimegw.mime.entity import Entity
@@ -291,6 +292,8 @@ class Incoming:
                 raise
             if isinstance(exc, RecordError):
                 self._ports.events.emit("record.error", txn=self._id, text=str(exc), code=row)
+            if isinstance(exc, SpoolError):
+                self._ports.events.emit("spool.error", txn=self._id, text=str(exc), code=row)
             raise Refusal(row) from exc
 
     def _transaction(self, content: Entity) -> Transaction:

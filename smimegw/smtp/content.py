@@ -31,6 +31,12 @@ class ContentReader:
     Args:
         limits: For the size.
         store: Keeps the content as it comes.
+
+    Attributes:
+        done: The true end was seen.
+        size: Octets so far, dots unstuffed.
+        leftover: What came after the end.
+        trouble: Why the store has no room, for the log; empty when it has, or there is no memory.
     """
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS, store: Store = MEMORY) -> None:
@@ -43,6 +49,7 @@ class ContentReader:
         self.done = False
         self.size = 0
         self.leftover = b""
+        self.trouble = ""
         self._malformed = False
         self._exhausted = False
 
@@ -94,16 +101,19 @@ class ContentReader:
             return
         try:
             self._writer.append(plain)
-        except (MemoryError, SpoolError):
-            self._exhausted = True
-            self._writer = None
+        except (MemoryError, SpoolError) as exc:
+            self._no_room(exc)
 
     def _finish(self) -> None:
         try:
             self._content = self._writer.finish() if self._writer is not None else Content()
-        except (MemoryError, SpoolError):
-            self._exhausted = True
+        except (MemoryError, SpoolError) as exc:
+            self._no_room(exc)
         self._writer = None
+
+    def _no_room(self, error: MemoryError | SpoolError) -> None:
+        self._exhausted, self._writer = True, None
+        self.trouble = str(error) if isinstance(error, SpoolError) else ""
 
     def result(self) -> Content:
         """The content, dots unstuffed.

@@ -11,6 +11,7 @@ from typing import Any
 
 from smimegw.adapters.smtp.listener import Listener
 from smimegw.adapters.smtp.settings import ListenerSettings
+from smimegw.content import MEMORY, Store
 from smimegw.limits import Limits
 from smimegw.smtp.roles import ListenerRole
 from tests.fakes.reception import FakeEvents, FakeReception
@@ -105,13 +106,20 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def place(
-    reception: FakeReception | None = None, limits: Limits | None = None, **settings: Any
+    reception: FakeReception | None = None,
+    limits: Limits | None = None,
+    store: Store = MEMORY,
+    **settings: Any,
 ) -> AsyncIterator[Place]:
     """Start a listener; after the test everything it made must be gone."""
     reception, events = reception or FakeReception(), FakeEvents()
     settings = {"name": "test", "role": ListenerRole.MX, "hostname": "gw.corp.example"} | settings
     listener = Listener(
-        ListenerSettings(**settings), reception, limits or Limits(drain_seconds=5), events
+        ListenerSettings(**settings),
+        reception,
+        limits or Limits(drain_seconds=5),
+        events,
+        store=store,
     )
     await listener.start()
     here = Place(listener, reception, events, [])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class HostWatch:
     on, and says so.
 
     Args:
-        directory: The state directory; its file system must keep some room.
+        directories: The state directory and the spool; their file systems must keep some room.
         stamped: A file that is written with every message; it cannot be from the future.
         events: Told when trouble begins and when it is over.
         clock: The one to judge.
@@ -36,7 +37,7 @@ class HostWatch:
 
     def __init__(
         self,
-        directory: Path,
+        directories: Sequence[Path],
         stamped: Path,
         *,
         events: Events,
@@ -45,7 +46,7 @@ class HostWatch:
         patience_seconds: float = _PATIENCE_SECONDS,
         answer_seconds: float = _ANSWER_SECONDS,
     ) -> None:
-        self._directory = directory
+        self._directories = tuple(dict.fromkeys(directories))
         self._stamped = stamped
         self._events = events
         self._clock = clock
@@ -61,14 +62,16 @@ class HostWatch:
         now = self._clock.now()
         if self._look is None and self._is_due(now):
             self._looked_at = now
-            self._look = _Look(self._directory, self._stamped)
+            self._look = _Look(self._directories, self._stamped)
             self._look.done.wait(self._patience_seconds)
         look = self._look
         if look is not None and look.done.is_set():
             self._look = None
-            self._tell(self._clock_trouble(now, look.stamp) or self._disk_trouble(look.found))
+            of_disks = [self._disk_trouble(*found) for found in look.found]
+            self._tell(self._clock_trouble(now, look.stamp) or next(filter(None, of_disks), None))
         elif look is not None and time.monotonic() - look.begun > self._answer_seconds:
-            text = f"the file system of {self._directory} does not answer"
+            directory = (*self._directories, self._stamped)[len(look.found)]
+            text = f"the file system of {directory} does not answer"
             hint = "repair the disk, or the connection to the server that has it"
             self._tell(HostTrouble("R-21", f"{text}; {hint}"))
         return self._trouble
@@ -99,45 +102,53 @@ class HostWatch:
             )
         return None
 
-    def _disk_trouble(self, found: os.statvfs_result | OSError) -> HostTrouble | None:
+    def _disk_trouble(
+        self, directory: Path, found: os.statvfs_result | OSError
+    ) -> HostTrouble | None:
         if isinstance(found, OSError):
-            return HostTrouble("R-21", f"{self._directory}: {found.strerror}; make it readable")
+            return HostTrouble("R-21", f"{directory}: {found.strerror}; make it readable")
         free = found.f_bavail * found.f_frsize
         if free < self._limits.disk_free_octets:
-            text = f"{free >> 20} MiB are free at {self._directory}, less than the floor of"
+            text = f"{free >> 20} MiB are free at {directory}, less than the floor of"
             floor = self._limits.disk_free_octets >> 20
             return HostTrouble("R-21", f"{text} {floor} MiB; free space, mail is taken again then")
         # Some file systems have no fixed number of inodes and say 0.
         if found.f_files and found.f_favail < self._limits.disk_free_inodes:
-            text = f"{found.f_favail} inodes are free at {self._directory}"
+            text = f"{found.f_favail} inodes are free at {directory}"
             return HostTrouble("R-21", f"{text}; remove files, mail is taken again then")
         return None
 
 
 class _Look:
-    """One look at the file system, in a thread that nobody has to wait for.
+    """One look at the file systems, in a thread that nobody has to wait for.
 
     Attributes:
         begun: Monotonic time.
         done: Set when the others are.
-        found: Of the directory's file system.
+        found: Of each directory's file system.
         stamp: When the file was last written.
     """
 
-    def __init__(self, directory: Path, stamped: Path) -> None:
+    def __init__(self, directories: Sequence[Path], stamped: Path) -> None:
         self.begun = time.monotonic()
         self.done = threading.Event()
-        self.found: os.statvfs_result | OSError = OSError(errno.EIO, os.strerror(errno.EIO))
+        self.found: list[tuple[Path, os.statvfs_result | OSError]] = []
         self.stamp = RELEASED  # nothing was written yet, or writing will tell
         # A daemon: one that hangs keeps the process from nothing, not even from ending.
-        threading.Thread(target=self._run, args=(directory, stamped), daemon=True).start()
+        threading.Thread(target=self._run, args=(directories, stamped), daemon=True).start()
 
-    def _run(self, directory: Path, stamped: Path) -> None:
+    def _run(self, directories: Sequence[Path], stamped: Path) -> None:
         try:
-            self.found = os.statvfs(directory)
-            self.stamp = datetime.fromtimestamp(stamped.stat().st_mtime, UTC)
-        except OSError as error:
-            if not isinstance(self.found, os.statvfs_result):
-                self.found = error
+            for directory in directories:
+                self.found.append((directory, _asked(directory)))
+            with contextlib.suppress(OSError):
+                self.stamp = datetime.fromtimestamp(stamped.stat().st_mtime, UTC)
         finally:
             self.done.set()
+
+
+def _asked(directory: Path) -> os.statvfs_result | OSError:
+    try:
+        return os.statvfs(directory)
+    except OSError as error:
+        return error

@@ -155,6 +155,7 @@ _KINDS = (
     _kind("enrolment.done", "gateway", Level.INFO, "from seconds"),
     _kind("enrolment.error", "gateway", Level.ERROR, "from text code"),
     _kind("record.error", "gateway", Level.ERROR, "text code"),
+    _kind("spool.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.busy", "gateway", Level.WARNING, "text code"),
     _kind("journal.error", "gateway", Level.ERROR, "text code"),

@@ -114,7 +114,7 @@ class Connection(SMTP):
         """
         try:
             async with asyncio.timeout(seconds):
-                octets = await self._reader.read(_CHUNK)
+                octets = await self._reader.read(2 * _CHUNK)
         except TimeoutError:
             raise ClientSlowError from None
         except OSError as exc:

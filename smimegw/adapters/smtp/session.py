@@ -12,6 +12,7 @@ import re
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError
 from smimegw.adapters.smtp.dialogue import EndOfSession, OpenMail, Parts, no_argument
 from smimegw.adapters.smtp.identification import Identification
+from smimegw.adapters.smtp.receiving import receive_content
 from smimegw.errors import CommandError, LimitError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
@@ -160,7 +161,7 @@ class Session(Identification):
         still sends must not be taken for commands.
         """
         try:
-            return await self._read_content()
+            reader = await receive_content(self, self._limits, self._store)
         except (ClientGoneError, ClientSlowError, EndOfSession):
             raise
         except Exception as error:
@@ -169,23 +170,9 @@ class Session(Identification):
                 raise EndOfSession(NO_ROOM) from error
             text = f"internal error {mail.incoming.id}"
             raise EndOfSession(Reply(451, "4.3.0", text)) from error
-
-    async def _read_content(self) -> ContentReader:
-        reader = ContentReader(self._limits, self._store)
-        started, received = self.loop.time(), 0
-        limits = self._limits
-        while not reader.done:
-            # Slower than the minimum rate is a client that only wants to keep us busy.
-            until = started + max(
-                limits.data_grace_seconds, received / limits.data_octets_per_second
-            )
-            octets = await self.chunk(min(limits.command_seconds, until - self.loop.time()))
-            received += len(octets)
-            reader.feed(octets)
-            reach("session.receiving")
-            if reader.overrun:
-                raise EndOfSession(TOO_LARGE)
         self.give_back(reader.leftover)
+        if reader.trouble:
+            self._events.emit("spool.error", txn=mail.incoming.id, text=reader.trouble, code="R-21")
         return reader
 
     async def _outcome(self, content: Entity | Reply, mail: OpenMail) -> Outcome:

@@ -36,6 +36,7 @@ class Machine:
     directory: Path
     clock: SetClock
     events: ListedEvents
+    others: tuple[Path, ...] = ()
 
     @property
     def records(self) -> Path:
@@ -47,7 +48,7 @@ class Machine:
 
     def watch(self, **limits: int) -> HostWatch:
         return HostWatch(
-            self.directory,
+            [self.directory, *self.others],
             self.records,
             events=self.events,
             clock=self.clock,
@@ -105,6 +106,20 @@ def test_missing_state_directory_is_trouble(machine: Machine) -> None:
     assert row(machine.watch()) == "R-21"
 
 
+def test_the_spool_needs_room_too(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large mail is kept there, on a file system of its own perhaps (R-21)."""
+    spool = machine.directory / "spool"
+    found = os.statvfs(machine.directory)
+    full = os.statvfs_result((*found[:4], 0, *found[5:]))
+    monkeypatch.setattr(os, "statvfs", lambda path: full if path == spool else found)
+    assert row(machine.watch()) == ""
+    machine.others = (spool,)
+    trouble = machine.watch().trouble()
+    assert trouble is not None
+    assert trouble.row == "R-21"
+    assert str(spool) in trouble.text
+
+
 def test_file_system_that_hangs_holds_nobody(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,7 +134,7 @@ def test_file_system_that_hangs_holds_nobody(
 
     monkeypatch.setattr(os, "statvfs", hanging)
     watch = HostWatch(
-        machine.directory,
+        [machine.directory],
         machine.records,
         events=machine.events,
         clock=machine.clock,
