@@ -17,21 +17,26 @@ _NAP = 0.02
 # Below the range that the kernel gives to outgoing connections and to port 0, so that nobody but
 # another caller of free_port() can take a port between its choice and its use.
 _FIRST, _LAST = 18000, 32000
-_given: set[int] = set()
+_given: dict[int, socket.socket] = {}
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on."""
+    """A loopback port that nobody listens on, ours until this process ends.
+
+    A server that restarts leaves its port alone for a moment. So that no other test run takes it
+    then, a socket with an abstract name stands for the port in all of them.
+    """
     chance = random.SystemRandom()
     while True:
         port = chance.randrange(_FIRST, _LAST)
-        if port in _given:
-            continue
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            claim.bind(f"\0smimegw-test-port-{port}")
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-            _given.add(port)
+            _given[port] = claim
             return port
+        claim.close()
 
 
 def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 20.0) -> None:
