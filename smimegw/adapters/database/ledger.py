@@ -10,9 +10,9 @@ from functools import cache
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from smimegw.adapters.database.access import Database
+from smimegw.adapters.database.engine import insert_into
 from smimegw.adapters.database.schema import ledger_accepted, ledger_claims
 from smimegw.custody import KEPT_SECONDS, LEASE_SECONDS
 from smimegw.errors import DatabaseError, LedgerBusyError, LedgerError
@@ -85,7 +85,7 @@ class DatabaseLedger:
             if holder:
                 self._still_held(connection, key or fingerprint, holder, now)
             for token in sorted(tokens):  # one order for everybody: no deadlock
-                statement = _insert(connection, ledger_accepted).values(
+                statement = insert_into(connection, ledger_accepted).values(
                     fingerprint=fingerprint, token=token, accepted_at=now
                 )
                 connection.execute(statement.on_conflict_do_nothing())
@@ -133,7 +133,7 @@ class DatabaseLedger:
         table = ledger_claims
         values = {"holder": holder, "until": now + self._lease_seconds}
         statement = (
-            _insert(connection, table)
+            insert_into(connection, table)
             .values(claim=key, **values)
             .on_conflict_do_update(
                 index_elements=[table.c.claim],
@@ -186,10 +186,3 @@ def _clock(dialect: str) -> sa.ColumnElement[int]:
 
 def _now(connection: sa.Connection) -> int:
     return int(connection.execute(sa.select(_clock(connection.dialect.name))).scalar_one())
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    """INSERT with ON CONFLICT, which both databases write the same way."""
-    if connection.dialect.name == "postgresql":
-        return postgresql.insert(table)
-    return sqlite.insert(table)
