@@ -5,10 +5,12 @@ python -m tests.bench.core_worker protect|open OCTETS SECONDS CIPHER KEY
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import partial
 
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import ContentCipher
@@ -30,10 +32,9 @@ def main() -> int:
     """Work as the arguments say."""
     operation, octets, seconds, cipher, key = sys.argv[1:]
     protect, open_it = works(int(octets), _CIPHERS[cipher], key)
-    work = protect
+    work: Callable[[], Iterable[bytes]] = protect
     if operation == "open":
-        message = b"".join(protect())
-        work = lambda: open_it(message)  # noqa: E731
+        work = partial(open_it, b"".join(protect()))
     consume(work())
     count, began, cpu = 0, time.monotonic(), time.process_time()
     while count < 3 or time.monotonic() - began < float(seconds):
@@ -45,8 +46,11 @@ def main() -> int:
 
 def works(
     octets: int, cipher: ContentCipher, key: str
-) -> tuple[Callable[[], list[bytes]], Callable[[bytes], list[bytes]]]:
-    """Sign and encrypt; decrypt, verify and judge.  The copies go on in pieces, as in the relay."""
+) -> tuple[Callable[[], Iterable[bytes]], Callable[[bytes], Iterable[bytes]]]:
+    """Sign and encrypt; decrypt, verify and judge.
+
+    Both give pieces, as the relay takes them; what is long is encrypted while they are read.
+    """
     cast = cast_of(key)
     evidence, now = cast.evidence, datetime.now(UTC)
     original = entity(octets)
@@ -60,12 +64,12 @@ def works(
         now=now,
     )
 
-    def protect() -> list[bytes]:
+    def protect() -> Iterable[bytes]:
         signed = sign_clear(Entity.parse(original), credential, now=datetime.now(UTC))
         protected = encrypt(signed, [recipient], cipher=cipher)
-        return [protected.header.raw, b"\r\n", *protected.pieces()]
+        return itertools.chain([protected.header.raw, b"\r\n"], protected.pieces())
 
-    def open_it(message: bytes) -> list[bytes]:
+    def open_it(message: bytes) -> Iterable[bytes]:
         outer = layer_of(Entity.parse(message))
         assert isinstance(outer, EncryptedLayer)
         inner = layer_of(decrypt(outer, [opening]).entity)
@@ -78,12 +82,12 @@ def works(
             now=datetime.now(UTC),
             judgements=judgements,
         )
-        return list(verified.entity.pieces())
+        return verified.entity.pieces()
 
     return protect, open_it
 
 
-def consume(pieces: list[bytes]) -> None:
+def consume(pieces: Iterable[bytes]) -> None:
     """Look at every piece, as who writes it to a socket does."""
     assert sum(map(len, pieces))
 

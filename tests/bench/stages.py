@@ -96,11 +96,11 @@ def _out(watch: _Watch, message: bytes) -> None:
         state.finalize()
     with watch.of("form, digest and signature"):
         signed = sign_clear(content, signer(cast.signer), now=now)
-    with watch.of("key transport, cipher"):
-        protected = encrypt(signed, [recipient])
-    with watch.of("base64, dots, line ends checked"):
-        for piece in stuffed(protected.pieces()):
-            assert piece is not None
+    with watch.of("key transport, cipher, base64"):  # what is long is encrypted while it is read
+        pieces = list(encrypt(signed, [recipient]).pieces())
+    with watch.of("dots, line ends checked"):
+        for piece in stuffed(pieces):
+            assert piece
 
 
 def _in(watch: _Watch, message: bytes) -> None:
@@ -123,7 +123,7 @@ def _in(watch: _Watch, message: bytes) -> None:
         )
     with watch.of("dots, line ends checked"):
         for piece in stuffed(verified.entity.pieces()):
-            assert piece is not None
+            assert piece
 
 
 def _judged(certificate: Certificate, address: str, now: datetime) -> ValidatedCertificate:
