@@ -226,4 +226,5 @@ def ldap_settings(entry: config.LDAPDirectory | config.FoundLDAPDirectory) -> LD
         ca=entry.ca,
         deadline_seconds=seconds,
         authority_base=entry.authority_base,
+        absence=entry.absence,
     )

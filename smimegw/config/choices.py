@@ -53,6 +53,14 @@ class RevocationMode(StrEnum):
     PREFER = "prefer"
 
 
+class Absence(StrEnum):
+    """Which servers of a directory must say that somebody has no certificate."""
+
+    ONE = "one"  # the first that answers: they are never behind one another
+    REACHABLE = "reachable"  # each that answers: one that is behind does not know the newest
+    ALL = "all"  # each: while one does not answer, nobody knows
+
+
 class TrustSMIMEA(StrEnum):
     """What makes a certificate from signed DNS believable."""
 

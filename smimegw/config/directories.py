@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from smimegw.config.choices import Absence
 from smimegw.config.hosts import DomainRule, HostRule
 from smimegw.config.logins import Bind
 from smimegw.config.values import Endpoint
@@ -51,6 +52,9 @@ class LDAPDirectory:
             "*.partner.example" (all names below); empty is everybody.
         may_be_skipped: When it cannot answer, the next directories are asked all the same; mail
             still waits when none of them has a certificate.
+        absence: Of several servers, whose word it takes that somebody has no certificate: of "one",
+            of every one that is "reachable" (a copy may lag behind), or of "all" (mail to people
+            without a certificate waits while one is down).
     """
 
     kind: str = "ldap"
@@ -67,6 +71,7 @@ class LDAPDirectory:
     authority_base: str = ""
     domains: tuple[DomainRule, ...] = ()
     may_be_skipped: bool = False
+    absence: Absence = Absence.REACHABLE
 
     @property
     def urls(self) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ class Slapd:
         configuration: ``conf`` (slapd.conf) or ``cnconfig`` (cn=config).
         bare: Load nothing of ``ldap-schema/`` and no entries (to try its README).
         provider: The server of which this one is a read-only copy (``conf`` only).
+        lags: A copy that looks at its provider at its start, and then once a day.
         schemas: What is loaded of the distribution's schema files (``conf`` only).
         public: Outsiders may ask for the certificates of one address (``access-public``).
         database_octets: The most that the database may hold (``conf`` only).
@@ -59,6 +60,7 @@ class Slapd:
         configuration: Literal["conf", "cnconfig"] = "conf",
         bare: bool = False,
         provider: Slapd | None = None,
+        lags: bool = False,
         schemas: tuple[str, ...] = ("core", "cosine", "inetorgperson"),
         public: bool = False,
         database_octets: int = 2**28,
@@ -68,6 +70,7 @@ class Slapd:
         self.configuration = configuration
         self.bare = bare
         self.provider = provider
+        self.lags = lags
         self.schemas = schemas
         self.access = "access-public" if public else "access"
         self.database_octets = database_octets

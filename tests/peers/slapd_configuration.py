@@ -53,8 +53,9 @@ def _replication(server: Slapd) -> list[str]:
     if server.provider is None:
         return ["overlay syncprov", "syncprov-sessionlog 1000"]
     provider = server.provider
+    how = "refreshOnly interval=01:00:00:00" if server.lags else "refreshAndPersist"
     follow = (
-        f"syncrepl rid=001 provider={provider.ldap_url} type=refreshAndPersist"
+        f"syncrepl rid=001 provider={provider.ldap_url} type={how}"
         f' retry="1 +" searchbase="{server.suffix}" bindmethod=simple'
         f' binddn="{provider.admin_dn}" credentials={provider.admin_password}'
         " schemachecking=off keepalive=5:3:2"

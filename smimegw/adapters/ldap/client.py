@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from smimegw.adapters.ldap.attempt import Attempt
 from smimegw.adapters.ldap.connection import Entry, LDAPConnection
 from smimegw.adapters.ldap.settings import LDAPServer, LDAPSettings
+from smimegw.config.choices import Absence
 from smimegw.errors import DirectoryError
 
 _THREADS = 8  # questions at once; more wait, which their deadline bounds
@@ -20,12 +21,25 @@ _REST_SECONDS = 30.0  # a server that failed is asked last for so long
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search:
-    """One search: below *base*, subtree."""
+    """One search: below *base*, subtree.
+
+    Attributes:
+        base: Where it begins.
+        filter: What it finds.
+        wanted: What it is for: an answer without a value of these says that there is none.
+        attributes: All that are asked for.
+        size_limit: Of entries.
+    """
 
     base: str
     filter: str
+    wanted: tuple[str, ...]
     attributes: tuple[str, ...]
     size_limit: int
+
+    def has_values(self, entries: Iterable[Entry]) -> bool:
+        """Whether *entries* hold any of what it is for."""
+        return any(entry.attributes.get(name.lower()) for entry in entries for name in self.wanted)
 
 
 class LDAPClient:
@@ -43,22 +57,38 @@ class LDAPClient:
     async def search(self, search: Search) -> tuple[Entry, ...]:
         """Return the matching entries of the first server that answers.
 
+        An answer without values counts as far as `LDAPSettings.absence` lets it: a copy that lags
+        behind does not know yet what was published a moment ago (RFC 4533, 1.3).
+
         Raises:
             DirectoryError: None did; the text says for each why.
         """
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.deadline_seconds
+        absence = self._settings.absence
         servers = sorted(self._servers, key=lambda state: state.is_resting)
         failures: list[DirectoryError] = []
+        absent: tuple[Entry, ...] | None = None
         for position, state in enumerate(servers):
+            if absent is not None and absence is Absence.REACHABLE and state.is_resting:
+                break  # it and those behind it failed a moment ago
             share = (end - loop.time()) / (len(servers) - position)
             try:
-                return await self._ask(state, search, share)
+                entries = await self._ask(state, search, share)
             except DirectoryError as error:
                 failures.append(error)
+                continue
+            if absence is Absence.ONE or search.has_values(entries):
+                return entries
+            absent = entries if absent is None else absent
+        if absent is not None and not (failures and absence is Absence.ALL):
+            return absent
+        raise self._failure(failures)
+
+    def _failure(self, failures: Sequence[DirectoryError]) -> DirectoryError:
         if len(failures) == 1:
-            raise failures[0]
-        raise DirectoryError(
+            return failures[0]
+        return DirectoryError(
             "; ".join(str(failure) for failure in failures),
             server=" ".join(str(server) for server in self._settings.servers),
             retryable=any(failure.retryable for failure in failures),

@@ -67,7 +67,8 @@ class LDAPDirectory:
         entries = await self._search(
             self._settings.base,
             self._filter.write(mailbox),
-            (*self._settings.attributes, _STATED),
+            self._settings.attributes,
+            also=(_STATED,),
         )
         return tuple(found for entry in entries for found in self._found(entry))
 
@@ -150,13 +151,14 @@ class LDAPDirectory:
         return await self._search(base, f"(&{_AUTHORITY_CLASSES}(cn={escape(name)}))", attributes)
 
     async def _search(
-        self, base: str, search_filter: str, attributes: tuple[str, ...]
+        self, base: str, search_filter: str, wanted: tuple[str, ...], *, also: tuple[str, ...] = ()
     ) -> tuple[Entry, ...]:
         return await self._client.search(
             Search(
                 base=base,
                 filter=search_filter,
-                attributes=both_spellings(attributes),
+                wanted=wanted,
+                attributes=both_spellings((*wanted, *also)),
                 size_limit=_ENTRIES,
             )
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from smimegw.config.choices import Absence
 from smimegw.config.values import is_loopback
 from smimegw.errors import ConfigurationError, Problem
 from smimegw.limits import DEFAULT_LIMITS
@@ -77,6 +78,7 @@ class LDAPSettings:
         deadline_seconds: For one question, all servers together.
         authority_base: Where CA entries are; *base* when empty.
         answer_octets: More than that is no answer, but an attack.
+        absence: Which servers must say that something is not there.
     """
 
     name: str
@@ -90,6 +92,7 @@ class LDAPSettings:
     deadline_seconds: float = 2.0
     authority_base: str = ""
     answer_octets: int = 4 * DEFAULT_LIMITS.crl_octets
+    absence: Absence = Absence.ONE
 
 
 def parse_servers(
