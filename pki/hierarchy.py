@@ -216,6 +216,12 @@ def install(
     return place
 
 
+def waiting(home: Home) -> tuple[IssuerName, ...]:
+    """Return the places whose requests the root has not answered yet."""
+    asked = [path.parent.name for path in sorted(home.path.glob("*/request.pem"))]
+    return tuple(name for name in asked if places.is_place(name) and name not in home.issuers)
+
+
 def install_crl(home: Home, crl: x509.CertificateRevocationList, *, now: datetime) -> int:
     """Take a newer CRL of a root that is elsewhere; return its number.
 
@@ -258,18 +264,18 @@ def _note_revoked(home: Home, crl: x509.CertificateRevocationList) -> None:
 def _answered(
     home: Home, certificates: Sequence[x509.Certificate], passphrase: bytes
 ) -> tuple[IssuerName, x509.Certificate]:
-    waiting = [path.parent.name for path in sorted(home.path.glob("*/request.pem"))]
-    waiting = [name for name in waiting if places.is_place(name) and name not in home.issuers]
-    for name in waiting:
+    open_places = waiting(home)
+    for name in open_places:
         wanted = keys.public_key_octets(
             own_keys.open_key(home.path / name, passphrase).public_key()
         )
         for certificate in certificates:
             if _key_octets(certificate) == wanted:
                 return name, certificate
+    which = f": {', '.join(open_places)}" if open_places else ""
     raise UsageError(
-        "None of these certificates is for a key of this CA that waits for one"
-        f"{': ' + ', '.join(waiting) if waiting else ''}. Bring the answer to our own request."
+        f"None of these certificates is for a key of this CA that waits for one{which}. "
+        "Bring the answer to our own request."
     )
 
 

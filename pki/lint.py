@@ -8,11 +8,12 @@ milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -123,6 +124,21 @@ def inspect_draft(
     return require_clean(findings, f"a certificate of profile {profile}")
 
 
+def internal_names(domains: Iterable[str], urls: Iterable[str]) -> tuple[str, ...]:
+    """Return the domains and hosts that no public registry gives out.
+
+    The S/MIME BR allow none of them in a certificate (7.1.4.2.1 with the list of public suffixes).
+    Nothing is returned where the list is not installed.
+    """
+    try:
+        from publicsuffixlist import PublicSuffixList  # noqa: PLC0415 - comes with pkilint
+    except ImportError:
+        return ()
+    known = PublicSuffixList(accept_unknown=False)
+    names = [*(name.removeprefix(".") for name in domains), *(_host(url) for url in urls)]
+    return tuple(dict.fromkeys(name for name in names if known.publicsuffix(name) is None))
+
+
 @cache
 def is_installed() -> bool:
     """Whether the extra is there."""
@@ -131,6 +147,10 @@ def is_installed() -> bool:
     except UsageError:
         return False
     return True
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).hostname or url
 
 
 def _findings(results: Any) -> tuple[Finding, ...]:

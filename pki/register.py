@@ -34,6 +34,7 @@ __all__ = [
 ]
 _SERIAL_TRIES = 5
 _SERIAL_DIGITS_MIN = 4  # of an abbreviated serial number
+_HEXADECIMAL = "0123456789ABCDEF"
 
 
 class Register:
@@ -300,6 +301,10 @@ def _digits(text: str) -> str:
 def _find(certificates: Iterable[Certified], text: str) -> Certified:
     known = {serial_text(certified.serial): certified for certified in certificates}
     wanted = _digits(text)
+    if wanted and len(wanted) < _SERIAL_DIGITS_MIN and not wanted.strip(_HEXADECIMAL):
+        raise UsageError(
+            f"{text!r} is too short for a serial number. Give {_SERIAL_DIGITS_MIN} digits or more."
+        )
     if len(wanted) >= _SERIAL_DIGITS_MIN:
         beginning = [serial for serial in known if serial.startswith(wanted)]
         if len(beginning) == 1:

@@ -48,6 +48,11 @@ def parse_reason(text: str) -> str:
     Raises:
         UsageError: No such reason.
     """
+    if not text:
+        raise UsageError(
+            f"Say why: --reason, one of {', '.join(REASONS)}. Readers of the CRL see it; "
+            "keyCompromise also says that older signatures may be false."
+        )
     wanted = text.replace("-", "").replace("_", "").lower()
     for name in REASONS:
         if name.lower() == wanted:

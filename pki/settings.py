@@ -132,8 +132,20 @@ def load(path: Path) -> Settings:
         ConfigurationError: With every mistake in it.
     """
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return parse(path.read_text("utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError((_problem(path, "", f"is not TOML: {error}"),)) from error
+
+
+def parse(text: str, path: Path) -> Settings:
+    """Read the text of ca.toml; *path* is for the errors.
+
+    Raises:
+        ConfigurationError: With every mistake in it.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigurationError((_problem(path, "", f"is not TOML: {error}"),)) from error
     tables: dict[str, dict[str, object]] = {"": document}
     for name in ("days", "urls", "policies", "ocsp"):

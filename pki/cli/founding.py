@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import click
 
-from pki import home
+from pki import home, lint
+from pki.cli.first_settings import issuing_options, read_settings
 from pki.cli.shell import Command, Shell, common_options, examples, passphrase_option
 from pki.export import fingerprint
 from pki.founding import Founding, initialise, initialise_issuing, refuse_second
@@ -14,8 +15,7 @@ from pki.keys import KeyKind
 from pki.own_keys import TokenChoice
 from pki.places import FIRST, ROOT
 from pki.profiles import Baseline
-from pki.settings import Settings, parse_country, parse_domain, parse_url
-from pki.subjects import clean_name, is_organization_identifier
+from pki.settings import Settings
 from smimegw.errors import UsageError
 
 SIGNING_KINDS = [kind.value for kind in KeyKind if kind.signs]
@@ -79,18 +79,6 @@ def parse_kind(key: str, *, experimental: bool) -> KeyKind:
     return kind
 
 
-def subject_options(command: Command) -> Command:
-    """Add what stands in every certificate and where readers find the root's news."""
-    for option in (
-        click.option("--root-url", multiple=True, help="Where they fetch the root's certificate."),
-        click.option("--root-crl-url", multiple=True, help="Where they fetch the root's CRL."),
-        click.option("--country", default="", help="Two capital letters; stands in every subject."),
-        click.option("--organization", default="", help="Stands in every subject."),
-    ):
-        command = option(command)
-    return command
-
-
 @click.command(
     epilog=examples(
         'smimegw-ca init --name "Corp Mail CA" --domain corp.example --domain .corp.example',
@@ -99,30 +87,17 @@ def subject_options(command: Command) -> Command:
     )
 )
 @click.option("--name", help="Name of the issuing CA; the root gets “Root” behind it.")
-@click.option("--domain", "domains", multiple=True, help="Issue for this domain only; repeatable.")
-@subject_options
-@click.option("--organization-identifier", default="", help="As NTRDE-HRB.12345; for sponsors.")
+@issuing_options
 @key_options
 @click.option("--external-root", is_flag=True, help="Make a request for a root that is elsewhere.")
 @click.option("--root-days", type=click.IntRange(1, 14600), default=7300, show_default=True)
 @click.option("--issuing-days", type=click.IntRange(1, 7300), default=1825, show_default=True)
-@click.option("--crl-url", multiple=True, help="Where readers fetch the issuing CA's CRL.")
-@click.option("--issuer-url", multiple=True, help="Where they fetch its certificate.")
-@click.option(
-    "--baseline",
-    type=click.Choice([each.value for each in Baseline]),
-    help="S/MIME Baseline Requirements to follow.  [default: strict with --crl-url, else none]",
-)
 @passphrase_option
 @common_options
 @click.pass_obj
 def init(
     shell: Shell,
     name: str | None,
-    domains: tuple[str, ...],
-    organization: str,
-    organization_identifier: str,
-    country: str,
     key: str,
     experimental: bool,
     token: str | None,
@@ -130,11 +105,6 @@ def init(
     external_root: bool,
     root_days: int,
     issuing_days: int,
-    crl_url: tuple[str, ...],
-    issuer_url: tuple[str, ...],
-    root_crl_url: tuple[str, ...],
-    root_url: tuple[str, ...],
-    baseline: str | None,
 ) -> None:
     """Make a root and an issuing CA in an empty directory.
 
@@ -143,17 +113,7 @@ def init(
     """
     name = name or asked_name(shell)
     keys = read_key_options(key, token, pin_file, experimental=experimental)
-    chosen = Settings(
-        organization=clean_name(organization) if organization else "",
-        organization_identifier=_parse_identifier(organization_identifier),
-        country=parse_country(country),
-        domains=tuple(parse_domain(domain) for domain in domains),
-        crl_urls=tuple(map(parse_url, crl_url)),
-        issuer_urls=tuple(map(parse_url, issuer_url)),
-        root_crl_urls=tuple(map(parse_url, root_crl_url)),
-        root_urls=tuple(map(parse_url, root_url)),
-        baseline=_baseline(Baseline(baseline) if baseline else None, crl_url, keys.kind),
-    )
+    chosen = read_settings(keys.kind)
     founding = Founding(
         name=name,
         settings=chosen,
@@ -200,37 +160,18 @@ def show_request(shell: Shell, place: str) -> None:
 def _remark(shell: Shell, chosen: Settings) -> None:
     if not chosen.domains:
         shell.warn("no --domain was given: a thief of this CA could issue for any address")
-    if chosen.baseline is Baseline.NONE:
+    if chosen.baseline is not Baseline.NONE:
+        return
+    if not chosen.crl_urls:
         shell.talk(
             "Certificates will not follow the S/MIME Baseline Requirements: give --crl-url and "
             "--issuer-url, or write them and baseline into ca.toml."
         )
-
-
-def _baseline(given: Baseline | None, crl_url: tuple[str, ...], kind: KeyKind) -> Baseline:
-    if given is None or given is Baseline.NONE:
-        follows = given is None and crl_url and kind.baseline
-        return Baseline.STRICT if follows else Baseline.NONE
-    if not kind.baseline:
-        raise UsageError(
-            f"The S/MIME Baseline Requirements do not allow a CA key of kind {kind} (7.1.3.2). "
-            "Take rsa-4096 or p-384, or --baseline none."
+    elif internal := lint.internal_names(chosen.domains, chosen.crl_urls):
+        shell.talk(
+            "Certificates will not follow the S/MIME Baseline Requirements: no registry gives out "
+            f"what {', '.join(internal)} ends in."
         )
-    if not crl_url:
-        raise UsageError(
-            f"--baseline {given} needs --crl-url: every certificate has to say where its CRL is "
-            "(S/MIME BR, 7.1.2.3 b)."
-        )
-    return given
-
-
-def _parse_identifier(text: str) -> str:
-    if text and not is_organization_identifier(text):
-        raise UsageError(
-            f"{text!r} is no organization identifier. Write register, country and number, as "
-            "NTRDE-HRB.12345, VATDE-123456789 or LEIXG-… (S/MIME BR, 7.1.4.2.2 d)."
-        )
-    return text
 
 
 def _show_new(shell: Shell, *, in_token: bool) -> None:

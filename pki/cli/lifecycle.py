@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from pki import approval, crl_schedule, home, responder
+from pki import approval, crl_schedule, hierarchy, home, responder
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
@@ -113,7 +113,11 @@ def _members(state: _State) -> Json:
 
 
 def _warnings(opened: Home, shell: Shell) -> list[str]:
-    warnings = []
+    warnings = [
+        f"the {place} CA waits for its certificate → have {opened.request_path(place)} signed at "
+        "the root (smimegw-ca root sign), then: smimegw-ca install FILE"
+        for place in hierarchy.waiting(opened)
+    ]
     for name in opened.listing(now=shell.now):
         end = opened.authority(name).not_after
         if end - shell.now < timedelta(days=opened.settings.mailbox_days):
@@ -124,9 +128,12 @@ def _warnings(opened: Home, shell: Shell) -> list[str]:
         last = opened.register.last_crl(name)
         option = " --root" if name == "root" else ""
         if last and last.next_update <= shell.now:
+            # Without the key here the root is on another machine, or its key is in a safe place.
+            elsewhere = name == ROOT and not opened.holds_key(ROOT)
+            carried = "bring its key back, or carry one: root crl -o root.crl there, install here"
             warnings.append(
-                f"the {name} CRL is out of date since {last.next_update:%Y-%m-%d %H:%M}Z "
-                f"→ smimegw-ca crl make{option}"
+                f"the {name} CRL is out of date since {last.next_update:%Y-%m-%d %H:%M}Z → "
+                + (carried if elsewhere else f"smimegw-ca crl make{option}")
             )
         pending = crl_schedule.unlisted(opened, name, now=shell.now)
         if pending:

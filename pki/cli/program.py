@@ -29,6 +29,7 @@ _COMMANDS = {
     "root": "root.root",
     "install": "hierarchy.install",
     "rollover": "hierarchy.rollover_command",
+    "settings": "settings.settings_command",
     "status": "lifecycle.status",
     "ledger": "lifecycle.ledger",
     "issue": "certificates.issue",
@@ -110,8 +111,8 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 
 def _explain_disk(error: OSError) -> tuple[str, int]:
-    place = error.filename2 or error.filename or "a file"
-    text = f"{place}: {error.strerror}."
+    place = error.filename2 or error.filename
+    text = f"{place}: {error.strerror}." if place else f"{error.strerror}."
     if error.errno in _PERMISSION_ERRNO:
         return f"{text} Run it as the CA's own user, who owns the directory.", NOT_ALLOWED
     if error.errno == errno.EEXIST:

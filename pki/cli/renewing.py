@@ -86,7 +86,7 @@ def renew(
     )
 )
 @click.argument("which", metavar="SERIAL|ADDRESS")
-@click.option("--reason", required=True, help=f"One of {', '.join(revocation.REASONS)}.")
+@click.option("--reason", default="", help=f"One of {', '.join(revocation.REASONS)}.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Validity.  [default: from ca.toml]")
 @output_options
 @passphrase_option

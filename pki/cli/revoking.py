@@ -16,7 +16,7 @@ from pki.register import serial_text
     )
 )
 @click.argument("serial")
-@click.option("--reason", required=True, help=f"One of {', '.join(revocation.REASONS)}.")
+@click.option("--reason", default="", help=f"One of {', '.join(revocation.REASONS)}.")
 @common_options
 @click.pass_obj
 def revoke(shell: Shell, serial: str, reason: str) -> None:

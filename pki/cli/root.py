@@ -9,15 +9,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import crl as lists
 from pki import files, hierarchy, home
-from pki.cli.founding import asked_name, key_options, read_key_options, subject_options
+from pki.cli.first_settings import read_subject_settings, subject_options
+from pki.cli.founding import asked_name, key_options, read_key_options
 from pki.cli.handing import describe
 from pki.cli.shell import Shell, common_options, examples, passphrase_option, table
 from pki.export import fingerprint
 from pki.founding import Founding, initialise_root, refuse_second
 from pki.places import ROOT
 from pki.register import Certified, serial_text
-from pki.settings import Settings, parse_country, parse_domain, parse_url
-from pki.subjects import clean_name
+from pki.settings import parse_domain
 from smimegw.errors import UsageError
 
 _FILE_OCTETS = 16 * 1024 * 1024
@@ -28,7 +28,13 @@ def root() -> None:
     """Run a root in a directory of its own, on a machine without a network."""
 
 
-@root.command("init", epilog=examples('smimegw-ca root init -d ./root --name "Corp Root CA"'))
+@root.command(
+    "init",
+    epilog=examples(
+        'smimegw-ca root init -d ./root --name "Corp Root CA"',
+        'smimegw-ca root init -d ./root --name "Corp Root CA" --passphrase-file root.pass',
+    ),
+)
 @click.option("--name", help="Name of the root.")
 @subject_options
 @key_options
@@ -39,10 +45,6 @@ def root() -> None:
 def root_init(
     shell: Shell,
     name: str | None,
-    organization: str,
-    country: str,
-    root_crl_url: tuple[str, ...],
-    root_url: tuple[str, ...],
     key: str,
     experimental: bool,
     token: str | None,
@@ -53,12 +55,7 @@ def root_init(
     keys = read_key_options(key, token, pin_file, experimental=experimental)
     founding = Founding(
         name=name or asked_name(shell),
-        settings=Settings(
-            organization=clean_name(organization) if organization else "",
-            country=parse_country(country),
-            root_crl_urls=tuple(map(parse_url, root_crl_url)),
-            root_urls=tuple(map(parse_url, root_url)),
-        ),
+        settings=read_subject_settings(),
         key_kind=keys.kind,
         root_days=days,
         token=keys.token,
@@ -78,7 +75,11 @@ def root_init(
 
 
 @root.command(
-    "sign", epilog=examples("smimegw-ca root sign request.pem --domain corp.example -o answer.pem")
+    "sign",
+    epilog=examples(
+        "smimegw-ca root sign request.pem --domain corp.example -o answer.pem",
+        "smimegw-ca root sign request.pem --domain corp.example --domain corp.test -o answer.pem",
+    ),
 )
 @click.argument("request", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--domain", "domains", multiple=True, help="May issue for this domain; repeatable.")
@@ -122,7 +123,10 @@ def root_sign(
     shell.suggest("smimegw-ca root crl -o root.crl   and carry both files back")
 
 
-@root.command("crl", epilog=examples("smimegw-ca root crl -o root.crl"))
+@root.command(
+    "crl",
+    epilog=examples("smimegw-ca root crl -o root.crl", "smimegw-ca root crl -d ./root -o root.crl"),
+)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Copy, DER.")
 @passphrase_option
 @common_options
@@ -149,7 +153,10 @@ def root_crl(shell: Shell, output: Path | None) -> None:
     shell.suggest("smimegw-ca install root.crl   (at the issuing CA)")
 
 
-@root.command("status", epilog=examples("smimegw-ca root status -d ./root"))
+@root.command(
+    "status",
+    epilog=examples("smimegw-ca root status -d ./root", "smimegw-ca root status -d ./root --json"),
+)
 @common_options
 @click.pass_obj
 def root_status(shell: Shell) -> None:

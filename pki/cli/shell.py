@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -56,7 +57,12 @@ class Shell:
         click.echo(f"WARN  {text}", err=True)
 
     def suggest(self, command: str) -> None:
-        """End with the likely next command."""
+        """End with the likely next command, for the same directory."""
+        named = os.environ.get("SMIMEGW_CA_DIRECTORY") or DEFAULT_DIRECTORY
+        if self.directory != Path(named):
+            program = "smimegw-ca "
+            place = shlex.quote(str(self.directory))
+            command = command.replace(program, f"{program}-d {place} ")
         self.talk(f"Next: {command}")
 
     @property

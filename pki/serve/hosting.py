@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +16,8 @@ from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+
+from smimegw.errors import UsageError
 
 CONNECTIONS = 500
 CONNECTION_SECONDS = 60.0
@@ -54,7 +57,7 @@ async def hosting(
         connections: How many there may be at once.
 
     Raises:
-        OSError: The address cannot be listened on.
+        UsageError: The address cannot be listened on.
     """
     application.on_response_prepare.append(_say_little)
     runner = web.AppRunner(
@@ -64,12 +67,8 @@ async def hosting(
     handlers = runner.server
     assert handlers is not None
     try:
-        server = await asyncio.get_running_loop().create_server(
-            lambda: _protocol(handlers, seconds, connections),
-            host,
-            port,
-            ssl=tls,
-            ssl_handshake_timeout=10.0 if tls else None,
+        server = await _listening(
+            lambda: _protocol(handlers, seconds, connections), host, port, tls
         )
         try:
             yield _url(server.sockets[0].getsockname(), secure=tls is not None)
@@ -78,6 +77,21 @@ async def hosting(
             await handlers.shutdown(_DRAIN_SECONDS)
     finally:
         await runner.cleanup()
+
+
+async def _listening(
+    protocol: Callable[[], asyncio.Protocol], host: str, port: int, tls: ssl.SSLContext | None
+) -> asyncio.Server:
+    try:
+        return await asyncio.get_running_loop().create_server(
+            protocol, host, port, ssl=tls, ssl_handshake_timeout=10.0 if tls else None
+        )
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        raise UsageError(
+            f"--listen {host}:{port}: {why}. Is the address one of this machine's, and the port "
+            "free and above 1023 (or may this user take lower ones)?"
+        ) from error
 
 
 def _protocol(handlers: web.Server, seconds: float, connections: int) -> asyncio.Protocol:

@@ -46,13 +46,9 @@ class ServedCA:
             *("init", "--name", "Served CA", "--domain", domain, "--key", "p-256"),
             *("--crl-url", f"{at}/crl/issuing.crl", "--issuer-url", f"{at}/aia/issuing.cer"),
             *("--root-crl-url", f"{at}/crl/root.crl", "--root-url", f"{at}/aia/root.cer"),
+            *("--ocsp-url", f"{at}/ocsp"),
+            *(("--delta-url", f"{at}/crl/issuing-delta.crl") if deltas else ()),
         )
-        self.configure("ocsp = []", f'ocsp = ["{at}/ocsp"]')
-        # The S/MIME BR know no domain that ends in .example.
-        self.configure('baseline = "strict"', 'baseline = "none"')
-        if deltas:
-            self.configure("delta = []", f'delta = ["{at}/crl/issuing-delta.crl"]')
-        self.run("crl", "make")
 
     def configure(self, old: str, new: str) -> None:
         """Edit ca.toml."""

@@ -12,7 +12,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from pki.cli import main
+from tests.interop.openssl import openssl
 from tests.unit.pki.steps import PASSPHRASE
+
+_POINTERS = "crlDistributionPoints,freshestCRL,authorityInfoAccess"
 
 
 @dataclass(frozen=True)
@@ -220,6 +223,15 @@ def test_token_and_pin_go_together(site: Site, lonely: tuple[str, str]) -> None:
             "do not allow a CA key",
         ),
         (("--organization-identifier", "HRB 12345"), "no organization identifier"),
+        (
+            (
+                "--baseline=strict",
+                "--crl-url=http://pki.example.com/x.crl",
+                "--domain=corp.example",
+            ),
+            "public domains, and corp.example",
+        ),
+        (("--ocsp-url", "https://pki.example.com/ocsp"), "does not begin with http://"),
     ],
 )
 def test_options_that_cannot_be_kept_are_refused(
@@ -243,11 +255,43 @@ def test_options_that_cannot_be_kept_are_refused(
         ),
         (("--crl-url", "http://pki.example.com/x.crl", "--baseline", "none"), "none"),
         (("--crl-url", "http://pki.example.com/x.crl", "--key", "brainpool-p256r1"), "none"),
+        (("--crl-url", "http://pki.example.com/x.crl", "--domain", "corp.example"), "none"),
+        (("--crl-url", "http://pki.corp.local/x.crl", "--domain", "example.com"), "none"),
     ],
 )
 def test_the_baseline_is_strict_where_it_can_be_kept(
     site: Site, words: tuple[str, ...], wanted: str
 ) -> None:
-    """Every certificate has to say where its CRL is (S/MIME BR, 7.1.2.3 b)."""
+    """Each certificate says where its CRL is (S/MIME BR, 7.1.2.3 b), and names public domains."""
     site.succeed("new", "init", "--name", "X", "--key", "p-256", *words)
     assert f'baseline = "{wanted}"' in (site.path / "new" / "ca.toml").read_text()
+
+
+def test_certificates_point_to_what_init_was_told(site: Site) -> None:
+    """CRL, delta, OCSP and issuer (RFC 5280, 4.2.1.13, 4.2.1.15, 4.2.2.1)."""
+    at = "http://pki.example.com"
+    site.succeed(
+        *("new", "init", "--name", "X", "--key", "p-256", "--domain", "example.com"),
+        *("--crl-url", f"{at}/a.crl", "--delta-url", f"{at}/b.crl"),
+        *("--ocsp-url", f"{at}/ocsp", "--issuer-url", f"{at}/c.cer"),
+    )
+    issued = site.succeed("new", "issue", "alice@example.com", "--key", "p-256").strip()
+    pem = (site.path / "new" / "issued" / issued / "certificate.pem").read_bytes()
+    text = openssl("x509", "-noout", "-ext", _POINTERS, stdin=pem).decode()
+    for place in ("a.crl", "b.crl", "ocsp", "c.cer"):
+        assert f"URI:{at}/{place}" in text
+    assert (site.path / "new" / "issuing" / "delta.der").exists()
+
+
+def test_status_says_that_the_root_has_not_answered(site: Site) -> None:
+    """And what is to be done at the root."""
+    result = site.type("ca", "status")
+    assert result.exit_code == 3
+    assert "waits for its certificate" in result.stderr
+    assert str(site.path / "ca" / "issuing" / "request.pem") in result.stderr
+
+
+def test_the_next_command_is_for_the_same_directory(site: Site) -> None:
+    """Whoever copies the line shall not work on another CA."""
+    result = CliRunner().invoke(main, ["root", "status", "-d", str(site.path / "root")])
+    assert f"Next: smimegw-ca -d {site.path / 'root'} root crl" in result.stderr
