@@ -49,7 +49,8 @@ class Flood:
                 context.load_cert_chain(self.files.certificate, self.files.key)
                 connection = stack.enter_context(context.wrap_socket(connection, server_side=True))
                 request = connection.recv(4096)
-                body = b"\x02\x01" + request[4:5] + _BIND_GOOD
+                message_id = request[2 : 4 + request[3]]
+                body = message_id + _BIND_GOOD
                 connection.sendall(bytes([0x30, len(body)]) + body)
             connection.recv(4096)
             self._flood(connection)

@@ -80,8 +80,8 @@ def test_nothing_is_missing_or_too_much(wheel: Path) -> None:
     assert code == files("smimegw") | files("pki")
     assert {"smimegw/py.typed", "pki/py.typed"} <= code
     shared = {name.partition("share/smimegw/")[2] for name in names - code}
-    single = {"smimegw.toml.sample", "smimegw.service", "smimegw-key-agent.service"}
-    assert shared == files("policies") | files("ldap-schema") | single
+    units = {path.name for path in (PROJECT / "docs").glob("*.service")}
+    assert shared == files("policies") | files("ldap-schema") | units | {"smimegw.toml.sample"}
 
 
 def files(folder: str) -> set[str]:
