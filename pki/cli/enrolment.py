@@ -30,7 +30,12 @@ def est() -> None:
     """
 
 
-@est.command()
+@est.command(
+    epilog=examples(
+        "smimegw-ca est make -o ./for-the-gateway",
+        "smimegw-ca est make --host ca.corp.example --gateway gw2 -o ./for-gw2",
+    )
+)
 @click.option("--host", "hosts", multiple=True, default=("localhost",), show_default=True)
 @click.option("--gateway", default="gateway", show_default=True, help="Its name, for the ledger.")
 @click.option(
@@ -72,7 +77,12 @@ def make(shell: Shell, hosts: tuple[str, ...], gateway: str, output: Path) -> No
     shell.suggest("smimegw-ca est serve")
 
 
-@est.command()
+@est.command(
+    epilog=examples(
+        "smimegw-ca est serve --passphrase-file pass.txt",
+        'smimegw-ca est serve --listen 192.0.2.9:8443 --publish "--embedded /var/lib/smimegw/smimegw.db"',
+    )
+)
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, metavar="ADDRESS:PORT")
 @click.option(
     "--server", type=click.Path(path_type=Path, dir_okay=False),
