@@ -22,6 +22,7 @@ PrivateKey = (
     | x25519.X25519PrivateKey
     | x448.X448PrivateKey
 )
+_QUICK_RSA_BITS = 3072  # the time grows with the third power
 AgreementKey = ec.EllipticCurvePublicKey | x25519.X25519PublicKey | x448.X448PublicKey
 """A public key that a secret can be agreed with."""
 
@@ -119,6 +120,14 @@ class SoftwareDecryptionKey:
         except (ValueError, UnsupportedAlgorithm):
             raise DecryptionError from None
         raise DecryptionError
+
+
+def is_quick(key: SigningKey | DecryptionKey) -> bool:
+    """Whether *key* is in this process's memory and works in about a millisecond."""
+    if not isinstance(key, SoftwareSigningKey | SoftwareDecryptionKey):
+        return False
+    private = key._private_key
+    return not isinstance(private, rsa.RSAPrivateKey) or private.key_size <= _QUICK_RSA_BITS
 
 
 @dataclass(frozen=True, slots=True)

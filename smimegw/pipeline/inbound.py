@@ -16,6 +16,7 @@ from smimegw.pipeline import deliver
 from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import adoption_text, result_fields, rewritten
 from smimegw.pipeline.assurance import overall
+from smimegw.pipeline.brief import brief
 from smimegw.pipeline.carry import carriable, carried
 from smimegw.pipeline.decision_record import head, session_values, tell_deliveries
 from smimegw.pipeline.facts import message_facts, originator
@@ -67,7 +68,9 @@ async def handle_inbound(
         Refusal: The keystore is locked (R-49), the database does not answer (R-22) or a partner
             rule is not met (R-52).
     """
-    stripped = await ports.workers.run(
+    stripped = await brief(
+        ports,
+        len(tx.content.header.raw),
         strip_results,
         tx.content.header,
         settings.hostname,
@@ -92,13 +95,23 @@ async def handle_inbound(
     except Refusal:
         await ports.records.write(_record(tx, copies, about, ports, settings))
         raise
-    copies = await ports.workers.run(
-        _carriable, copies, probe.extensions, settings.limits, ports.spool
+    size = len(copies) * max(tx.size, *(_length(copy) for copy in copies))
+    copies = await brief(
+        ports, size, _carriable, copies, probe.extensions, settings.limits, ports.spool
     )
     decided_at = ports.clock.now()
     deliveries = [
-        await ports.workers.run(
-            _delivery, tx, copy, stripped, settings, trace, probe.extensions, ports.spool
+        await brief(
+            ports,
+            size,
+            _delivery,
+            tx,
+            copy,
+            stripped,
+            settings,
+            trace,
+            probe.extensions,
+            ports.spool,
         )
         for copy in copies
     ]
@@ -170,6 +183,11 @@ def _passed(opened: Opened) -> bool:
 def _was_encrypted(opened: Opened) -> bool:
     """Whether it came encrypted.  Whether it could be opened is nothing to tell a sender (J11)."""
     return any(entry.kind is LayerKind.ENCRYPTION for entry in opened.reports)
+
+
+def _length(copy: Copy) -> int:
+    """Of what came out, which a compressed layer makes longer than what came in."""
+    return len(copy.opened.entity.body) if copy.opened.entity else 0
 
 
 def _carriable(

@@ -10,6 +10,7 @@ from smimegw.errors import LimitError, MIMEError
 from smimegw.failpoints import reach
 from smimegw.mime.headers import HeaderField
 from smimegw.pipeline import decision_record, deliver, protect, record
+from smimegw.pipeline.brief import with_keys
 from smimegw.pipeline.complete import completed
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import Original
@@ -135,7 +136,10 @@ async def _seal(
     now = decided.decided_at
     try:
         sealed = [
-            await ports.workers.run(
+            await with_keys(
+                (credential,) * len(groups) if credential else (),
+                ports,
+                tx.size,
                 protect.seal,
                 original,
                 entry,

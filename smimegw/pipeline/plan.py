@@ -13,6 +13,7 @@ from smimegw.limits import Limits
 from smimegw.mime.entity import Entity
 from smimegw.mime.structure import media_types
 from smimegw.pipeline import gather, group
+from smimegw.pipeline.brief import brief
 from smimegw.pipeline.facts import message_facts, permitted_originator
 from smimegw.pipeline.gather import OutboundEvidence
 from smimegw.pipeline.group import Group
@@ -171,7 +172,7 @@ async def _message(
     message = message_facts(tx, settings)
     if not any(rule.when.media_type for rule in policy.rules):
         return message
-    found = await ports.workers.run(media_types, tx.content, settings.limits)
+    found = await brief(ports, tx.size, media_types, tx.content, settings.limits)
     return replace(message, media_types=found)
 
 
@@ -246,7 +247,7 @@ def _evidence_of(evidence: OutboundEvidence, mailbox: Mailbox) -> gather.Recipie
 
 async def _own_layers(tx: Transaction, ports: Ports, settings: Settings) -> OwnLayers:
     try:
-        layer = await ports.workers.run(layer_of, tx.content, settings.limits, ports.spool)
+        layer = await brief(ports, tx.size, layer_of, tx.content, settings.limits, ports.spool)
     except (MIMEError, CMSError, LimitError):
         return OwnLayers()  # not S/MIME that anybody could open: protected like any other content
     if isinstance(layer, EncryptedLayer):
@@ -254,7 +255,7 @@ async def _own_layers(tx: Transaction, ports: Ports, settings: Settings) -> OwnL
     if isinstance(layer, SignedLayer):
         if not await _holds(layer, tx, ports, settings):
             return OwnLayers()
-        inside = await ports.workers.run(_encrypted_inside, layer, settings.limits, ports.spool)
+        inside = await brief(ports, tx.size, _encrypted_inside, layer, settings.limits, ports.spool)
         return OwnLayers(signature=True, encryption=inside)
     return OwnLayers()
 

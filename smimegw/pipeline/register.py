@@ -10,6 +10,7 @@ from itertools import chain, islice
 from smimegw.cms.keys import DecryptionCredential
 from smimegw.failpoints import reach
 from smimegw.memory import Sighting, SightingKind
+from smimegw.pipeline.brief import brief
 from smimegw.pipeline.facts import originator
 from smimegw.pipeline.thread import own_mark
 from smimegw.ports import Ports
@@ -53,7 +54,7 @@ class Register:
         Who changes the content must still send the key as it was wrapped.  It is asked before a
         key is used, so that neither the answer nor its time depends on what the key said (T-07).
         """
-        digests = await self._ports.workers.run(_ciphertexts, layer, credentials)
+        digests = await brief(self._ports, self._tx.size, _ciphertexts, layer, credentials)
         new = [digest for digest in digests if digest not in self._ciphertexts]
         if new:
             reach("register.before-ciphertext")

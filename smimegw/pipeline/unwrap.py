@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from smimegw.addresses import Mailbox
-from smimegw.content import MEMORY_OCTETS
 from smimegw.errors import CMSError, LimitError, MessageError, MIMEError, VerificationError
 from smimegw.limits import Limits
 from smimegw.mime.build import SignedForm
@@ -17,6 +16,7 @@ from smimegw.mime.legacy_display import without_legacy_display
 from smimegw.mime.sendable import sendable
 from smimegw.pipeline.adoption import Adoption, adoption_of, with_author_compared
 from smimegw.pipeline.assurance import integrity
+from smimegw.pipeline.brief import brief, with_keys
 from smimegw.pipeline.facts import originator
 from smimegw.pipeline.once_more import once_more
 from smimegw.pipeline.register import Register
@@ -160,8 +160,13 @@ class Peeler:
     async def _layer(self, entity: Entity) -> Layer | MessageError | None:
         if entity not in self._layers:
             try:
-                found = await self._ports.workers.run(
-                    layer_of, entity, self._settings.limits, self._ports.spool
+                found = await brief(
+                    self._ports,
+                    len(entity.body),
+                    layer_of,
+                    entity,
+                    self._settings.limits,
+                    self._ports.spool,
                 )
             except (LimitError, MIMEError, CMSError) as exc:
                 self._layers[entity] = exc
@@ -173,8 +178,13 @@ class Peeler:
         """Say so when only parts of what nobody signed as a whole are signed (cases I09)."""
         if any(entry.kind in {LayerKind.SIGNATURE, LayerKind.UNKNOWN} for entry in opened.reports):
             return opened
-        is_partial = await self._ports.workers.run(
-            has_signed_part, entity, self._settings.limits, self._ports.spool
+        is_partial = await brief(
+            self._ports,
+            len(entity.body),
+            has_signed_part,
+            entity,
+            self._settings.limits,
+            self._ports.spool,
         )
         if not is_partial:
             return opened
@@ -182,7 +192,9 @@ class Peeler:
 
     async def _with_header(self, opened: Opened, payload: Entity, is_wrapped: bool) -> Opened:
         """Judge the header fields inside: *payload* is the root of all layers (RFC 9788)."""
-        adoption = await self._ports.workers.run(
+        adoption = await brief(
+            self._ports,
+            len(payload.body),
             adoption_of,
             payload,
             self._tx.content.header,
@@ -203,7 +215,10 @@ class Peeler:
         if credentials:
             await self._register.mark_thread()
         try:
-            content = await self._ports.workers.run(
+            content = await with_keys(
+                credentials,
+                self._ports,
+                self._tx.size,
                 decrypt,
                 layer,
                 credentials,
@@ -221,7 +236,7 @@ class Peeler:
     async def _known(self, entity: Entity) -> Entity:
         """The same for all whose keys open the same: long ones are compared only here."""
         for known in self._decrypted:
-            if await self._ports.workers.run(operator.eq, known, entity):
+            if await brief(self._ports, len(entity.body), operator.eq, known, entity):
                 return known
         self._decrypted.append(entity)
         return entity
@@ -270,9 +285,7 @@ class Peeler:
             return None
 
     async def _sendable(self, entity: Entity) -> Entity | None:
-        if len(entity.body) <= MEMORY_OCTETS:
-            return sendable(entity)
-        return await self._ports.workers.run(sendable, entity, self._ports.spool)
+        return await brief(self._ports, len(entity.body), sendable, entity, self._ports.spool)
 
 
 def readable_entity(opened: Opened, limits: Limits) -> Entity | None:

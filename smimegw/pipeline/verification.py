@@ -7,6 +7,7 @@ from datetime import datetime
 from smimegw.addresses import Mailbox
 from smimegw.errors import VerificationError
 from smimegw.mime.headers import HeaderSection
+from smimegw.pipeline.brief import brief
 from smimegw.pipeline.facts import originator, sender
 from smimegw.pipeline.issuer_evidence import GatheredEvidence, signer_evidence
 from smimegw.pipeline.register import Register
@@ -62,7 +63,9 @@ async def _verified_at(
     first_seen: datetime | None = None,
 ) -> VerifiedContent:
     author, on_behalf = _identity(header)
-    return await ports.workers.run(
+    return await brief(
+        ports,
+        len(layer.entity.body),
         verify,
         layer,
         gathered.evidence,

@@ -25,6 +25,15 @@ _BY_MAILBOX = sa.select(correspondents).where(
     correspondents.c.mailbox.in_(sa.bindparam("page", expanding=True))
 )
 
+_MINE = correspondents.c.mailbox == sa.bindparam("mine")
+_KEEP_DATED = sa.update(correspondents).where(
+    _MINE, correspondents.c.said_at < sa.bindparam("newer")
+)
+_KEEP_UNDATED = _KEEP_DATED.where(~correspondents.c.dated)
+_TOUCH = sa.update(correspondents).where(
+    _MINE, correspondents.c.last_seen < sa.bindparam("touched")
+)
+
 
 class DatabaseCorrespondents:
     """Implements `Correspondents`, and what the command line needs beside."""
@@ -70,22 +79,18 @@ class DatabaseCorrespondents:
             "dated": lesson.signing_time is not None,
         }
         seen = int(now.timestamp())
-        mine = correspondents.c.mailbox == lesson.mailbox.key
-        newer = correspondents.c.said_at < values["said_at"]
-        if lesson.signing_time is None:
-            newer &= ~correspondents.c.dated
-        touched = correspondents.c.last_seen < seen - int(_TOUCHED_AFTER.total_seconds())
+        mine = {"mine": lesson.mailbox.key, "last_seen": seen}
+        keep = _KEEP_DATED if values["dated"] else _KEEP_UNDATED
+        newer = {**values, **mine, "newer": values["said_at"]}
+        touched = {**mine, "touched": seen - int(_TOUCHED_AFTER.total_seconds())}
         first = {"mailbox": lesson.mailbox.key, "first_seen": seen, "last_seen": seen, **values}
 
         def work(connection: sa.Connection) -> bool:
             if insert_if_absent(connection, correspondents, first):
                 return True
-            kept = sa.update(correspondents).where(mine, newer).values(last_seen=seen, **values)
-            if connection.execute(kept).rowcount:
+            if connection.execute(keep, newer).rowcount:
                 return True
-            connection.execute(
-                sa.update(correspondents).where(mine, touched).values(last_seen=seen)
-            )
+            connection.execute(_TOUCH, touched)
             return False
 
         return await self._database.write(work)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ def failures(engine: sa.Engine, family: type[DependencyError] = DirectoryError) 
     """Turn the library's exceptions into *family*."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         server = describe(engine)
         reason = _reason(error)
         advice = _advice(engine, reason)
@@ -108,7 +110,9 @@ def _sqlite(url: sa.URL) -> sa.Engine:
         # A reader that becomes a writer could find the database changed under it and fail; a
         # writer says so at once and waits its turn.
         writing = connection.get_execution_options().get("writing", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+        # Past SQLAlchemy, whose own way to say it takes longer than most questions.
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
 
     return engine
 
@@ -122,21 +126,29 @@ def writing(
     Raises:
         DirectoryError: Or what *family* says: the database did not do it; nothing was written.
     """
-    with failures(engine, family), engine.execution_options(writing=True).begin() as connection:
-        yield connection
+    with failures(engine, family), engine.connect() as connection:
+        connection.execution_options(writing=True)
+        with connection.begin():
+            yield connection
 
 
 def insert_if_absent(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless there is one with its key, in one step; True when it was inserted."""
-    statement = insert_into(connection, table).values(values).on_conflict_do_nothing()
+    statement = _insert_if_absent(connection.dialect.name, table)
+    return connection.execute(statement, values).first() is not None
+
+
+@cache
+def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Executable:
+    """Put together once: every message from outside adds some rows."""
     # The drivers do not agree on what rowcount is here.
     first = next(iter(table.primary_key))
-    return connection.execute(statement.returning(first)).first() is not None
+    return insert_into(dialect, table).on_conflict_do_nothing().returning(first)
 
 
-def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
     """INSERT with ON CONFLICT, which both databases write the same way."""
-    if connection.dialect.name != "postgresql":
+    if dialect != "postgresql":
         return sqlite.insert(table)
     # Takes 80 ms and 2 MB, and most have no such server.
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415
@@ -144,7 +156,7 @@ def insert_into(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | p
     return postgresql.insert(table)
 
 
-def _reason(error: SQLAlchemyError) -> str:
+def _reason(error: Exception) -> str:
     original = getattr(error, "orig", None) or error
     lines = str(original).strip().splitlines() or [type(original).__name__]
     return lines[0]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from smimegw.adapters.database.access import Database
-from smimegw.adapters.database.engine import insert_into
+from smimegw.adapters.database.engine import insert_if_absent, insert_into
 from smimegw.adapters.database.schema import ledger_accepted, ledger_claims
 from smimegw.custody import KEPT_SECONDS, LEASE_SECONDS
 from smimegw.errors import DatabaseError, LedgerBusyError, LedgerError
@@ -85,10 +85,8 @@ class DatabaseLedger:
             if holder:
                 self._still_held(connection, key or fingerprint, holder, now)
             for token in sorted(tokens):  # one order for everybody: no deadlock
-                statement = insert_into(connection, ledger_accepted).values(
-                    fingerprint=fingerprint, token=token, accepted_at=now
-                )
-                connection.execute(statement.on_conflict_do_nothing())
+                values = {"fingerprint": fingerprint, "token": token, "accepted_at": now}
+                insert_if_absent(connection, ledger_accepted, values)
 
         await self._write(write)
 
@@ -133,7 +131,7 @@ class DatabaseLedger:
         table = ledger_claims
         values = {"holder": holder, "until": now + self._lease_seconds}
         statement = (
-            insert_into(connection, table)
+            insert_into(connection.dialect.name, table)
             .values(claim=key, **values)
             .on_conflict_do_update(
                 index_elements=[table.c.claim],

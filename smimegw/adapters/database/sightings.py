@@ -13,6 +13,10 @@ from smimegw.adapters.database.engine import insert_if_absent
 from smimegw.adapters.database.schema import sightings
 from smimegw.memory import Sighting, SightingKind
 
+_QUESTION: sa.Select[Any] = sa.select(sightings.c.first_seen, sightings.c.originator).where(
+    sightings.c.kind == sa.bindparam("which"), sightings.c.digest == sa.bindparam("what")
+)
+
 
 class DatabaseSightings:
     """Implements `Sightings`."""
@@ -26,8 +30,10 @@ class DatabaseSightings:
         Raises:
             DatabaseError: The database could not answer.
         """
-        question = _question(kind, digest)
-        row = await self._database.read(lambda connection: connection.execute(question).first())
+        asked = {"which": kind.value, "what": digest.hex()}
+        row = await self._database.read(
+            lambda connection: connection.execute(_QUESTION, asked).first()
+        )
         return _sighting(row) if row else None
 
     async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
@@ -58,16 +64,11 @@ class DatabaseSightings:
             # keep one order, so that none waits for another that waits for it.
             for digest in sorted(digests):
                 insert_if_absent(connection, sightings, {**seen, "digest": digest.hex()})
-            rows = [connection.execute(_question(kind, digest)).one() for digest in digests]
+            asked = ({"which": kind.value, "what": digest.hex()} for digest in digests)
+            rows = [connection.execute(_QUESTION, values).one() for values in asked]
             return tuple(map(_sighting, rows))
 
         return await self._database.write(work)
-
-
-def _question(kind: SightingKind, digest: bytes) -> sa.Select[Any]:
-    return sa.select(sightings.c.first_seen, sightings.c.originator).where(
-        sightings.c.kind == kind.value, sightings.c.digest == digest.hex()
-    )
 
 
 def _sighting(row: sa.Row[Any]) -> Sighting:
