@@ -80,7 +80,7 @@ def make(shell: Shell, hosts: tuple[str, ...], gateway: str, output: Path) -> No
 @est.command(
     epilog=examples(
         "smimegw-ca est serve --passphrase-file pass.txt",
-        'smimegw-ca est serve --publish "--embedded /var/lib/smimegw/smimegw.db"',
+        "smimegw-ca est serve --listen 127.0.0.1:9443 --server est.pem --client-ca gateways.pem",
     )
 )
 @click.option("--listen", default="127.0.0.1:8443", show_default=True, metavar="ADDRESS:PORT")
