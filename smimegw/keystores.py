@@ -33,7 +33,7 @@ def gateway_keystore(configuration: Configuration, events: LoggedEvents) -> Gate
         keystore = files_keystore(configuration)
     except (ConfigurationError, KeystoreError) as exc:
         events.emit("keystore.locked", text=str(exc), code="R-13")
-        keystore = FilesKeystore(configuration.keystore_path, None)
+        keystore = FilesKeystore(configuration.keystore_path, None, locked_because=str(exc))
     keystore.prepare()
     return keystore
 

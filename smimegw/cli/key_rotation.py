@@ -69,6 +69,8 @@ def generate_kek(
         click.echo("Next: name it in the configuration, and keep a copy apart from the backups:")
         click.echo("    [keystore]")
         click.echo(f"    key_encryption_key = {{ file = {json.dumps(str(file.absolute()))} }}")
+        if passphrase is not None:
+            click.echo('    passphrase = { credential = "NAME" }   # or { file = "PATH" }')
 
 
 @click.command("rotate")

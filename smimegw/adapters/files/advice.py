@@ -60,7 +60,9 @@ def _trust(
 
 
 def _keys(configuration: Configuration) -> Iterator[str]:
-    if configuration.keystore.key_encryption_key is None:
+    keystore = configuration.keystore
+    in_token = keystore.token is not None and keystore.token.key_encryption_key
+    if keystore.key_encryption_key is None and keystore.agent is None and not in_token:
         yield (
             "keystore.key_encryption_key is not set: the keystore stays locked and mail that needs"
             " a key waits; make one with: smimegw key generate-kek FILE"

@@ -32,6 +32,7 @@ class KeyCabinet:
         key_encryption_key: None while it is locked.
         token: Where keys may be that are not in the files.
         recovery: Certificate that keys which only decrypt are escrowed to when they are added.
+        locked_because: Why there is no key-encryption key, for whoever has to mend it.
     """
 
     def __init__(
@@ -41,10 +42,12 @@ class KeyCabinet:
         *,
         token: KeyToken | None = None,
         recovery: Certificate | None = None,
+        locked_because: str = "",
     ) -> None:
         self._directory = KeyDirectory(directory)
         self._recovery = recovery
-        self._opener = Opener(_as_ring(key_encryption_key), token)
+        ring = _as_ring(key_encryption_key)
+        self._opener = Opener(ring, token, locked_because=locked_because)
 
     @property
     def path(self) -> Path:

@@ -42,6 +42,7 @@ class FilesKeystore(KeyCabinet):
             ``KeystoreError(locked=True)``, everything else goes on (R-13, R-49).
         token: Where keys may be that are not in the files.
         recovery: Certificate that keys which only decrypt are escrowed to when they are added.
+        locked_because: Why there is no key-encryption key, for whoever has to mend it.
         strict_local_part: Domains whose local parts are compared exactly.
         deadline_seconds: For one question.
     """
@@ -53,10 +54,17 @@ class FilesKeystore(KeyCabinet):
         *,
         token: KeyToken | None = None,
         recovery: Certificate | None = None,
+        locked_because: str = "",
         strict_local_part: Iterable[str] = (),
         deadline_seconds: float = DEFAULT_LIMITS.lookup_seconds,
     ) -> None:
-        super().__init__(directory, key_encryption_key, token=token, recovery=recovery)
+        super().__init__(
+            directory,
+            key_encryption_key,
+            token=token,
+            recovery=recovery,
+            locked_because=locked_because,
+        )
         self._strict_domains = frozenset(strict_local_part)
         self._deadline_seconds = deadline_seconds
         # Of its own: a disk that hangs must not take the threads in which others work.

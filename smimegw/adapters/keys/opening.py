@@ -63,6 +63,12 @@ class KeyToken(Protocol):
         ...
 
 
+_NO_KEY_ENCRYPTION_KEY = (
+    "there is no key-encryption key; set keystore.key_encryption_key in the configuration (a new"
+    " one is made by `smimegw key generate-kek FILE`)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenedKey:
     """Handles of one private key, each with one duty."""
@@ -74,8 +80,11 @@ class OpenedKey:
 class Opener:
     """Opens keys with the ring and the token of one keystore; safe to use from several threads."""
 
-    def __init__(self, ring: KeyRing | None, token: KeyToken | None = None) -> None:
+    def __init__(
+        self, ring: KeyRing | None, token: KeyToken | None = None, *, locked_because: str = ""
+    ) -> None:
         self._ring = ring
+        self._locked_because = locked_because or _NO_KEY_ENCRYPTION_KEY
         self._token = token
         self._lock = threading.Lock()
         # By the whole object: a file whose mailboxes were edited is another object, and its seal
@@ -91,7 +100,8 @@ class Opener:
             KeystoreError: There are none: the keystore is locked.
         """
         if self._ring is None:
-            raise _locked()
+            text = f"the keystore is locked: {self._locked_because}"
+            raise KeystoreError(text, locked=True)
         return self._ring
 
     @property
@@ -183,12 +193,4 @@ def _loaded(octets: bytes) -> OpenedKey:
 def _at(path: Path, error: KeystoreError) -> KeystoreError:
     return KeystoreError(
         f"{path}: {error}", server=error.server, retryable=error.retryable, locked=error.locked
-    )
-
-
-def _locked() -> KeystoreError:
-    return KeystoreError(
-        "the keystore is locked: there is no key-encryption key; set keystore.key_encryption_key"
-        " in the configuration (a new one is made by `smimegw key generate-kek FILE`)",
-        locked=True,
     )

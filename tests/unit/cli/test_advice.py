@@ -75,6 +75,26 @@ def test_no_key_encryption_key(tmp_path: Path) -> None:
     assert "keystore.key_encryption_key is not set" in advised(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        'agent = "/run/smimegw-keys/agent.sock"\n',
+        (
+            '[keystore.token]\nmodule = "m.so"\nlabel = "a"\npin = {{ env = "PIN" }}\n'
+            'key_encryption_key = "kek-2027"\n'
+        ),
+    ],
+    ids=["key agent", "token"],
+)
+def test_key_encryption_key_that_is_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: str
+) -> None:
+    """Whoever has it in a token, or at a key agent, misses nothing."""
+    monkeypatch.setenv("PIN", "1234")
+    text = "\n".join(GOOD.splitlines()[:-1])
+    assert advised(tmp_path, f"{text}\n{elsewhere}") == ""
+
+
 def test_ended_tls_certificate(tmp_path: Path) -> None:
     """Clients would refuse it and say so to nobody here."""
     assert "clients refuse it" in advised(tmp_path, now=NOW + timedelta(days=36500))

@@ -344,6 +344,7 @@ def test_generated_key_under_a_passphrase(desk: Desk) -> None:
     assert result.exit_code == 0, result.output
     opened = load_key_encryption_key(path.read_bytes(), lambda: b"correct horse")
     assert opened.identifier in result.output
+    assert "    passphrase = {" in result.output
 
 
 # --- a token -------------------------------------------------------------------------------------

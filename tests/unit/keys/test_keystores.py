@@ -109,6 +109,7 @@ def test_wrong_passphrase_locks_a_running_gateway_and_says_so(place: Place) -> N
     with pytest.raises(KeystoreError) as caught:
         asyncio.run(store.signing_credentials(ADDRESS))
     assert caught.value.locked
+    assert "the passphrase of the key-encryption key is wrong" in str(caught.value)
     (line,) = place.log.getvalue().splitlines()
     assert json.loads(line)["event"] == "keystore.locked"
     assert "passphrase" in line
