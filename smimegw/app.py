@@ -141,7 +141,7 @@ def assemble(
             clock=clock,
             limits=configuration.limits,
         ),
-        enrolment=open_enrolment(configuration, keystore, clock),
+        enrolment=open_enrolment(configuration, keystore, events, clock, closing),
         spool=FileStore(spool, memory_octets=configuration.limits.memory_octets),
     )
     return Assembled(

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import ssl
 
 from smimegw.adapters.est.attempts import Attempts
 from smimegw.adapters.est.client import ESTClient, ESTServer
 from smimegw.adapters.est.enrolment import Enrolled, EnrolmentKey, ESTEnrolment
+from smimegw.adapters.est.renewal import RenewingEnrolment
 from smimegw.adapters.keys.containers import KeyMaterial
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import SealedSecret
+from smimegw.addresses import Mailbox
 from smimegw.config.enrolment import Enrolment as EnrolmentConfiguration
 from smimegw.config.model import Configuration
 from smimegw.errors import EnrolmentError, KeystoreError
-from smimegw.ports import Clock, Enrolment, Keystore, NoEnrolment
+from smimegw.ports import Clock, Enrolment, Events, Keystore, NoEnrolment
 
 
-def open_enrolment(configuration: Configuration, keystore: Keystore, clock: Clock) -> Enrolment:
+def open_enrolment(
+    configuration: Configuration,
+    keystore: Keystore,
+    events: Events,
+    clock: Clock,
+    closing: contextlib.AsyncExitStack,
+) -> Enrolment:
     """What senders without a certificate get one from; connections are made when needed."""
     settings = configuration.enrolment
     if not settings.url or not isinstance(keystore, FilesKeystore):
@@ -33,15 +42,34 @@ def open_enrolment(configuration: Configuration, keystore: Keystore, clock: Cloc
         )
         await asyncio.to_thread(keystore.add, material, [enrolled.mailbox])
 
-    return ESTEnrolment(
+    def report(mailbox: Mailbox, trouble: str) -> None:
+        whose = {"from": mailbox.address}
+        if trouble:
+            events.emit("enrolment.late", **whose, text=trouble)
+        else:
+            events.emit("enrolment.renewed", **whose)
+
+    folder = configuration.gateway.state_directory / "enrolment"
+    sealer = _KeystoreSealer(keystore)
+    asking = ESTEnrolment(
         est_client(settings),
         keystore,
         keep,
-        Attempts(configuration.gateway.state_directory / "enrolment", _KeystoreSealer(keystore)),
+        Attempts(folder, sealer),
+        Attempts(folder.with_name("renewal"), sealer),
         clock,
         key=EnrolmentKey(settings.key_kind.value),
         pause=settings.pause,
     )
+    renewing = RenewingEnrolment(
+        asking,
+        clock,
+        report,
+        before=settings.renew_before,
+        seconds=configuration.limits.enrolment_seconds,
+    )
+    closing.push_async_callback(renewing.close)
+    return renewing
 
 
 def est_client(settings: EnrolmentConfiguration) -> ESTClient:

@@ -136,6 +136,10 @@ class Enrolment(Protocol):
         """
         ...
 
+    def renew_when_due(self, mailbox: Mailbox, certificate: Certificate) -> None:
+        """Begin to renew *certificate*, which signs for *mailbox*, if it ends soon; never waits."""
+        ...
+
 
 class NoEnrolment:
     """Implements `Enrolment` where no certificate authority is configured."""
@@ -147,6 +151,9 @@ class NoEnrolment:
             EnrolmentError: Always.
         """
         raise EnrolmentError("a rule says enrol, and smimegw.toml has no table [enrolment]")
+
+    def renew_when_due(self, mailbox: Mailbox, certificate: Certificate) -> None:
+        """Nothing is renewed."""
 
 
 # --- the next hop ------------------------------------------------------------------------------

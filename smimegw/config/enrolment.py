@@ -37,6 +37,8 @@ class Enrolment:
         key: Its private key, PEM without passphrase; a file or a credential.
         key_kind: Keys that are made for senders: rsa-3072 or p-256.
         pause: How long nobody asks again for a sender after the server refused.
+        renew_before: A sender's certificate that ends within that time, and within the last third
+            of its own, is renewed when he sends; his mail does not wait for it.
     """
 
     url: str = ""
@@ -45,6 +47,7 @@ class Enrolment:
     key: Secret | None = None
     key_kind: EnrolmentKeyKind = EnrolmentKeyKind.RSA_3072
     pause: timedelta = timedelta(minutes=15)
+    renew_before: timedelta = timedelta(days=30)
 
 
 def enrolment_faults(enrolment: Enrolment, *, keys_elsewhere: bool) -> Iterator[Fault]:
@@ -73,6 +76,8 @@ def enrolment_faults(enrolment: Enrolment, *, keys_elsewhere: bool) -> Iterator[
         yield Fault(("enrolment", "key"), "TLS reads its key from a file.  Write { file = … }")
     if enrolment.pause.total_seconds() <= 0:
         yield Fault(("enrolment", "pause"), 'must be longer than nothing.  Write "15m"')
+    if enrolment.renew_before.total_seconds() <= 0:
+        yield Fault(("enrolment", "renew_before"), 'must be longer than nothing.  Write "30d"')
 
 
 def _is_est(url: str) -> bool:

@@ -181,9 +181,11 @@ async def signing_evidence(
         mailbox: Whose; the session may use it.
         ports: Where to read.
         settings: Trust and limits.
-        enrols: Who has none gets one.
+        enrols: Who has none gets one, and one that ends soon is renewed meanwhile.
     """
     found = await _signing_evidence(mailbox, ports, settings)
+    if enrols and found.credential is not None:
+        ports.enrolment.renew_when_due(mailbox, found.credential.certificate)
     if not enrols or not would_help(found.answer, found.detail):
         return found
     trouble = await enrol(mailbox, ports, settings)

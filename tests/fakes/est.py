@@ -13,6 +13,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
@@ -44,7 +45,7 @@ def certs_only(*certificates: Certificate) -> bytes:
     return http(200, body, Content_Type="application/pkcs7-mime; smime-type=certs-only")
 
 
-def issuing(ca: CA, mailbox: str = "") -> Answer:
+def issuing(ca: CA, mailbox: str = "", *, not_after: datetime | None = None) -> Answer:
     """Certify what the request asks for, or always *mailbox*."""
 
     def answer(path: str, body: bytes) -> bytes:
@@ -54,7 +55,7 @@ def issuing(ca: CA, mailbox: str = "") -> Answer:
         names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         key: Any = _PublicHalf(request.public_key())
         san = None if mailbox else list(names)
-        issued = ca.issue(mailbox or None, key=key, usage="sign", san=san)
+        issued = ca.issue(mailbox or None, key=key, usage="sign", san=san, not_after=not_after)
         return certs_only(issued.certificate)
 
     return answer
@@ -77,6 +78,7 @@ class ScriptedEST:
     port: int
     answer: Answer
     asked: list[tuple[str, bytes]] = field(default_factory=list)
+    question: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def place(self) -> ESTServer:
@@ -98,6 +100,7 @@ async def scripted_est(files: TLSFiles, answer: Answer) -> AsyncIterator[Scripte
             body = await reader.readexactly(int(length or 0))
             path = head.split(" ")[1]
             running.asked.append((path, body))
+            running.question.set()
             said = running.answer(path, body)
             if said is HANG:
                 await ended.wait()

@@ -11,6 +11,7 @@ import pytest
 from smimegw.addresses import Mailbox
 from smimegw.errors import EnrolmentError
 from smimegw.pipeline.admit import Gateway
+from smimegw.x509.certificate import Certificate
 from tests.fakes.company import Company, message
 from tests.fakes.pki import DAY, NOW, Issued
 
@@ -43,6 +44,11 @@ class ScriptedEnrolment:
     company: Company
     trouble: Callable[[], object] | None = None
     asked: list[Mailbox] = field(default_factory=list)
+    looked_at: list[Mailbox] = field(default_factory=list)
+
+    def renew_when_due(self, mailbox: Mailbox, certificate: Certificate) -> None:
+        assert mailbox in certificate.mailboxes
+        self.looked_at.append(mailbox)
 
     async def enrol(self, mailbox: Mailbox) -> None:
         self.asked.append(mailbox)
@@ -84,11 +90,20 @@ def test_the_first_mail_is_signed() -> None:
 
 
 def test_who_has_a_certificate_needs_none() -> None:
-    """Nobody is asked."""
+    """Nobody is asked; whether it ends soon is looked at."""
     company, enrolment = site()
     company.user(ALICE)
     assert company.send("relay", [BOB], message(ALICE, BOB)).reply.code == 250
     assert enrolment.asked == []
+    assert enrolment.looked_at == [Mailbox.parse(ALICE)]
+
+
+def test_without_the_rules_word_nothing_is_renewed() -> None:
+    """Certificates of who is not enrolled are somebody else's matter."""
+    company, enrolment = site(enrol=False)
+    company.user(ALICE)
+    assert company.send("relay", [BOB], message(ALICE, BOB)).reply.code == 250
+    assert enrolment.looked_at == []
 
 
 def test_without_the_rules_word_nobody_is_enrolled() -> None:

@@ -95,14 +95,21 @@ class ESTClient:
         self._server = server
         self._context = context
 
-    async def simpleenroll(self, request: bytes) -> tuple[Certificate, ...] | Pending:
+    async def enrol(
+        self, request: bytes, *, renews: bool = False
+    ) -> tuple[Certificate, ...] | Pending:
         """Send a PKCS #10 request, DER, and return the certificates that came (RFC 7030, 4.2).
+
+        Args:
+            request: Names and key.
+            renews: It follows a certificate of the same names.
 
         Raises:
             EnrolmentError: Unreachable, or garbage (*retryable*); or refused.
         """
         body = base64.encodebytes(request)
-        answer = await self._ask("POST", "/simpleenroll", body, "application/pkcs10")
+        action = "/simplereenroll" if renews else "/simpleenroll"
+        answer = await self._ask("POST", action, body, "application/pkcs10")
         if answer.status == 202:
             return Pending(_seconds(answer.fields.get("Retry-After", "")))
         self._refuse_trouble(answer)

@@ -33,6 +33,7 @@ PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 _UTF8_STRING = 0x0C
 _SMTP_UTF8_MAILBOX = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")  # RFC 9598, 3
 _COMMON_NAME_CHARACTERS = 64
+_DAY = timedelta(days=1)
 _BUSY_SECONDS = 30.0  # a server that could not answer: not one question per mail
 
 
@@ -64,6 +65,7 @@ class ESTEnrolment:
         keystore: Looked at again once it is our turn: another worker may have been quicker.
         keep: Puts a new key into the keystore; raises a `SmimegwError` when it cannot.
         attempts: What is under way, shared with other workers.
+        renewals: The same for who has a certificate that ends soon.
         clock: The time.
         key: What kind of key to make.
         pause: How long nobody asks again after the server refused.
@@ -75,6 +77,7 @@ class ESTEnrolment:
         keystore: Keystore,
         keep: Keep,
         attempts: Attempts,
+        renewals: Attempts,
         clock: Clock,
         *,
         key: EnrolmentKey = EnrolmentKey.RSA_3072,
@@ -84,6 +87,7 @@ class ESTEnrolment:
         self._keystore = keystore
         self._keep = keep
         self._attempts = attempts
+        self._renewals = renewals
         self._clock = clock
         self._kind = key
         self._pause = pause
@@ -94,45 +98,67 @@ class ESTEnrolment:
         Raises:
             EnrolmentError: There is none, for a reason that the text tells.
         """
-        async with self._attempts.alone(mailbox):
-            if await self._has_one(mailbox):
-                return
-            attempt = await self._next(mailbox)
+        await self._obtain(mailbox, None, self._attempts)
+
+    async def renew(self, mailbox: Mailbox, previous: Certificate) -> bool:
+        """Have a new key certified in place of *previous*; whether anything was done.
+
+        Nothing is, while a pause lasts: who asked first told why.
+
+        Raises:
+            EnrolmentError: There is none, for a reason that the text tells.
+        """
+        try:
+            return await self._obtain(mailbox, previous, self._renewals)
+        except _PauseError:
+            return False
+
+    async def _obtain(
+        self, mailbox: Mailbox, previous: Certificate | None, attempts: Attempts
+    ) -> bool:
+        async with attempts.alone(mailbox):
+            if await self._has_one(mailbox, previous):
+                return False
+            attempt = await self._next(mailbox, previous, attempts)
             try:
-                await self._once(mailbox, attempt)
+                await self._once(mailbox, attempt, renews=previous is not None)
             except EnrolmentError as exc:
-                self._remember(mailbox, attempt, exc)
+                self._remember(mailbox, attempt, exc, attempts)
                 raise
             except asyncio.CancelledError:
                 late = EnrolmentError("the certificate authority did not answer in time")
-                self._remember(mailbox, attempt, late)
+                self._remember(mailbox, attempt, late, attempts)
                 raise
-            self._attempts.forget(mailbox)
+            attempts.forget(mailbox)
+            return True
 
-    async def _has_one(self, mailbox: Mailbox) -> bool:
+    async def _has_one(self, mailbox: Mailbox, previous: Certificate | None) -> bool:
         try:
             found = await self._keystore.signing_credentials(mailbox)
         except SmimegwError as exc:
             raise EnrolmentError(str(exc)) from exc
         now = self._clock.now()
-        return any(not signing_flaw(each.certificate, now) for each in found)
+        usable = [each.certificate for each in found if not signing_flaw(each.certificate, now)]
+        return any(previous is None or each.not_after > previous.not_after for each in usable)
 
-    async def _next(self, mailbox: Mailbox) -> Attempt:
+    async def _next(
+        self, mailbox: Mailbox, previous: Certificate | None, attempts: Attempts
+    ) -> Attempt:
         """The attempt to go on with, or a new one, written down before anybody is asked."""
         now = self._clock.now()
-        known = await asyncio.to_thread(self._attempts.find, mailbox)
+        known = await asyncio.to_thread(attempts.find, mailbox)
         if known is not None and known.again_at > now:
             until = f"{known.again_at:%Y-%m-%d %H:%M}Z"
-            raise EnrolmentError(f"{known.text} (asked again from {until} on)")
+            raise _PauseError(f"{known.text} (asked again from {until} on)")
         if known is not None and known.key:
             return known
-        key, request = await asyncio.to_thread(_key_and_request, self._kind, mailbox)
+        key, request = await asyncio.to_thread(_key_and_request, self._kind, mailbox, previous)
         attempt = Attempt(key=key, request=request, again_at=now)
-        await asyncio.to_thread(self._attempts.keep, mailbox, attempt)
+        await asyncio.to_thread(attempts.keep, mailbox, attempt)
         return attempt
 
-    async def _once(self, mailbox: Mailbox, attempt: Attempt) -> None:
-        answer = await self._client.simpleenroll(attempt.request)
+    async def _once(self, mailbox: Mailbox, attempt: Attempt, *, renews: bool) -> None:
+        answer = await self._client.enrol(attempt.request, renews=renews)
         if isinstance(answer, Pending):  # RFC 7030, 4.2.3: the same request again, later
             raise _PendingError(answer.seconds)
         key = load_der_private_key(attempt.key, None)
@@ -149,15 +175,18 @@ class ESTEnrolment:
         except SmimegwError as exc:
             raise EnrolmentError(f"the keystore did not take the new key: {exc}") from exc
 
-    def _remember(self, mailbox: Mailbox, attempt: Attempt, error: EnrolmentError) -> None:
+    def _remember(
+        self, mailbox: Mailbox, attempt: Attempt, error: EnrolmentError, attempts: Attempts
+    ) -> None:
         wait = timedelta(seconds=_BUSY_SECONDS)
         if isinstance(error, _PendingError):
             wait = timedelta(seconds=error.seconds)
         elif not error.retryable:
-            wait = self._pause
+            # Who is renewed can sign meanwhile, so a refusal is not repeated all day.
+            wait = self._pause if attempts is self._attempts else max(self._pause, _DAY)
         # A request that was refused is not sent again; it may be the key that was refused.
         keeps = error.retryable
-        self._attempts.keep(
+        attempts.keep(
             mailbox,
             Attempt(
                 key=attempt.key if keeps else b"",
@@ -166,6 +195,10 @@ class ESTEnrolment:
                 text=str(error),
             ),
         )
+
+
+class _PauseError(EnrolmentError):
+    """Nobody asks now."""
 
 
 class _PendingError(EnrolmentError):
@@ -179,22 +212,39 @@ class _PendingError(EnrolmentError):
 # --- keys and certificates -----------------------------------------------------------------------
 
 
-def _key_and_request(kind: EnrolmentKey, mailbox: Mailbox) -> tuple[bytes, bytes]:
+def _key_and_request(
+    kind: EnrolmentKey, mailbox: Mailbox, previous: Certificate | None
+) -> tuple[bytes, bytes]:
     key: PrivateKey
     if kind is EnrolmentKey.RSA_3072:
         key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
     else:
         key = ec.generate_private_key(ec.SECP256R1())
+    builder = _request_as(previous) if previous else _request_for(mailbox)
+    request = builder.sign(key, hashes.SHA256())
+    octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    return octets, request.public_bytes(Encoding.DER)
+
+
+def _request_for(mailbox: Mailbox) -> x509.CertificateSigningRequestBuilder:
     short = mailbox.address if len(mailbox.address) <= _COMMON_NAME_CHARACTERS else ""
     names = [x509.NameAttribute(NameOID.COMMON_NAME, short)] if short else []
-    request = (
+    return (
         x509.CertificateSigningRequestBuilder()
         .subject_name(x509.Name(names))
         .add_extension(x509.SubjectAlternativeName([_general_name(mailbox)]), critical=not names)
-        .sign(key, hashes.SHA256())
     )
-    octets = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    return octets, request.public_bytes(Encoding.DER)
+
+
+def _request_as(previous: Certificate) -> x509.CertificateSigningRequestBuilder:
+    """With the names of *previous*, as they are (RFC 7030, 4.2.2)."""
+    parsed = previous.parsed
+    names = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(parsed.subject)
+        .add_extension(names.value, critical=names.critical)
+    )
 
 
 def _general_name(mailbox: Mailbox) -> x509.GeneralName:

@@ -154,6 +154,8 @@ _KINDS = (
     _kind("keystore.error", "gateway", Level.ERROR, "text code"),
     _kind("enrolment.done", "gateway", Level.INFO, "from seconds"),
     _kind("enrolment.error", "gateway", Level.ERROR, "from text code"),
+    _kind("enrolment.renewed", "gateway", Level.INFO, "from"),
+    _kind("enrolment.late", "gateway", Level.WARNING, "from text"),
     _kind("record.error", "gateway", Level.ERROR, "text code"),
     _kind("spool.error", "gateway", Level.ERROR, "text code"),
     _kind("ledger.error", "gateway", Level.ERROR, "text code"),

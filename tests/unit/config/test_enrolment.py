@@ -101,10 +101,11 @@ def test_a_file_that_is_not_there_is_named(write: Write, name: str) -> None:
     assert problem.key == f"enrolment.{name}"
 
 
-def test_no_pause_is_refused(write: Write) -> None:
+@pytest.mark.parametrize("name", ["pause", "renew_before"])
+def test_no_time_at_all_is_refused(write: Write, name: str) -> None:
     """Every mail would ask."""
-    (problem,) = problems(write(pause='"0s"'))
-    assert problem.key == "enrolment.pause"
+    (problem,) = problems(write(**{name: '"0s"'}))
+    assert problem.key == f"enrolment.{name}"
 
 
 def test_another_kind_of_key_is_refused(write: Write) -> None:

@@ -32,12 +32,12 @@ def context(files: TLSFiles) -> ssl.SSLContext:
 
 
 def enrol(tls: TLSFiles, answer: Answer, trusted: TLSFiles | None = None) -> object:
-    """What `simpleenroll` comes to when the server answers like this."""
+    """What `enrol` comes to when the server answers like this."""
 
     async def run() -> object:
         async with scripted_est(tls, answer) as server:
             client = ESTClient(server.place, lambda: context(trusted or tls))
-            return await client.simpleenroll(b"a request")
+            return await client.enrol(b"a request")
 
     return asyncio.run(run())
 
@@ -175,7 +175,7 @@ def test_nobody_there_is_trouble_for_now(tls: TLSFiles) -> None:
     """The CA is being restarted."""
     place = ESTServer.parse(f"https://localhost:{free_port()}")
     with pytest.raises(EnrolmentError, match="no connection") as caught:
-        asyncio.run(ESTClient(place, lambda: context(tls)).simpleenroll(b"a request"))
+        asyncio.run(ESTClient(place, lambda: context(tls)).enrol(b"a request"))
     assert caught.value.retryable
 
 
@@ -184,7 +184,7 @@ def test_a_silent_server_is_left_at_the_callers_deadline(tls: TLSFiles) -> None:
 
     async def run() -> None:
         async with scripted_est(tls, lambda *_: HANG) as server, asyncio.timeout(0.2):
-            await ESTClient(server.place, lambda: context(tls)).simpleenroll(b"a request")
+            await ESTClient(server.place, lambda: context(tls)).enrol(b"a request")
 
     with pytest.raises(TimeoutError):
         asyncio.run(run())

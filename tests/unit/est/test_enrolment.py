@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,25 +13,21 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from smimegw.adapters.est.attempts import Attempts
-from smimegw.adapters.est.client import ESTClient
-from smimegw.adapters.est.enrolment import Enrolled, EnrolmentKey, ESTEnrolment
+from smimegw.adapters.est.enrolment import EnrolmentKey
 from smimegw.addresses import Mailbox
-from smimegw.errors import EnrolmentError, KeystoreError
-from tests.fakes.clock import SetClock
+from smimegw.errors import EnrolmentError
 from tests.fakes.est import (
     HANG,
     Answer,
-    MemorySealer,
     ScriptedEST,
     certs_only,
     http,
     issuing,
     scripted_est,
 )
-from tests.fakes.pki import DAY, NOW, Issued, make_ca
-from tests.fakes.ports import MemoryKeystore
+from tests.fakes.pki import DAY, NOW, make_ca
 from tests.peers.tls import TLSFiles, make_tls
+from tests.unit.est.desk import Desk
 
 ROOT = make_ca("Root of enrolments")
 CA = make_ca("CA of enrolments", parent=ROOT)
@@ -45,45 +39,6 @@ Work = Callable[["Desk", ScriptedEST], Awaitable[None]]
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> TLSFiles:
     return make_tls(tmp_path_factory.mktemp("tls"))
-
-
-@dataclass
-class Desk:
-    """A gateway's side: keystore, clock, files; workers share all of it."""
-
-    directory: Path
-    tls: TLSFiles
-    keystore: MemoryKeystore = field(default_factory=MemoryKeystore)
-    clock: SetClock = field(default_factory=SetClock)
-    sealer: MemorySealer = field(default_factory=MemorySealer)
-    kept: list[Enrolled] = field(default_factory=list)
-    full: bool = False
-
-    def worker(
-        self, server: ScriptedEST, *, key: EnrolmentKey = EnrolmentKey.P_256
-    ) -> ESTEnrolment:
-        """One worker process' adapter."""
-
-        async def keep(enrolled: Enrolled) -> None:
-            if self.full:
-                raise KeystoreError("no space left on device")
-            self.kept.append(enrolled)
-            self.keystore.add(Issued(certificate=enrolled.certificate, key=enrolled.private_key))
-
-        context = ssl.create_default_context(cafile=self.tls.ca)
-        return ESTEnrolment(
-            ESTClient(server.place, lambda: context),
-            self.keystore,
-            keep,
-            Attempts(self.directory / "enrolment", self.sealer),
-            self.clock,
-            key=key,
-        )
-
-    @property
-    def files(self) -> list[Path]:
-        """What is remembered."""
-        return sorted((self.directory / "enrolment").glob("*.json"))
 
 
 @pytest.fixture
