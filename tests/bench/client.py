@@ -12,18 +12,21 @@ _LINE_SECONDS = 300.0
 
 
 class Client:
-    """One SMTP session with *port* on loopback; an asynchronous context manager.
+    """One SMTP session with *port* on loopback, from *source*; an asynchronous context manager.
 
     Attributes:
         said: The last line of the server.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, source: str = "127.0.0.1") -> None:
         self.said = ""
+        self._source = source
         self._port = port
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, local_addr=(self._source, 0)
+        )
         await self._answer()
         await self.say("EHLO client.ours.example")
         return self

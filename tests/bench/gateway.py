@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,10 @@ state_directory = "{here}/state"
 workers = {workers}
 [listener.relay]
 address = "127.0.0.1:{relay}"
-peers = ["127.0.0.1"]
+peers = ["127.0.0.0/8"]
 [listener.mx]
 address = "127.0.0.1:{mx}"
-peers = ["127.0.0.1"]
+peers = ["127.0.0.0/8"]
 [next_hop.out]
 address = "127.0.0.1:{sink}"
 tls = {{ mode = "none" }}
@@ -58,7 +59,9 @@ path = "{here}/policies"
 format = "json"
 [metrics]
 address = "127.0.0.1:{status}"
-[limits]
+"""
+# The load's clients share the two processors with the gateway, and come from one address.
+_SHARED_MACHINE = """[limits]
 loop_lag_seconds = 60.0
 sessions_per_peer = 200
 """
@@ -97,14 +100,22 @@ class BenchGateway:
     Attributes:
         relay: Port for mail of our own people.
         mx: Port for mail from outside.
+        start_seconds: From its start until it said that it is ready.
     """
 
     def __init__(
-        self, cast: Cast, sink: int, *, workers: int = 1, partners: Sequence[str] = ()
+        self,
+        cast: Cast,
+        sink: int,
+        *,
+        workers: int = 1,
+        partners: Sequence[str] = (),
+        default_limits: bool = False,
     ) -> None:
         self.relay, self.mx, self.status = free_port(), free_port(), free_port()
         self._cast, self._sink, self._workers = cast, sink, workers
         self._partners = partners
+        self._limits = "" if default_limits else _SHARED_MACHINE
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -116,7 +127,11 @@ class BenchGateway:
                 self._add(address)
             self._write()
             self._process = GatewayProcess(self.directory / "smimegw.toml")
+            self._process.start()  # the first start makes the database, which takes memory and time
+            self._process.stop()
+            began = time.monotonic()
             self._process.start()
+            self.start_seconds = time.monotonic() - began
             stack.callback(self._process.stop)
             self._stack = stack.pop_all()
         return self
@@ -164,7 +179,7 @@ class BenchGateway:
         (here / "ldap-password").write_text(Slapd.gateway_password)
         (here / "ldap-password").chmod(0o600)
         (here / "smimegw.toml").write_text(
-            _CONFIGURATION.format(
+            (_CONFIGURATION + self._limits).format(
                 ours=SIGNER.partition("@")[2],
                 here=here,
                 workers=self._workers,
@@ -183,7 +198,7 @@ class BenchGateway:
 def used_by(pid: int) -> Used:
     """What *pid* and its children have used."""
     seconds, peak, now = 0.0, 0, 0
-    for process in _family(pid):
+    for process in processes_of(pid):
         with contextlib.suppress(OSError):
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             # Its own, and what its ended children had used (proc(5): utime to cstime).
@@ -196,9 +211,10 @@ def used_by(pid: int) -> Used:
     return Used(seconds, peak, now)
 
 
-def _family(pid: int) -> Iterator[int]:
+def processes_of(pid: int) -> Iterator[int]:
+    """*pid*, and its children with theirs."""
     yield pid
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for child in (task / "children").read_text().split():
-                yield from _family(int(child))
+                yield from processes_of(int(child))

@@ -2,7 +2,8 @@
 
 Sizes are log-normal (median 24 KB, mean 50 KB, 1 KB to 5 MB); a mail has one recipient in seven
 cases of ten, otherwise two to five; every second mail comes from outside, half of those signed and
-encrypted.  What a client is not told 250 it sends again.
+encrypted.  What a client is not told 250 it sends again.  The gateway has its default limits, so
+the clients are four mail servers with addresses of their own.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PARTNERS = tuple(f"partner{number}@partner.example" for number in range(1000))
 _MEDIAN, _SIGMA = 24_000, 1.21  # exp(sigma² / 2) × median = 50,000
 _SMALLEST, _LARGEST = 1_000, 5_000_000
 _POOL = 150  # different messages of each kind; what is sent differs in its Message-ID
-_SESSIONS = 40
+_SESSIONS, _SERVERS = 40, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,13 @@ def measure(minutes: float, rates: tuple[float, ...] = (54.0, 540.0)) -> list[di
     for rate in rates:
         with (
             CountingSink() as sink,
-            BenchGateway(cast_of("RSA-2048"), sink.port, workers=2, partners=PARTNERS) as gateway,
+            BenchGateway(
+                cast_of("RSA-2048"),
+                sink.port,
+                workers=2,
+                partners=PARTNERS,
+                default_limits=True,
+            ) as gateway,
         ):
             before = used_by(gateway.pid).seconds
             began = time.monotonic()
@@ -127,8 +134,11 @@ async def _hour(
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    async def client() -> None:
-        sessions = {to_us: await Client(port).__aenter__() for to_us, port in ports.items()}
+    async def client(position: int) -> None:
+        source = f"127.0.0.{2 + position % _SERVERS}"
+        sessions = {
+            to_us: await Client(port, source=source).__aenter__() for to_us, port in ports.items()
+        }
         for number in numbers:
             due = began + number / rate
             if due > began + seconds or loop.time() > began + seconds:
@@ -145,7 +155,7 @@ async def _hour(
             await asyncio.sleep(5)
 
     watching = asyncio.create_task(watch())
-    await asyncio.gather(*(client() for _ in range(_SESSIONS)))
+    await asyncio.gather(*(client(position) for position in range(_SESSIONS)))
     watching.cancel()
     return tally
 
