@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -21,6 +22,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 
 _LOCAL_PART_OCTETS = 64  # RFC 5321, 4.5.3.1.1
 _DOMAIN_OCTETS = 255  # RFC 5321, 4.5.3.1.2
+_REMEMBERED = 1024  # addresses; one message asks some forty times for the same few
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"  # RFC 5322, 3.2.3
 _DOT_ATOM = re.compile(rf"[{_ATEXT}\u0080-\U0010ffff]+(?:\.[{_ATEXT}\u0080-\U0010ffff]+)*")
@@ -67,13 +69,12 @@ class Mailbox:
     @property
     def address(self) -> str:
         """The addr-spec, local part quoted where needed; what SMTP, fields and people see."""
-        return f"{_write_local_part(self.local_part)}@{self.domain}"
+        return _address(self.local_part, self.domain)
 
     @property
     def key(self) -> str:
         """Comparison form: ASCII local parts in lower case, others exact (NFC); domain A-label."""
-        local_part = self.local_part.lower() if self.local_part.isascii() else self.local_part
-        return f"{_write_local_part(local_part)}@{self.domain}"
+        return _key(self.local_part, self.domain)
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -175,6 +176,16 @@ def _write_local_part(local_part: str) -> str:
     if _DOT_ATOM.fullmatch(local_part):
         return local_part
     return '"' + local_part.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@lru_cache(_REMEMBERED)
+def _address(local_part: str, domain: str) -> str:
+    return f"{_write_local_part(local_part)}@{domain}"
+
+
+@lru_cache(_REMEMBERED)
+def _key(local_part: str, domain: str) -> str:
+    return _address(local_part.lower() if local_part.isascii() else local_part, domain)
 
 
 def _clean_domain(domain: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from smimegw.addresses import Mailbox, NamedMailbox, sole_mailbox
 from smimegw.errors import AddressError
@@ -13,6 +14,8 @@ from smimegw.policy.facts import MessageFacts
 from smimegw.policy.model import Direction
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Transaction
+
+_REMEMBERED = 64  # fields, each up to its limit in length
 
 
 def originator(header: HeaderSection) -> NamedMailbox | None:
@@ -27,10 +30,16 @@ def sender(header: HeaderSection) -> NamedMailbox | None:
 
 def _sole(header: HeaderSection, name: str) -> NamedMailbox | None:
     fields = header.all(name)
-    if any(entry.flaw for entry in fields):
+    if len(fields) != 1 or fields[0].flaw:
         return None
+    return _only(fields[0].body)
+
+
+@lru_cache(_REMEMBERED)
+def _only(body: bytes) -> NamedMailbox | None:
+    """Every step of one message asks who its author is."""
     try:
-        return sole_mailbox([entry.body for entry in fields])
+        return sole_mailbox([body])
     except AddressError:
         return None
 

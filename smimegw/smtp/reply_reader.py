@@ -9,6 +9,7 @@ from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.smtp.reply import Reply
 
 _LINE = re.compile(rb"([2345][0-9]{2})(?:([ -])([^\r\n]*))?")
+_PRINTABLE = bytes(octet if 32 <= octet < 127 else 63 for octet in range(256))  # 63: ?
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?: |$)")
 
 
@@ -84,4 +85,4 @@ def _enhanced_code(text: str, code: int) -> str:
 
 
 def _printable(line: bytes) -> str:
-    return "".join(chr(octet) if 32 <= octet < 127 else "?" for octet in line)
+    return line.translate(_PRINTABLE).decode("ascii")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from smimegw.custody import Dot, Unfinished
 
+_DOT = tuple(entry.name for entry in fields(Dot))
+
 
 def sent_line(dot: Dot) -> bytes:
     """The line before a final dot."""
-    return _line({"dot": asdict(dot)})
+    return _line({"dot": {name: getattr(dot, name) for name in _DOT}})
 
 
 def answer_line(dot: Dot, outcome: str, tokens: Iterable[str]) -> bytes:

@@ -21,6 +21,7 @@ from smimegw.config.choices import LogAddresses, LogFormat, LogLevel
 from smimegw.errors import SmimegwError
 
 _FRAMES = 12
+_TELLING_BLANK = frozenset({"from", "to", "rcpt"})  # an empty reverse-path says something
 _LEVELS = {
     LogLevel.INFO: Level.INFO,
     LogLevel.WARNING: Level.WARNING,
@@ -75,8 +76,9 @@ class LoggedEvents:
             TypeError: Only when strict: *event* or a key is not in the catalogue.
         """
         kind = CATALOGUE.get(event)
+        error = values.get("error")
         unknown = [event] if kind is None else [key for key in values if key not in kind.keys]
-        if unknown and isinstance(values.get("error"), BaseException):
+        if unknown and isinstance(error, BaseException):
             unknown = [key for key in unknown if key != "error"]
         if unknown:
             if self._strict:
@@ -86,13 +88,14 @@ class LoggedEvents:
             )
         if kind is None:
             return
-        plain = {
-            key: self._masked(key, _plain(values[key]))
-            for key in kind.keys
-            if key in values and values[key] is not None and not _is_blank(key, values[key])
-        }
-        if isinstance(values.get("error"), BaseException):
-            plain.update(_error_values(values["error"]))
+        plain: dict[str, Value] = {}
+        for key in kind.keys:
+            value = values.get(key)
+            if value is None or (value == "" and key not in _TELLING_BLANK):
+                continue
+            plain[key] = self._masked(key, _plain(value))
+        if isinstance(error, BaseException):
+            plain.update(_error_values(error))
         self._write(kind, txn, plain)
 
     def _masked(self, key: str, value: Value) -> Value:
@@ -120,13 +123,10 @@ class LoggedEvents:
                     observer.observe("log.lost", {})
 
 
-def _is_blank(key: str, value: object) -> bool:
-    """An empty value says nothing; only an empty reverse-path does."""
-    return value == "" and key not in ("from", "to", "rcpt")
-
-
 def _plain(value: object) -> Value:
     match value:
+        case str() if type(value) is str:  # nearly all
+            return value
         case bool() | int() | float():
             return value
         case Enum():

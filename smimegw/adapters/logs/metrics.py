@@ -9,7 +9,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import version
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import InfoMetricFamily
@@ -18,6 +20,7 @@ from smimegw.adapters.logs.lines import Value
 
 _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _OCTETS = (4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 5.3e7)
+_CHILDREN = 1024  # closed sets and names from the configuration are far fewer
 _STAGES = ("receive", "decide", "protect", "relay")
 _PROTECTIONS = {"sign+encrypt": "both", "sign-then-encrypt": "both"}
 _CERTIFICATES = {
@@ -28,6 +31,15 @@ _CERTIFICATES = {
     "R-06": "unknown",
     "R-08": "unsuitable",
 }
+
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+@lru_cache(_CHILDREN)
+def _child(metric: M, *labels: str) -> M:
+    """``metric.labels(…)``, which takes longer than counting does."""
+    return metric.labels(*labels)
 
 
 class Metrics:
@@ -56,7 +68,7 @@ class Metrics:
         """Count one event; events without a metric are ignored."""
         count = getattr(self, "_on_" + event.replace(".", "_"), None)
         if count is not None:
-            count(dict(values))
+            count(values)
 
     # --- declarations ----------------------------------------------------------------------------
 
@@ -165,110 +177,116 @@ class Metrics:
 
     # --- events ----------------------------------------------------------------------------------
 
-    def _on_session_connected(self, values: dict[str, Value]) -> None:
+    def _on_session_connected(self, values: Mapping[str, Value]) -> None:
         listener = str(values.get("listener", ""))
-        self._sessions_total.labels(listener, "accepted").inc()
-        self._sessions.labels(listener).inc()
+        _child(self._sessions_total, listener, "accepted").inc()
+        _child(self._sessions, listener).inc()
 
-    def _on_session_closed(self, values: dict[str, Value]) -> None:
-        self._sessions.labels(str(values.get("listener", ""))).dec()
+    def _on_session_closed(self, values: Mapping[str, Value]) -> None:
+        _child(self._sessions, str(values.get("listener", ""))).dec()
 
-    def _on_session_rejected(self, values: dict[str, Value]) -> None:
-        self._sessions_total.labels(str(values.get("listener", "")), "rejected").inc()
+    def _on_session_rejected(self, values: Mapping[str, Value]) -> None:
+        _child(self._sessions_total, str(values.get("listener", "")), "rejected").inc()
 
-    def _on_session_refused(self, values: dict[str, Value]) -> None:
-        self._sessions_total.labels(str(values.get("listener", "")), "refused").inc()
+    def _on_session_refused(self, values: Mapping[str, Value]) -> None:
+        _child(self._sessions_total, str(values.get("listener", "")), "refused").inc()
 
-    def _on_message_finished(self, values: dict[str, Value]) -> None:
+    def _on_message_finished(self, values: Mapping[str, Value]) -> None:
         direction, code = str(values.get("direction", "")), _number(values, "code")
         result = "relayed" if code < 400 else "deferred" if code < 500 else "refused"
-        self._messages.labels(direction, result).inc()
-        self._duration.labels(direction).observe(_number(values, "seconds"))
-        self._sizes.labels(direction).observe(_number(values, "size"))
+        _child(self._messages, direction, result).inc()
+        _child(self._duration, direction).observe(_number(values, "seconds"))
+        _child(self._sizes, direction).observe(_number(values, "size"))
 
-    def _on_recipient_decided(self, values: dict[str, Value]) -> None:
+    def _on_recipient_decided(self, values: Mapping[str, Value]) -> None:
         protect = str(values.get("protect", "none"))
         refusal, fallback = str(values.get("refusal", "")), str(values.get("fallback", ""))
         certificate = fallback or _CERTIFICATES.get(refusal, "used" if "cert" in values else "none")
         protection = _PROTECTIONS.get(protect, protect)
-        self._recipients.labels("outbound", protection, certificate).inc()
+        _child(self._recipients, "outbound", protection, certificate).inc()
         action = "refuse" if refusal else protection
-        self._decisions.labels(str(values.get("rule", "")), action).inc()
+        _child(self._decisions, str(values.get("rule", "")), action).inc()
         if fallback:
-            self._fallbacks.labels(fallback, protection).inc()
+            _child(self._fallbacks, fallback, protection).inc()
 
-    def _on_recipient_delivered(self, values: dict[str, Value]) -> None:
+    def _on_recipient_delivered(self, values: Mapping[str, Value]) -> None:
         delays = values.get("delays")
         if isinstance(delays, tuple):
             for stage, seconds in zip(_STAGES, delays, strict=False):
-                self._stages.labels(stage).observe(max(seconds, 0.0))
+                _child(self._stages, stage).observe(max(seconds, 0.0))
 
-    def _on_message_opened(self, values: dict[str, Value]) -> None:
+    def _on_message_opened(self, values: Mapping[str, Value]) -> None:
         signed, encrypted = str(values.get("signed", "none")), str(values.get("encrypted", "no"))
         if signed != "none":
-            self._verified.labels(signed, str(values.get("reason", ""))).inc()
+            _child(self._verified, signed, str(values.get("reason", ""))).inc()
         if encrypted != "no":
-            self._decrypted.labels(encrypted, str(values.get("cipher", ""))).inc()
-        self._recipients.labels("inbound", "none", "none").inc()
+            _child(self._decrypted, encrypted, str(values.get("cipher", ""))).inc()
+        _child(self._recipients, "inbound", "none", "none").inc()
 
-    def _on_delivery_in_doubt(self, _: dict[str, Value]) -> None:
+    def _on_delivery_in_doubt(self, _: Mapping[str, Value]) -> None:
         self._in_doubt.inc()
 
-    def _on_directory_lookup(self, values: dict[str, Value]) -> None:
+    def _on_directory_lookup(self, values: Mapping[str, Value]) -> None:
         source, result = str(values.get("source", "")), str(values.get("result", ""))
-        self._lookups.labels(source, result).inc()
-        self._lookup_seconds.labels(source).observe(_number(values, "seconds"))
-        self._directory_up.labels(source).set(result not in ("error", "stale"))
+        _child(self._lookups, source, result).inc()
+        _child(self._lookup_seconds, source).observe(_number(values, "seconds"))
+        _child(self._directory_up, source).set(result not in ("error", "stale"))
 
-    def _on_directory_error(self, values: dict[str, Value]) -> None:
+    def _on_directory_error(self, values: Mapping[str, Value]) -> None:
         # Of a look-up that failed, directory.lookup tells as well, and that is what is counted.
-        self._directory_up.labels(str(values.get("source", ""))).set(0)
+        _child(self._directory_up, str(values.get("source", ""))).set(0)
 
-    def _on_revocation_checked(self, values: dict[str, Value]) -> None:
+    def _on_revocation_checked(self, values: Mapping[str, Value]) -> None:
         result, method = str(values.get("result", "")), str(values.get("method", ""))
-        self._revocation_checks.labels(result, method).inc()
+        _child(self._revocation_checks, result, method).inc()
 
-    def _on_revocation_fetched(self, values: dict[str, Value]) -> None:
-        self._revocation_fetches.labels(str(values.get("method", "")), "fetched").inc()
+    def _on_revocation_fetched(self, values: Mapping[str, Value]) -> None:
+        _child(self._revocation_fetches, str(values.get("method", "")), "fetched").inc()
 
-    def _on_revocation_error(self, values: dict[str, Value]) -> None:
-        self._revocation_fetches.labels(str(values.get("method", "")), "error").inc()
+    def _on_revocation_error(self, values: Mapping[str, Value]) -> None:
+        _child(self._revocation_fetches, str(values.get("method", "")), "error").inc()
 
-    def _on_enrolment_done(self, _: dict[str, Value]) -> None:
-        self._enrolments.labels("done").inc()
+    def _on_enrolment_done(self, _: Mapping[str, Value]) -> None:
+        _child(self._enrolments, "done").inc()
 
-    def _on_enrolment_error(self, _: dict[str, Value]) -> None:
-        self._enrolments.labels("error").inc()
+    def _on_enrolment_error(self, _: Mapping[str, Value]) -> None:
+        _child(self._enrolments, "error").inc()
 
-    def _on_certificate_learned(self, values: dict[str, Value]) -> None:
-        self._harvested.labels(str(values.get("state", "")), "no").inc()
+    def _on_enrolment_renewed(self, _: Mapping[str, Value]) -> None:
+        _child(self._enrolments, "renewed").inc()
 
-    def _on_certificate_changed(self, values: dict[str, Value]) -> None:
-        self._harvested.labels(str(values.get("state", "")), "yes").inc()
+    def _on_enrolment_late(self, _: Mapping[str, Value]) -> None:
+        _child(self._enrolments, "late").inc()
 
-    def _on_ciphertext_replayed(self, _: dict[str, Value]) -> None:
+    def _on_certificate_learned(self, values: Mapping[str, Value]) -> None:
+        _child(self._harvested, str(values.get("state", "")), "no").inc()
+
+    def _on_certificate_changed(self, values: Mapping[str, Value]) -> None:
+        _child(self._harvested, str(values.get("state", "")), "yes").inc()
+
+    def _on_ciphertext_replayed(self, _: Mapping[str, Value]) -> None:
         self._replays.inc()
 
-    def _on_memory_error(self, _: dict[str, Value]) -> None:
+    def _on_memory_error(self, _: Mapping[str, Value]) -> None:
         self._memory_errors.inc()
 
-    def _on_relay_error(self, _: dict[str, Value]) -> None:
+    def _on_relay_error(self, _: Mapping[str, Value]) -> None:
         self._next_hop_errors.inc()
 
-    def _on_limit_hit(self, values: dict[str, Value]) -> None:
-        self._limits.labels(str(values.get("limit", ""))).inc()
+    def _on_limit_hit(self, values: Mapping[str, Value]) -> None:
+        _child(self._limits, str(values.get("limit", ""))).inc()
 
-    def _on_policy_reloaded(self, _: dict[str, Value]) -> None:
+    def _on_policy_reloaded(self, _: Mapping[str, Value]) -> None:
         self._reload_ok.set(1)
         self._reload_at.set(time.time())
 
-    def _on_policy_reload_failed(self, _: dict[str, Value]) -> None:
+    def _on_policy_reload_failed(self, _: Mapping[str, Value]) -> None:
         self._reload_ok.set(0)
 
-    def _on_internal_error(self, _: dict[str, Value]) -> None:
+    def _on_internal_error(self, _: Mapping[str, Value]) -> None:
         self._errors.inc()
 
-    def _on_log_lost(self, _: dict[str, Value]) -> None:
+    def _on_log_lost(self, _: Mapping[str, Value]) -> None:
         self._lost.inc()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import re
 import ssl
 import termios
 from array import array
@@ -25,6 +26,7 @@ from smimegw.limits import Limits
 from smimegw.smtp.reply import Reply
 
 _CHUNK = 65536
+_UNPRINTABLE = re.compile(r"[^ -~]")
 _REPLY_LINE = 480  # RFC 5321, 4.5.3.1.5: 512 octets with code, enhanced code and CRLF
 
 
@@ -38,6 +40,16 @@ class HandshakeError(ClientGoneError):
 
 class ClientSlowError(Exception):
     """The client let a deadline pass."""
+
+
+class _NoHandler:
+    """Where aiosmtpd looks for hooks at every new connection, through every attribute."""
+
+    def __dir__(self) -> tuple[str, ...]:
+        return ()
+
+
+_NO_HANDLER = _NoHandler()
 
 
 class Connection(SMTP):
@@ -60,7 +72,7 @@ class Connection(SMTP):
         idle_seconds: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        super().__init__(None, hostname=hostname, loop=loop)
+        super().__init__(_NO_HANDLER, hostname=hostname, loop=loop)
         self.peer = ""
         self.gone = False
         self.acknowledged = False
@@ -272,4 +284,4 @@ class Connection(SMTP):
 
 def _printable(text: str) -> str:
     """One line of a reply: printable ASCII, bounded."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text)[:_REPLY_LINE]
+    return _UNPRINTABLE.sub("?", text)[:_REPLY_LINE]

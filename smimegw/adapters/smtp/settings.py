@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import ssl
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -88,6 +89,9 @@ class ListenerSettings:
         return bool(self.peer_certificates) or self.knows(peer)
 
 
+_REMEMBERED = 1024  # addresses of clients; each is looked at several times
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """Where to connect to."""
@@ -141,6 +145,8 @@ class NextHopSettings:
 
 def contains(networks: tuple[IPNetwork, ...], address: str) -> bool:
     """Whether *address* lies in one of *networks*; what is no IP address lies in none."""
+    if not networks:
+        return False
     try:
         parsed = ipaddress.ip_address(plain_address(address))
     except ValueError:
@@ -148,6 +154,7 @@ def contains(networks: tuple[IPNetwork, ...], address: str) -> bool:
     return any(parsed.version == network.version and parsed in network for network in networks)
 
 
+@lru_cache(_REMEMBERED)
 def plain_address(address: str) -> str:
     """*address* without zone, and as IPv4 when it is an IPv4 address in IPv6 clothes."""
     bare = address.partition("%")[0]
