@@ -20,6 +20,7 @@ from smimegw.config.directories import (
     LDAPDirectory,
     SMIMEADirectory,
 )
+from smimegw.config.enrolment import Enrolment
 from smimegw.config.keys import Keystore
 from smimegw.config.logins import Bind
 from smimegw.config.model import Configuration
@@ -32,7 +33,8 @@ from smimegw.toml.structure import did_you_mean, toml_value
 
 _WIDTH = 96
 _MODEL = frozenset(
-    form.__module__ for form in (Configuration, LDAPDirectory, Listener, Bind, Keystore, Limits)
+    form.__module__
+    for form in (Configuration, LDAPDirectory, Listener, Bind, Keystore, Enrolment, Limits)
 )
 _SETTING = re.compile(r"# \w+ = ")
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n(?: {8}.*|$))*)", re.MULTILINE)

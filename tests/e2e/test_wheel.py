@@ -73,15 +73,18 @@ def test_the_demonstration_works(programs: Path) -> None:
 
 
 def test_nothing_is_missing_or_too_much(wheel: Path) -> None:
-    """Both packages with their type markers and policies, schema, sample and unit; no tests."""
+    """Both packages with their type markers and policies, schema, sample, units and manuals; no tests."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     code = {name for name in names if ".data/" not in name}
     assert code == files("smimegw") | files("pki")
     assert {"smimegw/py.typed", "pki/py.typed"} <= code
-    shared = {name.partition("share/smimegw/")[2] for name in names - code}
+    shared = {name.partition("/data/share/")[2] for name in names - code}
+    manuals = {f"man/man{path.suffix[1:]}/{path.name}" for path in (PROJECT / "docs/man").iterdir()}
+    assert {name for name in shared if name.startswith("man/")} == manuals
     units = {path.name for path in (PROJECT / "docs").glob("*.service")}
-    assert shared == files("policies") | files("ldap-schema") | units | {"smimegw.toml.sample"}
+    ours = files("policies") | files("ldap-schema") | units | {"smimegw.toml.sample"}
+    assert shared - manuals == {f"smimegw/{name}" for name in ours}
 
 
 def files(folder: str) -> set[str]:

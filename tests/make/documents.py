@@ -20,6 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.make.cases import cases_page  # noqa: E402 – found only now
 from tests.make.interop import evidence, interop_page, unused  # noqa: E402
+from tests.make.man import manual_pages  # noqa: E402
 from tests.make.rows import matrix_page, row_problems  # noqa: E402
 
 Check = Callable[[], Iterator[str]]
@@ -47,6 +48,7 @@ def generated() -> dict[str, str]:
         "docs/cases.md": cases_page(ROOT),
         "docs/interop.md": interop_page(),
         "docs/failure-matrix.md": matrix_page(),
+        **{f"docs/man/{name}": page for name, page in manual_pages(programs()).items()},
     }
 
 

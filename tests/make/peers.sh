@@ -3,6 +3,7 @@
 set -eu
 packages="slapd ldap-utils unbound ldnsutils postfix dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd
           openssl gnupg gpgsm gpg-agent dirmngr libnss3-tools swaks softhsm2 postgresql haproxy procps systemd
+          groff-base
           default-jdk-headless libbcpkix-java libbcprov-java libbcutil-java"
 
 missing=""
