@@ -87,8 +87,8 @@ def _needs_nothing(octets: Content) -> bool:
         if not _is_clean_block(block):
             return False
         if not speaks_of_it:
-            lower = block.lower()
-            speaks_of_it = b"8bit" in lower or b"binary" in lower
+            # The colon is found fastest, and what is long has none: base64.
+            speaks_of_it = b":" in block and b"transfer-encoding" in block.lower()
     return not speaks_of_it or not octets.matches(_DECLARED_8BIT, _DECLARATION_OCTETS)
 
 
@@ -102,11 +102,17 @@ def _is_clean_block(octets: bytes) -> bool:
         and b"\0" not in octets
         and has_crlf_only(octets)
         and not has_long_line(octets)
-        and b" \r\n" not in octets
-        and b"\t\r\n" not in octets
-        and octets[-1:] not in {b" ", b"\t"}
-        and b"\nFrom " not in octets
-        and not octets.startswith(b"From ")
+        and not (b" " in octets and _has_space_that_relays_take(octets))
+        and not (b"\t" in octets and (b"\t\r\n" in octets or octets.endswith(b"\t")))
+    )
+
+
+def _has_space_that_relays_take(octets: bytes) -> bool:
+    return (
+        b" \r\n" in octets
+        or b"\nFrom " in octets
+        or octets.endswith(b" ")
+        or octets.startswith(b"From ")
     )
 
 

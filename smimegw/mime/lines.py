@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import IncrementalNewlineDecoder
 
 from smimegw.content import Content, Store
 
@@ -68,8 +69,10 @@ def _blocks(octets: bytes | Content) -> Iterator[bytes] | tuple[bytes]:
 
 
 def _has_crlf_only(octets: bytes) -> bool:
-    line_ends = octets.count(b"\r\n")
-    return octets.count(b"\n") == line_ends and octets.count(b"\r") == line_ends
+    # The decoder notes which line ends it meets, in one pass; counting them takes three.
+    decoder = IncrementalNewlineDecoder(None, translate=False)
+    decoder.decode(octets.decode("latin-1"), final=True)
+    return decoder.newlines in {None, "\r\n"}
 
 
 def _has_long_line(octets: bytes) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from smimegw.content import MEMORY, Content, Store, Writer
 from smimegw.errors import LimitError, MIMEError, SpoolError
 from smimegw.limits import DEFAULT_LIMITS, Limits
+from smimegw.mime.lines import has_crlf_only
 from smimegw.smtp.reply import Reply
 
 TERMINATOR = b"\r\n.\r\n"
@@ -88,10 +89,9 @@ class ContentReader:
         """Account for *data*, which no chunk limit cuts within CRLF or before a stuffed dot."""
         if not data:
             return
-        line_ends = data.count(b"\r\n")
-        if data.count(b"\r") != line_ends or data.count(b"\n") != line_ends or b"\0" in data:
+        if not has_crlf_only(data) or b"\0" in data:
             self._malformed = True
-        plain = data.replace(b"\r\n.", b"\r\n")
+        plain = data.replace(b"\r\n.", b"\r\n") if b"." in data else data
         if self._virtual:
             plain = plain[2:]
             self._virtual = 0
@@ -175,9 +175,8 @@ def stuffed(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _stuff(data: bytes) -> bytes:
-    line_ends = data.count(b"\r\n")
-    if data.count(b"\r") != line_ends or data.count(b"\n") != line_ends:
+    if not has_crlf_only(data):
         raise MIMEError("content holds a bare CR or LF and cannot be sent (RFC 5321, 2.3.8)")
     if b"\0" in data:
         raise MIMEError("content holds NUL and cannot be sent")
-    return data.replace(b"\r\n.", b"\r\n..")
+    return data.replace(b"\r\n.", b"\r\n..") if b"." in data else data
