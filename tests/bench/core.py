@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -15,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.cast import KEYS, SIZES, cast_of, entity
+from tests.bench.openssl import compiled, last_core, rate
 
 CIPHERS = ("aes-256-cbc", "aes-256-gcm")
-_SOURCE = Path(__file__).with_name("openssl_cms.c")
 _FORKED = {"5 KB", "50 KB"}  # what a script around `openssl cms` could be asked to do
 
 
 def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
     """One row per operation, size, key and cipher; in each round all programs take turns."""
-    core = str(max(os.sched_getaffinity(0)))
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        program = _compiled(place)
-        return [_row(case, place, program, core, rounds, seconds) for case in _cases()]
+        program = compiled(place)
+        return [_row(case, place, program, rounds, seconds) for case in _cases()]
 
 
 def _cases() -> Iterator[tuple[str, str, str, str]]:
@@ -44,7 +42,6 @@ def _row(
     case: tuple[str, str, str, str],
     place: Path,
     program: Path,
-    core: str,
     rounds: int,
     seconds: float,
 ) -> dict[str, Any]:
@@ -52,40 +49,26 @@ def _row(
     files = cast_of(key).write(place)
     message = place / "message"
     message.write_bytes(entity(SIZES[size]))
-    pinned = ["taskset", "-c", core]
     theirs = [program, operation, message, str(seconds), cipher, *files]
     ours = [sys.executable, "-m", "tests.bench.core_worker", operation, str(SIZES[size])]
     ours += [str(seconds), cipher, key]
     rates: dict[str, list[float]] = {"smimegw": [], "openssl": [], "forked": []}
     for _ in range(rounds):
-        rates["openssl"].append(_rate(pinned + list(map(str, theirs))))
-        rates["smimegw"].append(_rate(pinned + ours))
+        rates["openssl"].append(rate(list(map(str, theirs))))
+        rates["smimegw"].append(rate(ours))
         if size in _FORKED and cipher == CIPHERS[0]:
-            rates["forked"].append(_forked(operation, message, cipher, files, core))
+            rates["forked"].append(_forked(operation, message, cipher, files))
     medians = {name: statistics.median(found) for name, found in rates.items() if found}
     row = {"operation": operation, "size": size, "key": key, "cipher": cipher, **medians}
     print(json.dumps(row), flush=True)
     return row
 
 
-def _rate(command: list[str]) -> float:
-    """Messages per second of processor time."""
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600)
-    count, cpu, _ = map(float, done.stdout.split())
-    return count / cpu
-
-
-def _compiled(place: Path) -> Path:
-    program = place / "openssl_cms"
-    subprocess.run(["cc", "-O2", "-o", program, _SOURCE, "-lcrypto"], check=True, timeout=120)
-    return program
-
-
-def _forked(operation: str, message: Path, cipher: str, files: list[Path], core: str) -> float:
+def _forked(operation: str, message: Path, cipher: str, files: list[Path]) -> float:
     """What a shell script around `openssl cms` reaches: two programs for each message."""
     signer, signer_key, reader, reader_key, authorities = map(str, files)
     place = message.parent
-    openssl = ["taskset", "-c", core, shutil.which("openssl") or "openssl", "cms"]
+    openssl = ["taskset", "-c", last_core(), shutil.which("openssl") or "openssl", "cms"]
     streamed = ["-binary", "-stream", "-crlfeol"]
     pipeline = {
         "protect": [

@@ -22,7 +22,7 @@ from typing import Any
 from tests.bench.cast import READER, SIGNER, cast_of, inbound, outbound, plain_from_outside
 from tests.bench.client import Client
 from tests.bench.gateway import BenchGateway, used_by
-from tests.bench.paths import CountingSink
+from tests.bench.sink import CountingSink
 
 PARTNERS = tuple(f"partner{number}@partner.example" for number in range(1000))
 _MEDIAN, _SIGMA = 24_000, 1.21  # exp(sigma² / 2) × median = 50,000

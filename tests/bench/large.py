@@ -11,7 +11,7 @@ from tests.bench.bystander import Bystander, waits_of_nobody
 from tests.bench.cast import READER, SIGNER, cast_of, inbound, outbound
 from tests.bench.client import Client
 from tests.bench.gateway import BenchGateway, used_by
-from tests.bench.paths import CountingSink
+from tests.bench.sink import CountingSink
 
 CASES = ((1, 25), (4, 25), (16, 25), (1, 50))  # how many at once, of how many million octets
 _PIECE = 65536

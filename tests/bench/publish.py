@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -42,16 +43,31 @@ def main() -> None:
     """Publish to LDAP and to SQLite; print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=13_000)
-    people = parser.parse_args().people
+    print(json.dumps(_figures(parser.parse_args().people), indent=2))
+
+
+def measure(people: int) -> list[dict[str, Any]]:
+    """One row for each target and run."""
+    figures = _figures(people)
+    rows = [
+        {"target": target, "run": run} | found
+        for target in ("ldap", "sqlite")
+        for run, found in figures[target].items()
+    ]
+    print(json.dumps(rows), flush=True)
+    return rows
+
+
+def _figures(people: int) -> dict[str, Any]:
     first, second = _plans(people)
-    figures: dict[str, object] = {"people": people, "ldap": _to_ldap(people, first, second)}
+    figures: dict[str, Any] = {"people": people, "ldap": _to_ldap(people, first, second)}
     with tempfile.TemporaryDirectory(prefix="publish-") as folder:
         place = str(Path(folder) / "smimegw.db")
         figures["sqlite"] = _runs(
             lambda: EmbeddedTarget.open(place, now=_NOW), first, second, lambda: 0
         )
     figures["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // _KIB
-    print(json.dumps(figures, indent=2))
+    return figures
 
 
 def _to_ldap(people: int, first: Plan, second: Plan) -> dict[str, object]:

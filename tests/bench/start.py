@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.bench.cast import cast_of
 from tests.bench.gateway import BenchGateway, processes_of
-from tests.bench.paths import CountingSink
+from tests.bench.sink import CountingSink
 
 
 def measure(rounds: int) -> list[dict[str, Any]]:
