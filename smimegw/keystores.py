@@ -17,6 +17,11 @@ from smimegw.config.model import Configuration
 from smimegw.errors import ConfigurationError, KeystoreError, UsageError
 from smimegw.x509.certificate import Certificate
 
+_KEYS_ARE_WITH_THE_AGENT = (
+    "this configuration leaves the keys to the key agent and names no key-encryption key; run this"
+    " as the agent's user, with the agent's configuration"
+)
+
 GatewayKeystore = FilesKeystore | AgentKeystore
 
 
@@ -48,17 +53,11 @@ def files_keystore(configuration: Configuration) -> FilesKeystore:
     settings = configuration.keystore
     token = _Token(settings.token) if settings.token is not None else None
     keys = tuple(_key_encryption_keys(settings, token))
-    ring = KeyRing(keys[0], keys[1:]) if keys else None
-    return _files(configuration, ring, token.holder() if token else None)
-
-
-def _files(
-    configuration: Configuration, ring: KeyRing | None, token: KeyToken | None
-) -> FilesKeystore:
     return FilesKeystore(
         configuration.keystore_path,
-        ring,
-        token=token,
+        KeyRing(keys[0], keys[1:]) if keys else None,
+        token=token.holder() if token else None,
+        locked_because=_KEYS_ARE_WITH_THE_AGENT if settings.agent is not None else "",
         recovery=_recovery_certificate(configuration),
         strict_local_part=[str(domain) for domain in configuration.gateway.strict_local_part],
         deadline_seconds=configuration.limits.lookup_seconds,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,14 +45,16 @@ class Agent:
 
     def __init__(self, configuration: Path, path: Path) -> None:
         self.configuration, self.path = configuration, path
+        self._log = configuration.with_suffix(".log")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start and return when it listens."""
-        self._process = subprocess.Popen(
-            [BIN / "smimegw", "key-agent", "-c", self.configuration],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [BIN / "smimegw", "key-agent", "-c", self.configuration],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
         process = self._process
 
         def listens() -> bool:
@@ -69,6 +75,18 @@ class Agent:
         assert self._process
         self._process.kill()
         self._process.wait(timeout=60)
+
+    def reload(self, told: str) -> None:
+        """SIGHUP; returns when the log has *told* once more."""
+        assert self._process
+        before = self.log.count(told)
+        self._process.send_signal(signal.SIGHUP)
+        wait_until(lambda: self.log.count(told) > before, told, seconds=120)
+
+    @property
+    def log(self) -> str:
+        """What it wrote since the first start."""
+        return self._log.read_text()
 
     @property
     def pid(self) -> int:
@@ -176,6 +194,33 @@ def test_readiness_follows_the_agent(site: Site) -> None:
     finally:
         site.agent.start()
     wait_until(lambda: site.node.probe("/ready")[0] == 200, "ready", seconds=120)
+
+
+def test_agent_tells_each_use(site: Site, alice: Issued) -> None:
+    """A line for each signature: whose process, which key, what for (T-17)."""
+    before = len(_uses(site))
+    assert site.send("fifth").startswith("250")
+    (told,) = _uses(site)[before:]
+    assert (told["user"], told["process"]) == (os.getuid(), site.node.pid)
+    assert told["key"] == alice.certificate.fingerprint.removeprefix("sha256:")
+    assert told["purpose"] == "sign"
+
+
+def _uses(site: Site) -> list[dict[str, Any]]:
+    told = [json.loads(line) for line in site.agent.log.splitlines()]
+    return [entry for entry in told if entry["event"] == "key.used"]
+
+
+def test_agent_reloads_without_a_gap(site: Site) -> None:
+    """SIGHUP: a mistake changes nothing, a right configuration counts (R-14)."""
+    own = site.agent.configuration
+    good = own.read_text()
+    own.write_text(good.replace(site.socket.name, "other.sock"))
+    site.agent.reload('"agent.reload_failed"')
+    assert site.send("sixth").startswith("250")
+    own.write_text(good)
+    site.agent.reload('"agent.serving"')
+    assert site.send("seventh").startswith("250")
 
 
 def test_agent_ends_when_it_is_asked_to(site: Site) -> None:

@@ -18,12 +18,25 @@ class RunningAgent:
     def __init__(
         self, keys: AgentKeys, path: Path, *, users: frozenset[int] | None = None, **more: float
     ) -> None:
-        self.refusals: list[str] = []
+        self.told: list[tuple[str, dict[str, object]]] = []
         who = frozenset({os.geteuid()}) if users is None else users
         settings = AgentSettings(path=path, users=who, **more)
-        self._agent = KeyAgent(keys, settings, self.refusals.append)
+        self._agent = KeyAgent(keys, settings, self)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
+
+    def emit(self, event: str, **values: object) -> None:
+        """Implements `Events`."""
+        self.told.append((event, values))
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why it sent somebody away."""
+        return [str(values["text"]) for event, values in self.told if event == "agent.refused"]
+
+    def replace(self, keys: AgentKeys, users: frozenset[int]) -> None:
+        """Reload."""
+        self._loop.call_soon_threadsafe(self._agent.replace, keys, users)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -17,6 +17,7 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from smimegw.adapters.agent import protocol
+from smimegw.adapters.agent.peer import Peer, owners_of, peer_of
 from smimegw.adapters.agent.protocol import Message, ProtocolError, octets, octets_of
 from smimegw.addresses import Mailbox
 from smimegw.cms.algorithm_identifiers import KeyTransport
@@ -35,10 +36,19 @@ _KEPT_CERTIFICATES = 1024  # parsing costs more than asking
 
 
 class AgentLink:
-    """Connections to the agent; safe to use from several threads."""
+    """Connections to the agent; safe to use from several threads.
 
-    def __init__(self, path: Path, deadline_seconds: float) -> None:
+    Args:
+        path: Its socket.
+        deadline_seconds: For one question.
+        owners: Users whose process it may be; by default those of `owners_of`.
+    """
+
+    def __init__(
+        self, path: Path, deadline_seconds: float, owners: frozenset[int] | None = None
+    ) -> None:
         self.path = path
+        self._owners = owners
         self._deadline_seconds = deadline_seconds
         self._lock = threading.Lock()
         self._idle: list[socket.socket] = []
@@ -92,6 +102,7 @@ class AgentLink:
         try:
             connection.settimeout(_left(deadline))
             connection.connect(str(self.path))
+            self._know(peer_of(connection))
         except BaseException:
             connection.close()
             raise
@@ -99,6 +110,16 @@ class AgentLink:
             return self._exchange(connection, framed, deadline)
         except EOFError:
             raise ConnectionAbortedError("it closed the connection") from None
+
+    def _know(self, peer: Peer) -> None:
+        """Send nothing to an impostor: what it answers would be believed."""
+        owners = self._owners if self._owners is not None else owners_of(self.path)
+        if peer.user not in owners:
+            raise self._failed(
+                f"is served by user {peer.user} (process {peer.process}), who is not the owner of"
+                f" {self.path.parent}; let the agent's own user own that directory, and nobody"
+                " else write to it"
+            )
 
     def _exchange(self, connection: socket.socket, framed: bytes, deadline: float) -> bytes:
         try:
@@ -152,12 +173,16 @@ class AgentKey:
 
 
 class AgentKeystore:
-    """Implements `ports.Keystore` on a key agent."""
+    """Implements `ports.Keystore` on a key agent; the arguments are those of `AgentLink`."""
 
     def __init__(
-        self, path: Path, *, deadline_seconds: float = DEFAULT_LIMITS.lookup_seconds
+        self,
+        path: Path,
+        *,
+        deadline_seconds: float = DEFAULT_LIMITS.lookup_seconds,
+        owners: frozenset[int] | None = None,
     ) -> None:
-        self._link = AgentLink(path, deadline_seconds)
+        self._link = AgentLink(path, deadline_seconds, owners)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="agent")
 
     @property

@@ -10,11 +10,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from smimegw.adapters.agent import protocol
 from smimegw.adapters.agent.client import AgentKeystore
+from smimegw.adapters.agent.peer import owners_of
 from smimegw.adapters.agent.protocol import Message
 from smimegw.adapters.agent.server import AgentSettings, KeyAgent
 from smimegw.adapters.keys.containers import KeyMaterial
@@ -24,6 +26,7 @@ from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
 from smimegw.errors import KeystoreError, UsageError
 from tests.fakes.pki import make_ca
+from tests.fakes.ports import ListedEvents
 from tests.peers.key_agent import RunningAgent
 
 CA = make_ca("Agent CA")
@@ -57,7 +60,7 @@ def gateway(path: Path) -> Iterator[Gateway]:
     """Makes what a gateway has instead of keys."""
     made: list[AgentKeystore] = []
 
-    def make(**more: float) -> AgentKeystore:
+    def make(**more: Any) -> AgentKeystore:
         made.append(AgentKeystore(path, **more))
         return made[-1]
 
@@ -101,7 +104,9 @@ def test_other_users_are_refused(store: FilesKeystore, path: Path, gateway: Gate
     with RunningAgent(store, path, users=frozenset({os.geteuid() + 1})) as agent:
         with pytest.raises(KeystoreError, match="agent_users"):
             _sign(gateway())
-        assert f"refused user {os.geteuid()}" in agent.refusals[0]
+        assert agent.refusals == ["not one of keystore.agent_users"]
+        ((_, told),) = agent.told
+        assert (told["user"], told["process"]) == (os.geteuid(), os.getpid())
 
 
 def test_too_many_connections_are_refused(
@@ -116,6 +121,93 @@ def test_too_many_connections_are_refused(
             with pytest.raises(KeystoreError):
                 _sign(gateway())
         assert "1 connections are open" in agent.refusals[0]
+
+
+def test_a_user_who_may_no_longer_ask_is_sent_away(
+    store: FilesKeystore, path: Path, gateway: Gateway
+) -> None:
+    """Taken off the list, he keeps no open connection (T-17)."""
+    asked = gateway()
+    with RunningAgent(store, path) as agent:
+        assert _sign(asked)
+        agent.replace(store, frozenset({os.geteuid() + 1}))
+        with pytest.raises(KeystoreError, match="agent_users"):
+            _sign(asked)
+
+
+def test_replaced_keys_count_from_the_next_question_on(
+    store: FilesKeystore, path: Path, tmp_path: Path, gateway: Gateway
+) -> None:
+    """A reload takes another keystore, and nobody has to connect anew."""
+    asked = gateway()
+    with RunningAgent(FilesKeystore(tmp_path, None), path) as agent:
+        with pytest.raises(KeystoreError, match="locked"):
+            asyncio.run(asked.check())
+        agent.replace(store, frozenset({os.geteuid()}))
+        assert _sign(asked)
+
+
+def test_socket_of_another_user_is_not_asked(
+    store: FilesKeystore, path: Path, gateway: Gateway
+) -> None:
+    """Whoever can write to a directory could put a socket of his own there (unix(7))."""
+    with RunningAgent(store, path):
+        with pytest.raises(KeystoreError, match=f"served by user {os.geteuid()} .*not the owner"):
+            _sign(gateway(owners=frozenset({os.geteuid() + 1})))
+        assert _sign(gateway())
+
+
+def test_agent_may_be_of_the_owner_of_its_directory(path: Path) -> None:
+    """As systemd makes it; root and the gateway's own user could anyway."""
+    assert owners_of(path) == {0, os.geteuid(), path.parent.stat().st_uid}
+
+
+# --- what is told --------------------------------------------------------------------------------
+
+
+def _used(agent: RunningAgent) -> list[tuple[object, ...]]:
+    return [
+        (values["purpose"], values["key"], values["user"], values["process"])
+        for event, values in agent.told
+        if event == "key.used"
+    ]
+
+
+def test_every_signature_is_told(store: FilesKeystore, path: Path, gateway: Gateway) -> None:
+    """Who, which key, what for; asking what there is uses none (T-17)."""
+    asked = gateway()
+    with RunningAgent(store, path) as agent:
+        _sign(asked)
+        _sign(asked)
+        assert _used(agent) == [("sign", _identifier(ALICE), os.geteuid(), os.getpid())] * 2
+
+
+@pytest.mark.parametrize(
+    ("issued", "purpose", "question"),
+    [
+        (ALICE, "decrypt", {"do": "decrypt", "encrypted_key": "AAAA"}),
+        (READER, "agree", {"do": "exchange"}),
+    ],
+    ids=["decrypt", "agree"],
+)
+def test_every_attempt_to_open_is_told(
+    store: FilesKeystore, path: Path, issued: object, purpose: str, question: Message
+) -> None:
+    """Before it is known whether it opens (T-17)."""
+    spki = READER.certificate.subject_public_key_info
+    more = {"transport": [], "peer": protocol.octets(spki)}
+    with RunningAgent(store, path) as agent:
+        _ask(path, key=_identifier(issued), **question, **more)
+        assert [entry[:2] for entry in _used(agent)] == [(purpose, _identifier(issued))]
+
+
+def test_nothing_of_the_content_is_told(store: FilesKeystore, path: Path, gateway: Gateway) -> None:
+    """Neither what was signed nor the signature (T-12)."""
+    with RunningAgent(store, path) as agent:
+        signature = _sign(gateway())
+        (told,) = [values for event, values in agent.told if event == "key.used"]
+    assert set(told) == {"user", "process", "key", "purpose"}
+    assert signature.hex() not in repr(told)
 
 
 # --- what can be asked ---------------------------------------------------------------------------
@@ -312,12 +404,20 @@ def test_locked_keystore_of_the_agent_is_locked_for_the_gateway(
     assert caught.value.locked
 
 
+def test_socket_without_a_directory_says_where_it_belongs(
+    store: FilesKeystore, tmp_path: Path
+) -> None:
+    """The unit's RuntimeDirectory makes the place."""
+    with pytest.raises(UsageError, match="RuntimeDirectory"):
+        _start(store, tmp_path / "nowhere" / "agent.sock")
+
+
 # --- the socket ----------------------------------------------------------------------------------
 
 
 def _start(store: FilesKeystore, path: Path) -> None:
     async def start() -> None:
-        agent = KeyAgent(store, AgentSettings(path=path, users=frozenset()), lambda _: None)
+        agent = KeyAgent(store, AgentSettings(path=path, users=frozenset()), ListedEvents())
         await agent.start()
         await agent.stop()
 
