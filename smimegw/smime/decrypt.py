@@ -18,7 +18,7 @@ from smimegw.smime.media_types import MIME_TYPES, EncryptedLayer, layer_of
 
 # What a CBC block that somebody shifted or cut decrypts to is noise, and noise soon holds one of
 # these; text does not (tab, form feed, and the shifts of ISO 2022 are left out).
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x10-\x1a\x1c-\x1f\x7f]")
+_CONTROLS = bytes({*range(0x20), 0x7F} - set(b"\t\n\f\r\x0e\x0f\x1b"))  # no text has them
 _HEADER_CONTROL = re.compile(rb"[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f]")
 
 
@@ -108,8 +108,13 @@ def _entity(plaintext: Content, cipher: AnyCipher, limits: Limits, store: Store)
         and bool(entity.header.fields or entity.separator)
         and not any(entry.flaw for entry in entity.header)
         and _HEADER_CONTROL.search(entity.header.raw) is None
-        and (cipher.authenticated or is_cms or not inner.body.matches(_CONTROL, 1))
+        and (cipher.authenticated or is_cms or not _has_control(inner.body))
     )
     if well_formed and is_cms and entity is not None:
         layer_of(entity, limits, store)  # noise in the place of a nested layer is a failure, too
     return entity if well_formed else None
+
+
+def _has_control(body: Content) -> bool:
+    # Taking them out is several times faster than a pattern that looks for one.
+    return any(len(piece.translate(None, _CONTROLS)) < len(piece) for piece in body.pieces())
