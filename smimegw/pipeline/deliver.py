@@ -320,8 +320,12 @@ def outcome_of(txn: str, delivered: Sequence[Delivered], order: Sequence[Recipie
     whom it reached.  Who was refused for good and reported needs nobody to come again.
     """
     accepted = Reply(250, "2.0.0", f"OK {txn}")
-    fates = {entry.recipient.mailbox.key: entry for entry in delivered}
-    entries = [fates[recipient.mailbox.key] for recipient in order]
+    fates: dict[str, list[Delivered]] = {}
+    for entry in reversed(delivered):
+        fates.setdefault(entry.recipient.mailbox.key, []).append(entry)
+    # Who was named twice at RCPT has two fates, in that order.
+    named = [fates[recipient.mailbox.key] for recipient in order]
+    entries = [own.pop() if len(own) > 1 else own[0] for own in named]
     if all(entry.earlier for entry in entries):
         accepted = Reply(250, "2.0.0", f"already accepted {txn}")
     per_recipient = tuple(accepted if entry.reply.is_positive else entry.reply for entry in entries)

@@ -155,17 +155,19 @@ class Dots:
         except Exception as exc:  # noqa: BLE001 – the dot may be out: nobody knows
             self._ports.events.emit("internal.error", txn=self._tx.id, error=exc)
             return same(delivery, IN_DOUBT, IN_DOUBT, server)
-        if len(replies) == 1:
+        if not held.session.is_lmtp:
             return same(delivery, own_words(replies[0]), replies[0], server)
+        # A next hop that breaks off among its replies has answered for the first ones (RFC 2033).
+        missing = [IN_DOUBT] * (len(delivery.recipients) - len(replies))
         return tuple(
             Delivered(
                 recipient=recipient,
                 delivery=delivery,
-                reply=own_words(reply),
+                reply=IN_DOUBT if reply is IN_DOUBT else own_words(reply),
                 upstream=reply,
                 server=server,
             )
-            for recipient, reply in zip(delivery.recipients, replies, strict=True)
+            for recipient, reply in zip(delivery.recipients, (*replies, *missing), strict=True)
         )
 
     async def _late(self, answering: asyncio.Task[Fates], held: Held, dot: Dot) -> None:

@@ -91,6 +91,11 @@ class Client:
         return len(self._waiting)
 
     @property
+    def silent(self) -> bool:
+        """No half reply has come, which the next one would be taken for the rest of."""
+        return not self._reader.pending
+
+    @property
     def in_doubt(self) -> bool:
         """The final dot was sent and not every reply has come: nobody knows who has the message."""
         return self.state is State.COMMITTED
@@ -214,21 +219,27 @@ class Client:
     def receive(self, octets: bytes) -> tuple[Reply, ...]:
         """Take *octets* from the server; complete replies come out in order.
 
+        A reply to the final dot stands, whatever nonsense follows it: the client is then closed
+        and the reply comes out.
+
         Raises:
             NextHopError: No SMTP reply, too long, unasked for, or octets after the reply to
                 STARTTLS (they would be taken for protected ones).  The client is then closed.
         """
+        replies: list[Reply] = []
+        after_dot = self.in_doubt
         try:
             self._reader.feed(octets)
-            replies = []
             while (reply := self._reader.next()) is not None:
-                replies.append(reply)
                 self._apply(reply)
+                replies.append(reply)
             if self.state is State.TLS and self._reader.pending:
                 raise self._error("sent octets in clear after its reply to STARTTLS")
         except NextHopError as error:
             in_doubt = self.in_doubt
             self.state = State.CLOSED
+            if after_dot and replies:
+                return tuple(replies)
             raise NextHopError(str(error), server=self.server, in_doubt=in_doubt) from None
         return tuple(replies)
 

@@ -488,6 +488,29 @@ def test_a_copy_refused_before_its_dot_does_not_end_the_others_of_an_lmtp_client
     assert sum(got(company).values()) == 1
 
 
+def test_an_lmtp_next_hop_that_breaks_off_among_its_replies_has_answered_the_first(
+    company: Company,
+) -> None:
+    """Only who got no reply is in doubt; the retry leaves the others out (N-08, RFC 2033, 4.2)."""
+    company.world.relay = MemoryRelay(lmtp=True)
+    people = [PLAIN, "p2@else.example", "p3@else.example"]
+    node(company).world.relay.script["dot"] = [None, None, "break"]
+    outcome = send(company, *people, protocol="LMTP")
+    assert [str(reply.code) for reply in outcome.per_recipient] == ["250", "250", "451"]
+    doubts = company.world.events.named("delivery.in_doubt")
+    assert [values["to"] for values in doubts] == ["p3@else.example"]
+    assert send(node(company), *people).reply.code == 250
+    assert got(company) == {PLAIN: 1, "p2@else.example": 1, "p3@else.example": 1}
+
+
+def test_a_recipient_named_twice_gets_each_reply(company: Company) -> None:
+    """One reply for each RCPT, in their order, also for the same mailbox (RFC 2033, 4.2)."""
+    company.world.relay = MemoryRelay(lmtp=True)
+    node(company).world.relay.script["dot"] = [None, NEVER, LATER]
+    outcome = send(company, PLAIN, "p2@else.example", PLAIN, protocol="LMTP")
+    assert [reply.code for reply in outcome.per_recipient] == [250, 554, 451]
+
+
 # --- before the first dot ------------------------------------------------------------------------
 
 

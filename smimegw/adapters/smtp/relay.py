@@ -204,6 +204,8 @@ class SMTPSession:
     async def commit(self) -> tuple[Reply, ...]:
         """Send the final dot; one reply (SMTP) or one per accepted recipient (LMTP).
 
+        Fewer with LMTP when it breaks off among them: the recipients after them are in doubt.
+
         Raises:
             NextHopError: With *in_doubt* when the dot went out and no reply came.
         """

@@ -218,18 +218,24 @@ class Upstream:
     async def commit(self) -> tuple[Reply, ...]:
         """Send the final dot and return every reply that is then due (LMTP: several).
 
+        When it breaks among them, those that came are returned: they count.
+
         Raises:
-            NextHopError: With *in_doubt* when not every reply came.
+            NextHopError: With *in_doubt* when no reply came.
         """
         seconds = self._limits.late_reply_seconds
+        replies: list[Reply] = []
         try:
             reach("relay.before-dot")
             await self._send(self.client.commit())
             reach("relay.after-dot")
-            return tuple([await self._next_reply(seconds) for _ in range(self.client.awaiting)])
-        except BaseException:
+            for _ in range(self.client.awaiting):
+                replies.append(await self._next_reply(seconds))  # noqa: PERF401 – one by one: those before a break count
+        except BaseException as exc:
             self.abort()
-            raise
+            if not (replies and isinstance(exc, NextHopError)):
+                raise
+        return tuple(replies)
 
     async def send_content(self, pieces: Iterable[bytes]) -> None:
         """Send content, dots stuffed, without the final dot.
@@ -266,6 +272,8 @@ class Upstream:
         try:
             async with asyncio.timeout(seconds or self._limits.next_hop_seconds):
                 while not self._replies:
+                    if self.client.state is State.CLOSED:
+                        raise self.client.lost("broke off among its replies")
                     octets = await self._reader.read(_CHUNK)
                     if not octets:
                         raise self.client.lost("closed the connection")
@@ -285,6 +293,7 @@ class Upstream:
             self.client.state is State.READY
             and not self._replies
             and not self.client.awaiting
+            and self.client.silent
             and not self._reader.at_eof()
             # octets that nobody asked for; StreamReader has no public question for this
             and not self._reader._buffer  # type: ignore[attr-defined]
