@@ -7,6 +7,7 @@ on the disk, and after a crash nothing is left.  The file goes with the last ref
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import tempfile
@@ -107,7 +108,7 @@ class _File:
             self._descriptor = _unnamed(directory)
         except OSError as exc:
             self._failed(exc)
-        weakref.finalize(self, os.close, self._descriptor)
+        weakref.finalize(self, _close, self._descriptor).atexit = False
         self._cipher = AESGCM(AESGCM.generate_key(_KEY_BITS))
         self._chunks = 0
         self._last_read: tuple[int, bytes] = (-1, b"")  # whoever looks around reads it again
@@ -160,6 +161,14 @@ class _File:
 def _nonce(number: int) -> bytes:
     # Every chunk is written once, under a key of its file's own: no nonce is used twice.
     return number.to_bytes(_NONCE_OCTETS, "big")
+
+
+def _close(descriptor: int) -> None:
+    """Give the room back, in a thread: for what is large that takes longer than others may wait."""
+    try:
+        _thread.start_new_thread(os.close, (descriptor,))
+    except RuntimeError:  # no more threads
+        os.close(descriptor)
 
 
 def _unnamed(directory: Path) -> int:

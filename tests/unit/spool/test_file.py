@@ -13,6 +13,7 @@ import pytest
 from smimegw.adapters.spool.file import FileStore
 from smimegw.content import Content
 from smimegw.errors import SpoolError
+from tests.peers.ports import wait_until
 
 LINE = b"the quick brown fox jumps over the lazy dog, again and again\r\n"
 OCTETS = LINE * 5000
@@ -67,7 +68,7 @@ def test_file_has_no_name_and_goes_with_its_content(store: FileStore, tmp_path: 
     assert part.whole() == OCTETS[10:20]  # whoever has a view of it keeps it
     del part
     gc.collect()
-    assert spooled(tmp_path) == []
+    wait_until(lambda: spooled(tmp_path) == [], "the file to be closed")
 
 
 def test_what_is_on_the_disk_cannot_be_read(store: FileStore, tmp_path: Path) -> None:
@@ -100,7 +101,7 @@ def test_full_disk_is_told(store: FileStore, tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     gc.collect()
-    assert spooled(tmp_path) == []
+    wait_until(lambda: spooled(tmp_path) == [], "the file to be closed")
 
 
 def test_missing_directory_is_told(tmp_path: Path) -> None:
