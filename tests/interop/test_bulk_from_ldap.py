@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,12 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pki import founding, home
 from pki.people import People, Person, checked_filter
 from pki.practice import Addresses, Practice
 from pki.settings import Settings
+from smimegw.adapters.keys.files import FilesKeystore
+from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
 from smimegw.addresses import Mailbox
+from smimegw.cli.key import key
 from smimegw.errors import DirectoryError, UsageError
 from tests.interop.openssl import openssl
 from tests.peers.slapd import Slapd
@@ -231,3 +236,28 @@ def test_a_killed_run_is_finished_by_the_next(admin: Administrator) -> None:
     assert len(admin.mailboxes()) == 10
     assert set(admin.mailboxes().values()) == {1}
     assert len([*(admin.folder / "out").glob("*.p12")]) == 10
+
+
+def test_the_gateway_takes_the_whole_folder(admin: Administrator) -> None:
+    """Twenty people's keys by one command, and by the same one again after it was stopped."""
+    done = admin.issue("(|(uid=p01*)(uid=p02*))", "--profile", "pair")
+    assert done.returncode == 0, done.stderr
+    keys = admin.folder / "keys"
+    made = CliRunner().invoke(key, ["generate-kek", str(admin.folder / "kek")])
+    assert made.exit_code == 0, made.output
+
+    def take() -> str:
+        places = ("--keystore", keys, "--kek-file", admin.folder / "kek")
+        words = ("import", admin.folder / "out", "--password-file", admin.secret, *places)
+        taken = CliRunner().invoke(key, [str(word) for word in words])
+        assert taken.exit_code == 0, taken.output
+        return taken.output.splitlines()[-1]
+
+    assert take() == "40 keys imported, 0 already there, 0 refused"
+    for lost in sorted(keys.glob("*.key.json"))[:5]:
+        lost.unlink()
+    assert take() == "5 keys imported, 35 already there, 0 refused"
+    store = FilesKeystore(keys, KeyEncryptionKey.load((admin.folder / "kek").read_bytes()))
+    for number in range(10, 30):
+        signing = store.signing_credentials(Mailbox.parse(f"p{number:03}@corp.example"))
+        assert len(asyncio.run(signing)) == 1

@@ -131,6 +131,84 @@ def test_wrong_password(desk: Desk, password: bytes, words: str, code: int) -> N
     assert "Traceback" not in result.output
 
 
+# --- a folder ------------------------------------------------------------------------------------
+
+
+def _folder(desk: Desk) -> Path:
+    """Two keys, their certificates beside them, and something else."""
+    folder = desk.directory / "out"
+    folder.mkdir()
+    for name, issued in (("alice", ALICE), ("bob", BOB)):
+        (folder / f"{name}.p12").write_bytes(issued.pkcs12("correct horse"))
+        (folder / f"{name}.chain.pem").write_bytes(issued.pem)
+    (folder / "notes.txt").write_text("read me\n")
+    return folder
+
+
+def _import_folder(desk: Desk, folder: Path, password: bytes = b"correct horse\n") -> Result:
+    return desk.at("import", folder, "--password-file", "-", stdin=password)
+
+
+def test_folder_is_imported(desk: Desk) -> None:
+    """Certificates and other files beside the keys are no mistake."""
+    result = _import_folder(desk, _folder(desk))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "2 keys imported, 0 already there, 0 refused"
+    assert "<bob@ours.example>  bob.p12" in result.stdout
+
+
+def test_folder_that_was_imported_in_part_is_finished(desk: Desk) -> None:
+    """What is there is left as it is."""
+    desk.import_alice()
+    result = _import_folder(desk, _folder(desk))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1] == "1 keys imported, 1 already there, 0 refused"
+
+
+def test_one_bad_file_does_not_stop_the_others(desk: Desk) -> None:
+    """It is named, and the exit code says that something is to be looked at."""
+    folder = _folder(desk)
+    (folder / "aaa.p12").write_bytes(b"no key")
+    result = _import_folder(desk, folder)
+    assert result.exit_code == 3
+    assert "refused   aaa.p12: " in result.stdout
+    assert result.stdout.splitlines()[-1] == "2 keys imported, 0 already there, 1 refused"
+
+
+def test_wrong_password_of_a_folder_imports_nothing(desk: Desk) -> None:
+    """Each file says so (cases H12)."""
+    result = _import_folder(desk, _folder(desk), b"wrong\n")
+    assert result.exit_code == 1
+    assert result.stdout.count("wrong password") == 2
+
+
+def test_wrong_password_of_many_files_is_not_tried_with_all(desk: Desk) -> None:
+    """Nobody wants ten thousand lines of one mistake."""
+    folder = desk.directory / "out"
+    folder.mkdir()
+    for number in range(22):
+        (folder / f"{number:02}.p12").write_bytes(b"no key")
+    result = _import_folder(desk, folder)
+    assert result.stdout.splitlines()[-1] == "0 keys imported, 0 already there, 20 refused"
+
+
+def test_folder_without_keys_is_no_success(desk: Desk) -> None:
+    """The wrong folder, most likely."""
+    folder = desk.directory / "empty"
+    folder.mkdir()
+    assert _import_folder(desk, folder).exit_code == 1
+
+
+def test_certificate_of_one_file_is_not_given_for_a_folder(desk: Desk) -> None:
+    """It could be of one of them only."""
+    result = desk.at("import", _folder(desk), "--address", "alice@ours.example")
+    assert result.exit_code == 2
+    assert "for one file" in result.output
+
+
+# --- more of a file ------------------------------------------------------------------------------
+
+
 def test_missing_password_says_how_to_give_it(desk: Desk) -> None:
     """Without a terminal nobody is asked (cases H12)."""
     result = desk.at("import", desk.p12)
@@ -260,7 +338,7 @@ def test_root_does_not_write_where_the_gateway_cannot_read(
     desk.keys.mkdir()
     if os.geteuid() == 0:
         os.chown(desk.keys, 65534, 65534)
-    monkeypatch.setattr("smimegw.cli.key.os.geteuid", lambda: 0)
+    monkeypatch.setattr("smimegw.cli.key_import.os.geteuid", lambda: 0)
     result = desk.import_alice()
     assert result.exit_code == 2
     assert "smimegw key import" in result.output
