@@ -100,14 +100,24 @@ class NamedMailbox:
 def parse_path(octets: bytes) -> Mailbox | None:
     """Read the argument of MAIL FROM: or RCPT TO:, brackets included; None for ``<>``.
 
+    A source route must be taken and is ignored: mail goes to the mailbox behind it (RFC 5321,
+    4.1.2 and C).
+
     Raises:
-        AddressError: Not exactly ``<addr-spec>``; source routes are refused (RFC 5321, 3.6.1).
+        AddressError: Not exactly ``<addr-spec>``, or ``<@domain,@domain:addr-spec>``.
     """
     if octets == b"<>":
         return None
     if not (octets.startswith(b"<") and octets.endswith(b">")):
         raise AddressError("a path must stand in angle brackets")
-    return Mailbox.parse(octets[1:-1])
+    path = octets[1:-1]
+    if path.startswith(b"@"):
+        route, _, path = path.partition(b":")
+        for hop in route.split(b","):
+            if not hop.startswith(b"@"):
+                raise AddressError("a source route is no list of domains")
+            Mailbox.parse(b"x" + hop)  # for its domain
+    return Mailbox.parse(path)
 
 
 def parse_mailboxes(

@@ -17,7 +17,9 @@ RCPT_PARAMETERS = frozenset({"NOTIFY", "ORCPT"})
 # RFC 5321, 4.1.2: esmtp-param; values may hold UTF-8 under SMTPUTF8 (RFC 6531, 3.3).
 _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?")
 _PATH = re.compile(rb'<(?:[^"<>\\]|"(?:[^"\\]|\\.)*")*>')
-_XTEXT = r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})"  # RFC 3461, 4
+_XTEXT = r"(?:[!-*,-<>-~]|\+(?-i:[0-9A-F]{2}))"  # RFC 3461, 4: hexadecimal in upper case
+# RFC 3461, 4.2 and 4.4: what stands in reports must be printable once it is decoded.
+_PRINTABLE = r"(?:[!-*,-<>-~]|\+(?-i:[2-6][0-9A-F]|7[0-9A-E]))"
 _EVENTS = r"(?:SUCCESS|FAILURE|DELAY)"
 _VALUES = {
     name: re.compile(pattern, re.IGNORECASE)
@@ -27,9 +29,9 @@ _VALUES = {
         "SMTPUTF8": r"",  # RFC 6531, 3.4
         "AUTH": rf"{_XTEXT}+",  # RFC 4954, 5
         "RET": r"FULL|HDRS",  # RFC 3461, 4
-        "ENVID": rf"{_XTEXT}{{1,100}}",
+        "ENVID": rf"{_PRINTABLE}{{1,100}}",
         "NOTIFY": rf"NEVER|{_EVENTS}(?:,{_EVENTS}){{0,2}}",
-        "ORCPT": rf"[A-Z0-9-]{{1,40}};(?:{_XTEXT}|[\x80-\U0010ffff]){{1,500}}",
+        "ORCPT": rf"[A-Z0-9-]{{1,40}};(?:{_PRINTABLE}|[\x80-\U0010ffff]){{1,500}}",
     }.items()
 }
 

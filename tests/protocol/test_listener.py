@@ -353,7 +353,7 @@ def test_addresses_are_not_rewritten() -> None:
             client = await here.greeted()
             await client.say('MAIL FROM:<"A b"@Corp.Example>')
             assert here.reception.begun[0].reverse_path.mailbox == Mailbox("A b", "corp.example")
-            for path in ("<a(comment)@b.example>", "<@x.example:b@c.example>", "b@c.example"):
+            for path in ("<a(comment)@b.example>", "<@x.example>", "b@c.example"):
                 assert (await client.say(f"RCPT TO:{path}")).startswith("501 5.1.3")
 
     run(test())
@@ -486,6 +486,46 @@ def test_commands_without_mail_end_the_session() -> None:
             client = await here.greeted()
             replies = [await client.say("NOOP") for _ in range(10)]
             assert [r[:3] for r in replies] == ["250"] * 9 + ["421"]
+
+    run(test())
+
+
+def test_transactions_without_mail_end_the_session() -> None:
+    """Nor is one that begins and resets for ever (limits of sessions)."""
+
+    async def test() -> None:
+        async with place(limits=Limits(commands_without_mail=10, drain_seconds=5)) as here:
+            client = await here.greeted()
+            await client.send(b"MAIL FROM:<a@corp.example>\r\nRSET\r\n" * 6)
+            assert (await client.rest()).endswith(b"421 4.7.0 too many commands without mail\r\n")
+
+    run(test())
+
+
+def test_recipients_of_one_message_are_not_commands_without_mail() -> None:
+    """Two hundred of them are one message's (R-25)."""
+
+    async def test() -> None:
+        async with place(limits=Limits(commands_without_mail=10, drain_seconds=5)) as here:
+            client = await here.greeted()
+            await client.say("MAIL FROM:<a@corp.example>")
+            replies = [await client.say(f"RCPT TO:<u{n}@partner.example>") for n in range(30)]
+            assert {r[:3] for r in replies} == {"250"}
+            assert (await client.say("DATA")).startswith("354")
+
+    run(test())
+
+
+def test_refused_recipients_are_limited() -> None:
+    """Whoever guesses addresses does not get an answer for each (R-25)."""
+
+    async def test() -> None:
+        reception = FakeReception(rcpt=lambda recipient: Reply(550, "5.1.1", "no such user"))
+        async with place(reception, Limits(recipients=3, drain_seconds=5)) as here:
+            client = await here.greeted()
+            await client.say("MAIL FROM:<a@corp.example>")
+            replies = [await client.say(f"RCPT TO:<u{n}@partner.example>") for n in range(5)]
+            assert [r[:9] for r in replies] == ["550 5.1.1"] * 3 + ["452 4.5.3"] * 2
 
     run(test())
 

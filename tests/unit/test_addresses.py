@@ -192,6 +192,21 @@ def test_path_is_an_address_in_angle_brackets() -> None:
     assert parse_path("<jürg@corp.example>".encode()) == Mailbox("jürg", "corp.example")
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"<@relay.example:alice@corp.example>",
+        b"<@a.example,@b.example:alice@corp.example>",
+        b"<@[192.0.2.1]:alice@corp.example>",
+    ],
+)
+def test_source_route_is_taken_and_ignored(octets: bytes) -> None:
+    """It must be accepted and should be ignored; the mailbox is the last one (RFC 5321, 4.1.2)."""
+    mailbox = parse_path(octets)
+    assert mailbox is not None
+    assert mailbox.address == "alice@corp.example"
+
+
 def test_null_path_is_none() -> None:
     """RFC 5321, 4.5.5: notifications have no reverse-path."""
     assert parse_path(b"<>") is None
@@ -210,15 +225,20 @@ def test_null_path_is_none() -> None:
         b" <alice@corp.example>",
         b"<alice@corp.example> ",
         b"<<alice@corp.example>>",
-        b"<@relay.example:alice@corp.example>",
-        b"<@a.example,@b.example:alice@corp.example>",
+        b"<@relay.example>",
+        b"<@relay.example:>",
+        b"<@:alice@corp.example>",
+        b"<@a.example,:alice@corp.example>",
+        b"<@a.example,b.example:alice@corp.example>",
+        b"<@a.example,b@b.example:alice@corp.example>",
+        b"<@a.example:@b.example:alice@corp.example>",
         b"<alice@corp.example> SIZE=1",
         b"<a(comment)@b.example>",
         b"<alice@corp.example\0>",
     ],
 )
 def test_anything_else_is_no_path(octets: bytes) -> None:
-    """Source routes are refused, comments never were allowed (RFC 5321, 4.1.2)."""
+    """Half a source route is no path, comments never were allowed (RFC 5321, 4.1.2)."""
     with pytest.raises(AddressError):
         parse_path(octets)
 

@@ -64,14 +64,13 @@ class Session(Identification):
         self._mail_refused = incoming is None
         if incoming is not None:
             self._mail = OpenMail(incoming, smtputf8=parsed.parameter("SMTPUTF8") is not None)
-            self._since_mail = 0
         await self._own_reply(reply)
 
     async def _rcpt_to(self, argument: bytes) -> None:
         if self._mail is None:
             await self._out_of_order()
             return
-        self._since_mail = 0
+        self._since_mail -= 1  # a message may have more recipients than a session idle commands
         parsed = parse_rcpt(self._with_domain(argument), self._limits)
         self._refuse_what_was_not_offered(parsed, _RCPT_WITH_DSN)
         mailbox = parsed.mailbox
@@ -79,7 +78,8 @@ class Session(Identification):
         if mailbox.needs_smtputf8 and not self._mail.smtputf8:
             raise CommandError(553, "5.6.7", "address needs SMTPUTF8")
         self._mail.tried += 1
-        if self._mail.accepted >= self._limits.recipients:
+        refused = self._mail.tried - self._mail.accepted - 1
+        if max(self._mail.accepted, refused) >= self._limits.recipients:
             await self.reply(Reply(452, "4.5.3", "too many recipients"))
             return
         reach("session.rcpt")
@@ -136,6 +136,7 @@ class Session(Identification):
         reach("session.before-354")
         await self.reply(Reply(354, "", "end data with <CR><LF>.<CR><LF>"))
         content = _content(await self._whole_content(self._mail), self._limits)
+        self._since_mail = 0
         self._finishing_lmtp = self._settings.lmtp
         reach("session.received")
         outcome = await self._outcome(content, self._mail)
