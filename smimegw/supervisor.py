@@ -12,6 +12,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from smimegw import __version__
 from smimegw.adapters.http.status import StatusServer
@@ -124,12 +125,13 @@ class Supervisor:
             )
 
     async def _keep_all(self, began: float) -> None:
-        """The first worker alone – it makes tables and finds mistakes –, then the others."""
-        keeping = [asyncio.create_task(self._keep(1))]
-        await self._until(lambda: self._is_ready(1))
-        others = range(2, self._count + 1)
-        keeping += [asyncio.create_task(self._keep(number)) for number in others]
-        await self._until(lambda: all(self._is_ready(number) for number in others))
+        """The first worker alone – it makes tables and finds mistakes –, then the others.
+
+        All of them load their modules meanwhile.
+        """
+        numbers = range(1, self._count + 1)
+        keeping = [asyncio.create_task(self._keep(number)) for number in numbers]
+        await self._until(lambda: all(self._is_ready(number) for number in numbers))
         if not self._stop.is_set():
             self._complete = True
             listeners = self._configuration.listener.items()
@@ -203,15 +205,18 @@ class Supervisor:
 
     async def _run(self, number: int) -> tuple[End, bool]:
         """One life of a worker; how it ended, and whether it ever let clients in."""
-        order = Order(worker=number, configuration=self._configuration)
         try:
-            child = await Child.start(_WORKER, order, self._limits)
+            child = await Child.start(_WORKER, self._limits)
         except OSError as exc:
             text = f"cannot be started: {exc.strerror or exc}"
             return End(reason="exit", text=text, code=1, pid=0), False
         self._children[number] = child
+        if number > 1:
+            await self._until(lambda: self._complete or self._is_ready(1))
         if self._stop.is_set():
-            child.say("stop")
+            child.kill()
+        else:
+            child.begin(Order(worker=number, configuration=self._configuration))
         try:
             end = await child.watch(self._reported)
         except Exception as exc:  # noqa: BLE001 – a worker more or less, but never none unseen
@@ -222,6 +227,8 @@ class Supervisor:
             del self._children[number]
             self._news.set()
         self._dead = summed([self._dead, counted(child.last.metrics)])
+        if not child.has_begun:  # it was told to end before it could do anything
+            end = replace(end, code=0)
         return end, child.ready.is_set()
 
     def _is_hopeless(self, end: End, failures: int, was_ready: bool) -> bool:

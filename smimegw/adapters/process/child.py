@@ -61,6 +61,7 @@ class Child:
         self._heard = False
         self._hung = False
         self._failure: Report | None = None
+        self.has_begun = False
         self.ready = asyncio.Event()
         """It lets clients in."""
         self.reloads = 0
@@ -69,8 +70,8 @@ class Child:
         """The newest report that has a condition."""
 
     @classmethod
-    async def start(cls, module: str, order: Order, limits: Limits) -> Self:
-        """Start a process of its own that runs *module* by *order*.
+    async def start(cls, module: str, limits: Limits) -> Self:
+        """Start a process of its own that runs *module*, loads it, and waits for its order.
 
         It is not forked: a copy of a process with threads and open connections is not to be
         trusted (and keys in hardware do not survive it).
@@ -96,8 +97,12 @@ class Child:
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_OCTETS)
-        writer.write(order_octets(order))
         return cls(process, reader, writer, limits)
+
+    def begin(self, order: Order) -> None:
+        """Let it work by *order*; `watch` it from now on."""
+        self._writer.write(order_octets(order))
+        self.has_begun = True
 
     @property
     def pid(self) -> int:
@@ -127,8 +132,8 @@ class Child:
         return self._end()
 
     def say(self, word: str) -> None:
-        """Give a word: ``stop`` or ``reload``."""
-        if not self._writer.transport.is_closing():
+        """Give a word: ``stop`` or ``reload``; one that has not begun needs none."""
+        if self.has_begun and not self._writer.transport.is_closing():
             self._writer.write(word.encode() + b"\n")
 
     def kill(self) -> None:
