@@ -97,8 +97,9 @@ def _key_encryption(public: PublicKey) -> KeyEncryption:
             return KeyEncryption.ECDH_SHA256KDF
         case mlkem.MLKEM768PublicKey():
             raise RequestError(
-                "A challenge to an ML-KEM key is not supported. Let the CA make the key: "
-                "--key ml-kem-768, or take another kind of key."
+                "Nobody could answer a challenge to an ML-KEM key: no mail program decrypts CMS "
+                "with one yet. Let the CA make the key (smimegw-ca issue --key ml-kem-768 "
+                "--experimental), or take another kind of key."
             )
     raise RequestError("Keys of this kind sign, so send a PKCS #10 request instead (--csr).")
 

@@ -73,7 +73,7 @@ def test_the_demonstration_works(programs: Path) -> None:
 
 
 def test_nothing_is_missing_or_too_much(wheel: Path) -> None:
-    """Both packages with their type markers and policies, schema, sample, units and manuals; no tests."""
+    """Packages with type markers, policies, schema, sample, units and manuals; no tests."""
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     code = {name for name in names if ".data/" not in name}

@@ -27,11 +27,17 @@ class ServedCA:
     Args:
         directory: For it and everything around it.
         domain: Whose mailboxes it certifies.
+        key: Of which kind its keys are.
         deltas: Certificates point to a delta CRL.
     """
 
     def __init__(
-        self, directory: Path, *, domain: str = "ours.example", deltas: bool = False
+        self,
+        directory: Path,
+        *,
+        domain: str = "ours.example",
+        key: str = "p-256",
+        deltas: bool = False,
     ) -> None:
         self.directory = directory
         self.home = directory / "ca"
@@ -43,7 +49,7 @@ class ServedCA:
         self.access = directory / "access"
         at = f"http://127.0.0.1:{self.port}"
         self.run(
-            *("init", "--name", "Served CA", "--domain", domain, "--key", "p-256"),
+            *("init", "--name", "Served CA", "--domain", domain, "--key", key),
             *("--crl-url", f"{at}/crl/issuing.crl", "--issuer-url", f"{at}/aia/issuing.cer"),
             *("--root-crl-url", f"{at}/crl/root.crl", "--root-url", f"{at}/aia/root.cer"),
             *("--ocsp-url", f"{at}/ocsp"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import mlkem, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -79,6 +79,21 @@ def test_a_refused_request_tells_why(operator: Operator) -> None:
     operator.succeed("request", "refuse", "1", "--reason", "wrong address", name="otto")
     (shown,) = operator.json("request", "show", "1")
     assert (shown["state"], shown["reason"]) == ("refused", "wrong address")
+
+
+def test_a_key_that_nobody_could_prove_is_refused(operator: Operator, tmp_path: Path) -> None:
+    """ML-KEM: nothing is filed, and the text says who can make one (RFC 9935; RFC 4211, 4.2)."""
+    public = mlkem.MLKEM768PrivateKey.generate().public_key()
+    path = tmp_path / "key.pub"
+    path.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    words = ("--public-key", path, "--challenge", tmp_path / "out.p7m")
+    result = operator.type(
+        "request", "create", "alice@corp.example", *words, "--profile", "mailbox-encrypt"
+    )
+    assert result.exit_code == 2
+    assert "issue --key ml-kem-768 --experimental" in result.stderr
+    assert operator.json("ledger", "export")[-1]["entry_kind"] != "requested"
+    assert not (tmp_path / "out.p7m").exists()
 
 
 def test_a_challenge_goes_out_and_its_answer_comes_back(operator: Operator, tmp_path: Path) -> None:
