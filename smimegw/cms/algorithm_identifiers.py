@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from smimegw.cms import asn1, der
 from smimegw.cms.algorithms import (
@@ -156,6 +157,7 @@ def read_digest(element: Element) -> DigestAlgorithm:
     return DigestAlgorithm.from_oid(identifier.oid)
 
 
+@cache
 def write_digest(digest: DigestAlgorithm) -> bytes:
     """Write a DigestAlgorithmIdentifier, parameters absent (RFC 5754, 2; RFC 8419, 3.1)."""
     if digest is DigestAlgorithm.SHAKE256:
@@ -188,6 +190,7 @@ def read_signature(element: Element) -> SignatureAlgorithm:
     raise UnsupportedAlgorithmError(f"signature algorithm {identifier.oid} is not supported")
 
 
+@cache
 def write_signature(scheme: SignatureScheme, digest: DigestAlgorithm) -> bytes:
     """Write a SignatureAlgorithmIdentifier; the PSS salt is as long as the digest."""
     if scheme is SignatureScheme.RSA_PKCS1V15:
@@ -254,6 +257,7 @@ def read_key_transport(element: Element) -> KeyTransport:
     return KeyTransport(oaep=OAEPParameters(digest=digest, mgf_digest=mgf_digest))
 
 
+@cache
 def write_key_transport(key_encryption: KeyEncryption) -> bytes:
     """Write the key-encryption algorithm of a KeyTransRecipientInfo."""
     digest = key_encryption.digest

@@ -11,6 +11,7 @@ from smimegw.cms import asn1
 NULL = b"\x05\x00"
 
 
+@lru_cache(maxsize=1024)
 def header(tag: int, length: int) -> bytes:
     """Return tag and length of a value of *length* content octets."""
     if length < 0x80:

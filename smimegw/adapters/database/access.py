@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from smimegw.adapters.database.engine import failures, open_database, writing
+from smimegw.adapters.database.engine import Question, failures, open_database, writing
+from smimegw.adapters.threads import Threads
 from smimegw.errors import ConfigurationError, DatabaseError, DirectoryError
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Database:
         self._deadline_seconds = deadline_seconds
         self._engine: sa.Engine | None = None
         self._opening = threading.Lock()
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="memory")
+        self._threads = Threads(_THREADS, "memory")
         self.trouble = ""
         """Why the last use failed; empty when it did not (for /ready)."""
 
@@ -68,6 +68,14 @@ class Database:
         """
         return await self._in_thread(lambda: self._reading(work))
 
+    async def ask(self, question: Question, values: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The rows of *question* for each of *values*.
+
+        Raises:
+            DatabaseError: No answer, or not in time.
+        """
+        return await self._in_thread(lambda: self._asking(question, values))
+
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run *work* in a writing transaction, committed when it ends well.
 
@@ -84,9 +92,9 @@ class Database:
 
     async def close(self) -> None:
         """End the threads, waiting a moment for those at work, and close the connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.end()
         with contextlib.suppress(TimeoutError):
-            ending = asyncio.to_thread(self._threads.shutdown, wait=True)
+            ending = asyncio.to_thread(self._threads.join)
             async with asyncio.timeout(self._deadline_seconds):
                 await ending
         if self._engine is not None:
@@ -96,6 +104,11 @@ class Database:
         engine = self._opened()
         with failures(engine, DatabaseError), engine.connect() as connection:
             return work(connection)
+
+    def _asking(self, question: Question, values: Sequence[Mapping[str, Any]]) -> list[Any]:
+        engine = self._opened()
+        with failures(engine, DatabaseError):
+            return question.rows(engine, values)
 
     def _writing(self, work: Callable[[sa.Connection], T]) -> T:
         with writing(self._opened(), DatabaseError) as connection:
@@ -108,10 +121,9 @@ class Database:
             raise DatabaseError(str(error)) from error
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                result = await working
+                result = await self._threads.run(work)
         except TimeoutError:
             self.trouble = (
                 f"database {self._location} did not answer within {self._deadline_seconds:g} s; "

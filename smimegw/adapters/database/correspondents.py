@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from smimegw.adapters.database.access import Database
-from smimegw.adapters.database.engine import insert_if_absent
+from smimegw.adapters.database.engine import Question, insert_if_absent
 from smimegw.adapters.database.schema import candidates, correspondents
 from smimegw.addresses import Mailbox
 from smimegw.cms.asn1 import read_document
@@ -20,12 +20,15 @@ from smimegw.memory import Candidate, CandidateState, Correspondent, Lesson
 from smimegw.x509.certificate import Certificate
 
 _TOUCHED_AFTER = timedelta(days=1)  # "last seen" need not be truer than that
-_AT_ONCE = 500  # names in one question; SQLite takes 999 values
-_BY_MAILBOX = sa.select(correspondents).where(
-    correspondents.c.mailbox.in_(sa.bindparam("page", expanding=True))
+_CORRESPONDENT = sa.select(
+    correspondents.c.mailbox,
+    correspondents.c.capabilities,
+    correspondents.c.said_at,
+    correspondents.c.fingerprint,
 )
 
 _MINE = correspondents.c.mailbox == sa.bindparam("mine")
+_KNOWN = Question(lambda _: _CORRESPONDENT.where(_MINE))
 _KEEP_DATED = sa.update(correspondents).where(
     _MINE, correspondents.c.said_at < sa.bindparam("newer")
 )
@@ -49,17 +52,10 @@ class DatabaseCorrespondents:
             DatabaseError: The database could not answer.
         """
         keys = sorted({mailbox.key for mailbox in mailboxes})
-        pages = [keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE)]
-        if not pages:
+        if not keys:
             return {}
-
-        def work(connection: sa.Connection) -> list[sa.Row[Any]]:
-            return [
-                row for page in pages for row in connection.execute(_BY_MAILBOX, {"page": page})
-            ]
-
-        rows = await self._database.read(work)
-        return {row.mailbox: _correspondent(row) for row in rows}
+        rows = await self._database.ask(_KNOWN, [{"mine": key} for key in keys])
+        return {row[0]: _correspondent(row) for row in rows}
 
     async def learn(self, lesson: Lesson, now: datetime) -> bool:
         """Keep *lesson* unless something newer is known; True when it was kept.
@@ -109,7 +105,7 @@ class DatabaseCorrespondents:
         Raises:
             DatabaseError: The database could not answer.
         """
-        question = sa.select(correspondents).order_by(correspondents.c.mailbox)
+        question = _CORRESPONDENT.order_by(correspondents.c.mailbox)
         rows = await self._database.read(lambda connection: list(connection.execute(question)))
         return tuple(map(_correspondent, rows)), await self._candidates(sa.true())
 
@@ -211,16 +207,17 @@ def _time(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _correspondent(row: sa.Row[Any]) -> Correspondent:
+def _correspondent(row: Sequence[Any]) -> Correspondent:
+    mailbox_key, octets, said_at, fingerprint = row
     try:
-        capabilities = read_capabilities(read_document(bytes(row.capabilities)))
+        capabilities = read_capabilities(read_document(bytes(octets)))
     except MessageError:
         capabilities = None  # written by a release that read more
     return Correspondent(
-        mailbox_key=row.mailbox,
+        mailbox_key=mailbox_key,
         capabilities=capabilities,
-        learned_at=_time(row.said_at),
-        fingerprint=row.fingerprint,
+        learned_at=_time(said_at),
+        fingerprint=fingerprint,
     )
 
 

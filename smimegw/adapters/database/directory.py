@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +12,7 @@ import sqlalchemy as sa
 from smimegw.adapters.database.engine import describe, failures
 from smimegw.adapters.database.publisher import digest
 from smimegw.adapters.database.schema import ACTIVE, IMPORTED, authorities, certificates, crls
+from smimegw.adapters.threads import Threads
 from smimegw.addresses import Mailbox
 from smimegw.errors import CertificateError, DirectoryError
 from smimegw.ports import FoundCertificate
@@ -36,7 +36,7 @@ class EmbeddedDirectory:
         self._engine = engine
         self._name = name
         self._deadline_seconds = deadline_seconds
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="database")
+        self._threads = Threads(_THREADS, "database")
         self.skipped_values = 0
         """How many stored values did not parse since the start."""
 
@@ -96,9 +96,9 @@ class EmbeddedDirectory:
 
     async def close(self) -> None:
         """End the threads, waiting a moment for those at work, and close the connections."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.end()
         with contextlib.suppress(TimeoutError):
-            ending = asyncio.to_thread(self._threads.shutdown, wait=True)
+            ending = asyncio.to_thread(self._threads.join)
             async with asyncio.timeout(self._deadline_seconds):
                 await ending
         self._engine.dispose()
@@ -111,10 +111,9 @@ class EmbeddedDirectory:
             return list(connection.execute(query))
 
     async def _in_thread(self, work: Callable[[], list[sa.Row[Any]]]) -> list[sa.Row[Any]]:
-        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await working
+                return await self._threads.run(work)
         except TimeoutError:
             server = describe(self._engine)
             text = f"database {server} did not answer within {self._deadline_seconds:g} s"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from smimegw.adapters.database.access import Database
-from smimegw.adapters.database.engine import insert_if_absent, insert_into
+from smimegw.adapters.database.engine import Question, insert_if_absent, insert_into
 from smimegw.adapters.database.schema import ledger_accepted, ledger_claims
 from smimegw.custody import KEPT_SECONDS, LEASE_SECONDS
 from smimegw.errors import DatabaseError, LedgerBusyError, LedgerError
@@ -51,9 +51,10 @@ class DatabaseLedger:
             LedgerError: The database could not answer.
         """
         try:
-            return await self._database.read(lambda connection: self._of(connection, fingerprint))
+            rows = await self._database.ask(_ACCEPTED, [self._asked(fingerprint)])
         except DatabaseError as error:
             raise LedgerError(str(error), server=error.server) from error
+        return frozenset(token for (token,) in rows)
 
     async def claim(self, fingerprint: str, holder: str, *, key: str = "") -> frozenset[str]:
         """Let nobody else deliver this message for a while; returns what `accepted` does.
@@ -112,8 +113,10 @@ class DatabaseLedger:
 
     def _of(self, connection: sa.Connection, fingerprint: str) -> frozenset[str]:
         query = _accepted_query(connection.dialect.name)
-        values = {"fingerprint": fingerprint, "kept": self._kept_seconds}
-        return frozenset(connection.execute(query, values).scalars())
+        return frozenset(connection.execute(query, self._asked(fingerprint)).scalars())
+
+    def _asked(self, fingerprint: str) -> dict[str, Any]:
+        return {"fingerprint": fingerprint, "kept": self._kept_seconds}
 
     async def release_all(self, holders: Collection[str]) -> None:
         """Give back every claim of *holders*, who ended.
@@ -173,6 +176,9 @@ def _accepted_query(dialect: str) -> sa.Select[Any]:
         table.c.fingerprint == sa.bindparam("fingerprint"),
         table.c.accepted_at > _clock(dialect) - sa.bindparam("kept", type_=sa.BigInteger),
     )
+
+
+_ACCEPTED = Question(_accepted_query)
 
 
 def _clock(dialect: str) -> sa.ColumnElement[int]:

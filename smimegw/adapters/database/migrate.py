@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import sqlalchemy as sa
 
 from smimegw.adapters.database.schema import HEAD
@@ -9,6 +11,7 @@ from smimegw.errors import DirectoryError
 
 _ADVISORY_LOCK = 0x736D696D65  # "smime"; any number that nobody else uses in this database
 _SCRIPTS = "smimegw.adapters.database:migrations"
+_ONE_AT_A_TIME = threading.Lock()  # Alembic keeps what it works on in variables of its modules
 
 
 def migrate(engine: sa.Engine) -> None:
@@ -27,7 +30,7 @@ def migrate(engine: sa.Engine) -> None:
 
     config = Config()
     config.set_main_option("script_location", _SCRIPTS)
-    with engine.execution_options(writing=True).begin() as connection:
+    with _ONE_AT_A_TIME, engine.execution_options(writing=True).begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         revision = _read_revision(connection)  # again: another process may have been first

@@ -12,10 +12,10 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from smimegw.adapters.journal.lines import answer_line, sent_line, told_line, unfinished_of
+from smimegw.adapters.threads import Threads
 from smimegw.custody import Dot, Unfinished, accepted_of
 from smimegw.errors import JournalError
 from smimegw.failpoints import reach
@@ -49,7 +49,7 @@ class FileJournal:
         self._lines: list[bytes] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._flushing: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._thread = Threads(1, "journal")
         self.on_failure: Callable[[str], None] = lambda _: None
 
     # --- begin and end ---------------------------------------------------------------------------
@@ -92,7 +92,9 @@ class FileJournal:
         if self._flushing is not None:
             await asyncio.wait({self._flushing}, timeout=_CLOSE_SECONDS)
         self._closed = True
-        self._thread.shutdown(wait=self._flushing is None, cancel_futures=True)
+        self._thread.end()
+        if self._flushing is None:
+            self._thread.join()
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
@@ -162,14 +164,13 @@ class FileJournal:
 
     async def _flush(self) -> None:
         """Write until nothing waits; whatever comes meanwhile goes together into the next turn."""
-        loop = asyncio.get_running_loop()
         try:
             while self._lines:
                 octets, self._lines = b"".join(self._lines), []
                 waiting, self._waiting = self._waiting, []
                 trouble: JournalError | None = None
                 try:
-                    await loop.run_in_executor(self._thread, self._append, octets, bool(waiting))
+                    await self._thread.run(self._append, octets, bool(waiting))
                 except JournalError as error:
                     trouble = error
                 except RuntimeError:  # the thread has ended

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from smimegw.adapters.keys.cabinet import KeyCabinet
 from smimegw.adapters.keys.key_encryption import KeyEncryption, KeyRing
 from smimegw.adapters.keys.key_object import KeyObject
 from smimegw.adapters.keys.opening import KeyToken, OpenedKey
+from smimegw.adapters.threads import Threads
 from smimegw.addresses import Mailbox
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.keys import (
@@ -68,7 +68,7 @@ class FilesKeystore(KeyCabinet):
         self._strict_domains = frozenset(strict_local_part)
         self._deadline_seconds = deadline_seconds
         # Of its own: a disk that hangs must not take the threads in which others work.
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="keys")
+        self._threads = Threads(_THREADS, "keys")
 
     # --- the port ------------------------------------------------------------------------------
 
@@ -115,10 +115,9 @@ class FilesKeystore(KeyCabinet):
         await self._ask(self._check)
 
     async def _ask(self, function: Callable[..., T], *args: object) -> T:
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline_seconds):
-                return await loop.run_in_executor(self._threads, function, *args)
+                return await self._threads.run(function, *args)
         except TimeoutError:
             text = f"keystore {self.path} did not answer within {self._deadline_seconds:.0f} s"
             text += "; is its disk hanging or overloaded?"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from smimegw.adapters.logs.record_chain import Tail, chained, tail_of
+from smimegw.adapters.threads import Threads
 from smimegw.addresses import Mailbox
 from smimegw.errors import RecordError
 from smimegw.failpoints import reach
@@ -43,6 +44,7 @@ class JSONLinesRecords:
         self.path = self._path = path
         self._in_thread = in_thread
         self._lock = threading.Lock()
+        self._thread = Threads(1, "records")
         self._descriptor = -1
         self._inode = (-1, -1)
         self._tail = Tail()
@@ -87,6 +89,7 @@ class JSONLinesRecords:
                 self._append(bodies, sync=False)
         with self._lock:
             self._shut()
+        self._thread.end()
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -102,7 +105,7 @@ class JSONLinesRecords:
                 waiting, self._waiting = self._waiting, []
                 trouble: Exception | None = None
                 try:
-                    await asyncio.to_thread(self._append, bodies, sync=bool(waiting))
+                    await self._thread.run(self._append, bodies, sync=bool(waiting))
                 except Exception as error:  # noqa: BLE001 – theirs who wait, none may be forgotten
                     trouble = error
                 _tell(waiting, trouble)
