@@ -32,6 +32,7 @@ from smimegw.smtp.dsn import (
     FailedMessage,
     FailedRecipient,
     notice_inside,
+    notice_to_postmaster,
     report_to_sender,
     wants_report,
 )
@@ -71,7 +72,7 @@ async def tell_of(
     if outside or sender is None:
         inside = [fate.recipient.mailbox for fate in refused] if outside else []
         readers = [*inside, postmaster]
-        pieces = notice_inside(message, readers) if outside else _to_postmaster(message)
+        pieces = notice_inside(message, readers) if outside else notice_to_postmaster(message)
     else:
         readers = [sender]
         pieces = report_to_sender(message)
@@ -93,11 +94,6 @@ async def tell_of(
 def _is_wanted(recipient: Recipient) -> bool:
     # RFC 3461, 5.2.1: who relays honours NOTIFY in the reports that he writes himself
     return wants_report(dict(recipient.parameters).get("NOTIFY"))
-
-
-def _to_postmaster(message: FailedMessage) -> tuple[bytes, ...]:
-    """A message with the null path could not be delivered: nobody else may hear of it."""
-    return notice_inside(message, [message.postmaster])
 
 
 def _failed(

@@ -29,7 +29,7 @@ class FailedRecipient:
         mailbox: As in RCPT.
         orcpt: The ORCPT parameter as it came; empty without one.
         reply: The next hop's own.
-        remote: The next hop's host name.
+        remote: The next hop's host name; empty when the reply is not its but ours.
     """
 
     mailbox: Mailbox
@@ -89,6 +89,20 @@ def report_to_sender(message: FailedMessage) -> tuple[bytes, ...]:
         *_reasons(message),
     ]
     head = _head(message, [message.reverse_path], "Undelivered mail")
+    return (*head, *_report(message, text))
+
+
+def notice_to_postmaster(message: FailedMessage) -> tuple[bytes, ...]:
+    """The same about our own mail with the null path, which nobody else may hear of."""
+    text = [
+        f"This is the mail gateway {message.hostname}.",
+        "",
+        "A message of ours without a return path, such as a report, could not be delivered to the",
+        "recipients below.  It will not be tried again.",
+        "",
+        *_reasons(message),
+    ]
+    head = _head(message, [message.postmaster], "Undelivered mail without a return path")
     return (*head, *_report(message, text))
 
 
@@ -167,18 +181,26 @@ def _recipient(entry: FailedRecipient, now: datetime) -> list[str]:
     lines = []
     kind, semicolon, original = entry.orcpt.partition(";")
     if semicolon:
-        lines.append(f"Original-Recipient: {_plain(kind)}; {_plain(original)}")
+        lines.append(f"Original-Recipient: {_plain(kind)}; {_plain(_seven_bit(original))}")
     address_type = "utf-8" if entry.mailbox.needs_smtputf8 else "rfc822"  # RFC 6533, 3
     status = entry.reply.enhanced or f"{entry.reply.code // 100}.0.0"
-    return [
-        *lines,
+    lines += [
         f"Final-Recipient: {address_type}; {entry.mailbox.address}",
         "Action: failed",
         f"Status: {status}",
-        f"Remote-MTA: dns; {_plain(entry.remote) or 'unknown'}",
+    ]
+    if entry.remote:  # RFC 3464, 2.3.5: not there when no other server was asked
+        lines.append(f"Remote-MTA: dns; {_one_line(entry.remote)}")
+    return [
+        *lines,
         f"Diagnostic-Code: smtp; {_diagnostic(entry.reply)}",
         f"Last-Attempt-Date: {date_time(now)}",
     ]
+
+
+def _seven_bit(address: str) -> str:
+    """An internationalized address in the form that needs no 8 bits (RFC 6533, 3)."""
+    return "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in address)
 
 
 def _diagnostic(reply: Reply) -> str:

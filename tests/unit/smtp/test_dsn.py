@@ -15,6 +15,7 @@ from smimegw.smtp.dsn import (
     FailedMessage,
     FailedRecipient,
     notice_inside,
+    notice_to_postmaster,
     report_to_sender,
     wants_report,
 )
@@ -79,6 +80,33 @@ def test_a_program_can_read_what_happened_to_whom() -> None:
     assert (one["Action"], one["Status"]) == ("failed", "5.7.1")
     assert one["Remote-MTA"] == "dns; mail.ours.example"
     assert one["Diagnostic-Code"] == "smtp; 550 5.7.1 not here"
+
+
+def test_no_remote_server_is_named_when_none_was_asked() -> None:
+    """The refusal was ours, and the field is for somebody else's name (RFC 3464, 2.3.5)."""
+    ours = replace(failed(), remote="", reply=Reply(550, "5.7.5", "no certificate"))
+    status = parsed(replace(MESSAGE, failed=(ours,))).get_payload()[1]
+    group = status.get_payload()[1]
+    assert group["Remote-MTA"] is None
+    assert group["Diagnostic-Code"] == "smtp; 550 5.7.5 no certificate"
+
+
+def test_an_international_original_recipient_is_written_in_seven_bits() -> None:
+    """Its letters are kept, in the form for 7 bits (RFC 6533, 3)."""
+    entry = failed(orcpt="utf-8;jos\u00e9@partner.example")
+    status = parsed(replace(MESSAGE, failed=(entry,))).get_payload()[1]
+    group = status.get_payload()[1]
+    assert group["Original-Recipient"] == r"utf-8; jos\x{E9}@partner.example"
+
+
+def test_the_notice_about_mail_without_a_return_path_says_so() -> None:
+    """It was not from outside, and no server of ours need have refused it (P06)."""
+    octets = b"".join(notice_to_postmaster(replace(MESSAGE, reverse_path=None)))
+    report = message_from_bytes(octets)
+    assert report["To"] == "<postmaster@ours.example>"
+    text = report.get_payload()[0].get_payload()
+    assert "without a return path" in text
+    assert "from outside" not in text
 
 
 def test_it_is_known_as_written_by_a_program() -> None:
