@@ -57,11 +57,12 @@ def _paths(rows: Rows) -> str:
     alone = {row["size"]: row["cpu_ms"] for row in rows if row["middle"] == ALONE}
 
     def line(row: dict[str, Any]) -> Sequence[str]:
-        baseline = rates.get(("Postfix", row["size"], row["sessions"]))
+        is_alone = row["middle"] == ALONE
+        baseline = rates.get(("Postfix", row["size"], row["sessions"])) if not is_alone else None
         return (
             row["middle"],
             row["size"],
-            str(row["sessions"]),
+            "–" if is_alone else str(row["sessions"]),
             number(row["per_second"]),
             f"{row['per_second'] / baseline:.2f}" if baseline else "–",
             f"{row['cpu_ms']:.1f}" if row["cpu_ms"] else "–",
