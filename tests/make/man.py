@@ -47,6 +47,7 @@ _SPECIAL = {
     "/": "/\\:",
     "@": "@\\:",
 }
+_AS_IT_IS = "\b\n"  # click's mark
 _EXAMPLES = re.compile(r"\s*\x08?\n?Examples:\n(.*)", re.DOTALL)
 
 
@@ -112,10 +113,20 @@ def _usage(command: click.Command, context: click.Context) -> str:
 
 def _text(command: click.Command) -> Iterator[str]:
     text = inspect.cleandoc(command.help or command.short_help or "")
-    for number, paragraph in enumerate(re.split(r"\n\s*\n", text.replace("\b\n", ""))):
+    for number, paragraph in enumerate(re.split(r"\n\s*\n", text)):
         if number:
             yield ".PP"
-        yield escaped(paragraph)
+        if paragraph.startswith(_AS_IT_IS):
+            yield from _as_it_is(paragraph.removeprefix(_AS_IT_IS))
+        else:
+            yield escaped(paragraph)
+
+
+def _as_it_is(text: str) -> Iterator[str]:
+    yield ".EX"
+    for line in inspect.cleandoc(text).splitlines():
+        yield " " * (len(line) - len(line.lstrip())) + escaped(line)
+    yield ".EE"
 
 
 def _records(command: click.Command, context: click.Context) -> list[tuple[str, str]]:
@@ -136,11 +147,8 @@ def _examples(command: click.Command, *, heading: bool = True) -> Iterator[str]:
         return
     if heading:
         yield from (".PP", "Examples:")
-    yield from (".PP", ".EX")
-    for line in inspect.cleandoc(found[1]).splitlines():
-        indent = len(line) - len(line.lstrip())
-        yield " " * indent + escaped(line)
-    yield ".EE"
+    yield ".PP"
+    yield from _as_it_is(found[1])
 
 
 def _environment(program: click.Command) -> Iterator[str]:
