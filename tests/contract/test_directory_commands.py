@@ -188,6 +188,18 @@ def test_a_sample_without_certificate_is_found(gateway: Gateway, server: Slapd) 
     assert "may not read it" in finding["remedy"]
 
 
+def test_an_entry_that_wants_no_encryption_is_found(gateway: Gateway, server: Slapd) -> None:
+    """Whoever looks for the missing certificate learns why it is not used (R-01)."""
+    server.add_person(
+        "flagged@corp.example",
+        certificates=[issued("flagged").certificate.der],
+        more={"smimegwNoEncryption": "TRUE"},
+    )
+    finding = gateway.findings("flagged@corp.example")["<flagged@corp.example>"]
+    assert finding["health"] == "WARN"
+    assert "smimegwNoEncryption is TRUE" in finding["detail"]
+
+
 def test_an_unreadable_value_is_found(gateway: Gateway, server: Slapd) -> None:
     """It is skipped in mail, and nobody hears of it there (cases F05)."""
     server.add_person(

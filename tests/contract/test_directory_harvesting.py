@@ -132,6 +132,17 @@ def test_a_filter_that_lists_is_an_error_for_the_gateway(closed: Slapd) -> None:
         found(closed, 1, template="(mail=*%{domain})")
 
 
+def test_a_partners_gateway_sees_who_wants_no_encryption(public: Slapd) -> None:
+    """Without a name it has to read the flag, or it would encrypt all the same (R-01)."""
+    public.add_person(
+        "flagged@corp.example",
+        certificates=[certificate(1).der],
+        more={"smimegwNoEncryption": "TRUE"},
+    )
+    answer = ask(public, "(mail=flagged@corp.example)", "smimegwNoEncryption")
+    assert "smimegwNoEncryption: TRUE\n" in answer.stdout
+
+
 # --- Thunderbird ---------------------------------------------------------------------------------
 
 

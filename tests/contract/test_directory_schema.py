@@ -171,7 +171,7 @@ def definitions(name: str) -> set[str]:
 @pytest.mark.parametrize("name", ["smimegw.ldif", "99smimegw.ldif"])
 def test_all_forms_of_the_schema_say_the_same(name: str) -> None:
     """Whoever changes one changes all."""
-    assert len(definitions("smimegw.schema")) == 5
+    assert len(definitions("smimegw.schema")) == 4
     assert definitions(name) == definitions("smimegw.schema")
 
 
@@ -214,6 +214,27 @@ def test_the_gateway_reads_certificates(server: Slapd) -> None:
         "userCertificate;binary",
     )
     assert "userCertificate;binary::" in answer.stdout
+
+
+@pytest.mark.parametrize(("flag", "found"), [("TRUE", 0), ("FALSE", 1)])
+def test_an_entry_may_say_that_nobody_encrypts_to_it(
+    server: Slapd, alice: Issued, flag: str, found: int
+) -> None:
+    """Its certificates count as none: they are for something else (R-01)."""
+    server.add_person(
+        "bob@corp.example",
+        certificates=[alice.certificate.der],
+        more={"smimegwNoEncryption": flag},
+    )
+
+    async def find() -> int:
+        directory = LDAPDirectory(ldap_settings(server))
+        try:
+            return len(await directory.find(Mailbox.parse("bob@corp.example")))
+        finally:
+            await directory.close()
+
+    assert asyncio.run(find()) == found
 
 
 def test_anonymous_cannot_list_addresses(server: Slapd) -> None:

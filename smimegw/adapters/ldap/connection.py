@@ -31,6 +31,15 @@ class Entry:
     attributes: Mapping[str, tuple[bytes, ...]]
 
 
+NO_ENCRYPTION = "smimegwNoEncryption"
+
+
+def says_no_encryption(entry: Entry) -> bool:
+    """Whether nobody shall encrypt to the certificates of *entry* (ldap-schema/README.md)."""
+    values = entry.attributes.get(NO_ENCRYPTION.lower(), ())
+    return any(value.upper() == b"TRUE" for value in values)  # RFC 4517, 3.3.3
+
+
 class LDAPConnection:
     """A connection to one server, bound; for one thread at a time."""
 

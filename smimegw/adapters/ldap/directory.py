@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from smimegw.adapters.ldap.client import LDAPClient, Search, both_spellings
-from smimegw.adapters.ldap.connection import Entry
+from smimegw.adapters.ldap.connection import NO_ENCRYPTION, Entry, says_no_encryption
 from smimegw.adapters.ldap.filter import FilterTemplate, escape
 from smimegw.adapters.ldap.settings import LDAPSettings
 from smimegw.adapters.ldap.values import (
@@ -59,7 +59,7 @@ class LDAPDirectory:
         """Return every certificate in the entries of *mailbox*, unvalidated, each once per entry.
 
         The filter decides which entries are the mailbox's; whether a certificate is for it is
-        judged later, by the certificate itself.
+        judged later, by the certificate itself.  An entry that says so counts as one without any.
 
         Raises:
             DirectoryError: No server could answer.
@@ -68,9 +68,14 @@ class LDAPDirectory:
             self._settings.base,
             self._filter.write(mailbox),
             self._settings.attributes,
-            also=(_STATED,),
+            also=(_STATED, NO_ENCRYPTION),
         )
-        return tuple(found for entry in entries for found in self._found(entry))
+        return tuple(
+            found
+            for entry in entries
+            if not says_no_encryption(entry)
+            for found in self._found(entry)
+        )
 
     def _found(self, entry: Entry) -> Iterator[FoundCertificate]:
         attributes = self._settings.attributes

@@ -11,7 +11,12 @@ from enum import StrEnum
 
 from smimegw.adapters.ldap.attempt import Attempt
 from smimegw.adapters.ldap.client import both_spellings
-from smimegw.adapters.ldap.connection import Entry, LDAPConnection
+from smimegw.adapters.ldap.connection import (
+    NO_ENCRYPTION,
+    Entry,
+    LDAPConnection,
+    says_no_encryption,
+)
 from smimegw.adapters.ldap.filter import FilterTemplate, escape
 from smimegw.adapters.ldap.settings import LDAPServer, LDAPSettings
 from smimegw.adapters.ldap.values import UNREADABLE, parse_certificates
@@ -118,6 +123,10 @@ def _sample(connection: LDAPConnection, settings: LDAPSettings, sample: Mailbox)
     if not entries:
         remedy = "is the address in the entry, below `base`, and readable by `bind`?"
         return Observation(what=what, grade=Grade.ODD, detail="no entry", remedy=remedy)
+    if says_no_encryption(entries[0]):
+        remedy = f"that is meant so? else delete {NO_ENCRYPTION} from the entry"
+        detail = f"{entries[0].dn}: {NO_ENCRYPTION} is TRUE, nobody encrypts to its certificates"
+        return Observation(what=what, grade=Grade.ODD, detail=detail, remedy=remedy)
     values = [
         value
         for name in settings.attributes
@@ -200,7 +209,7 @@ def _find(
     return connection.search(
         settings.base,
         FilterTemplate(settings.filter).write(mailbox),
-        both_spellings(settings.attributes),
+        both_spellings((*settings.attributes, NO_ENCRYPTION)),
         Attempt(_SECONDS),
         size_limit=_ENTRIES,
     )
