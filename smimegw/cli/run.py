@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import importlib
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,19 +49,36 @@ def run(config: Path, check: bool) -> Exit:
 # Each of the two is imported when it is the one that runs: the supervisor needs a fifth of the
 # memory of a process that takes mail.
 async def _supervise(configuration: Configuration) -> None:
-    supervisor = importlib.import_module("smimegw.supervisor")
+    with settling():
+        supervisor = importlib.import_module("smimegw.supervisor")
     await supervisor.Supervisor(configuration, overseer=SystemdOverseer(os.environ)).run()
 
 
 async def _serve(configuration: Configuration, *, check: bool) -> None:
-    server: Server = importlib.import_module("smimegw.server").Server(
-        configuration, overseer=None if check else SystemdOverseer(os.environ)
-    )
+    with settling():
+        server: Server = importlib.import_module("smimegw.server").Server(
+            configuration, overseer=None if check else SystemdOverseer(os.environ)
+        )
     if check:
         server.stop("check")
     await server.run()
     if check and server.not_ready:
         raise Failure(f"not ready: {'; '.join(server.not_ready)}", Exit.NOT_ALLOWED)
+
+
+@contextlib.contextmanager
+def settling() -> Iterator[None]:
+    """What is made meanwhile is taken for permanent by the garbage collector.
+
+    Looking through all modules and classes takes it 70 ms, in which nobody is served.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

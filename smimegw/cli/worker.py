@@ -18,7 +18,7 @@ from smimegw.adapters.process.channel import (
     write_failure,
 )
 from smimegw.cli.exits import Exit, exit_code_of
-from smimegw.cli.run import loop_factory
+from smimegw.cli.run import loop_factory, settling
 from smimegw.errors import SmimegwError
 from smimegw.server import Server
 
@@ -47,7 +47,9 @@ def main() -> None:
 
 async def _serve(order: Order, connection: socket.socket) -> None:
     reader, writer = await asyncio.open_connection(sock=connection, limit=LINE_OCTETS)
-    server = Server(order.configuration, worker=order.worker, overseer=SupervisorOverseer(writer))
+    with settling():
+        overseer = SupervisorOverseer(writer)
+        server = Server(order.configuration, worker=order.worker, overseer=overseer)
     obeying = asyncio.create_task(_obey(reader, server))
     try:
         await server.run()
