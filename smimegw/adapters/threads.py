@@ -40,6 +40,27 @@ class Threads:
         Raises:
             RuntimeError: The threads were told to end.
         """
+        return await self._begun(function, *args, **kwargs)
+
+    async def run_within(
+        self, seconds: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The same, waiting no longer than *seconds*.
+
+        Raises:
+            RuntimeError: As `run`.
+            TimeoutError: It took longer; the function goes on.
+        """
+        answer = self._begun(function, *args, **kwargs)
+        timer = answer.get_loop().call_later(seconds, _give_up, answer)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+
+    def _begun(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> asyncio.Future[T]:
         if self._closed:
             raise RuntimeError(f"the threads {self._name} have ended")
         loop = asyncio.get_running_loop()
@@ -48,7 +69,7 @@ class Threads:
             self._start()
         self._under_way += 1
         self._jobs.put((loop, self._tell, answer, lambda: function(*args, **kwargs)))
-        return await answer
+        return answer
 
     def end(self) -> None:
         """Take no more work, drop what has not begun; who waits for that is told so."""
@@ -88,6 +109,11 @@ class Threads:
             answer.set_result(result)
         else:
             answer.set_exception(trouble)
+
+
+def _give_up(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())
 
 
 def _work(jobs: _Jobs) -> None:

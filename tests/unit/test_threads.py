@@ -119,3 +119,16 @@ def test_threads_that_nobody_holds_any_more_end() -> None:
     thread = asyncio.run(run())
     thread.join()
     assert not thread.is_alive()
+
+
+def test_waiting_ends_when_the_function_takes_too_long() -> None:
+    """The thread goes on with it, and can be used again."""
+
+    async def run() -> int:
+        threads, held = Threads(1, "part"), threading.Event()
+        with pytest.raises(TimeoutError):
+            await threads.run_within(0, held.wait)
+        held.set()
+        return await threads.run_within(60, int, "7")
+
+    assert asyncio.run(run()) == 7

@@ -122,8 +122,7 @@ class Database:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                result = await self._threads.run(work)
+            result = await self._threads.run_within(self._deadline_seconds, work)
         except TimeoutError:
             self.trouble = (
                 f"database {self._location} did not answer within {self._deadline_seconds:g} s; "

@@ -112,8 +112,7 @@ class EmbeddedDirectory:
 
     async def _in_thread(self, work: Callable[[], list[sa.Row[Any]]]) -> list[sa.Row[Any]]:
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await self._threads.run(work)
+            return await self._threads.run_within(self._deadline_seconds, work)
         except TimeoutError:
             server = describe(self._engine)
             text = f"database {server} did not answer within {self._deadline_seconds:g} s"

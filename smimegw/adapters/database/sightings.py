@@ -57,18 +57,28 @@ class DatabaseSightings:
         Raises:
             DatabaseError: The database could not answer.
         """
-        seen = {"kind": kind.value, "originator": originator, "first_seen": int(now.timestamp())}
+        at = int(now.timestamp())
+        seen = {"kind": kind.value, "originator": originator, "first_seen": at}
+        first = Sighting(at=datetime.fromtimestamp(at, UTC), originator=originator)
 
         def work(connection: sa.Connection) -> tuple[Sighting, ...]:
             # One statement decides between two nodes that see the same at once, and all nodes
             # keep one order, so that none waits for another that waits for it.
-            for digest in sorted(digests):
-                insert_if_absent(connection, sightings, {**seen, "digest": digest.hex()})
-            asked = ({"which": kind.value, "what": digest.hex()} for digest in digests)
-            rows = [connection.execute(_QUESTION, values).one() for values in asked]
-            return tuple(map(_sighting, rows))
+            new = {
+                digest
+                for digest in sorted(set(digests))
+                if insert_if_absent(connection, sightings, {**seen, "digest": digest.hex()})
+            }
+            return tuple(
+                first if digest in new else self._known(connection, kind, digest)
+                for digest in digests
+            )
 
         return await self._database.write(work)
+
+    def _known(self, connection: sa.Connection, kind: SightingKind, digest: bytes) -> Sighting:
+        asked = {"which": kind.value, "what": digest.hex()}
+        return _sighting(connection.execute(_QUESTION, asked).one())
 
 
 def _sighting(row: sa.Row[Any]) -> Sighting:

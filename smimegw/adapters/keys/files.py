@@ -6,7 +6,6 @@ memory as long as their file is there unchanged.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -116,8 +115,7 @@ class FilesKeystore(KeyCabinet):
 
     async def _ask(self, function: Callable[..., T], *args: object) -> T:
         try:
-            async with asyncio.timeout(self._deadline_seconds):
-                return await self._threads.run(function, *args)
+            return await self._threads.run_within(self._deadline_seconds, function, *args)
         except TimeoutError:
             text = f"keystore {self.path} did not answer within {self._deadline_seconds:.0f} s"
             text += "; is its disk hanging or overloaded?"

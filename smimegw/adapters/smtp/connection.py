@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP
 
-from smimegw.adapters.smtp.flow import flows
+from smimegw.adapters.smtp.flow import flows, read_within
 from smimegw.adapters.smtp.tls import PeerCertificate, peer_certificate, tls_failure
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
@@ -125,8 +125,7 @@ class Connection(SMTP):
             ClientSlowError: It sent nothing for *seconds*.
         """
         try:
-            async with asyncio.timeout(seconds):
-                octets = await self._reader.read(2 * _CHUNK)
+            octets = await read_within(self._reader, 2 * _CHUNK, seconds)
         except TimeoutError:
             raise ClientSlowError from None
         except OSError as exc:

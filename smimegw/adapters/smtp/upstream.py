@@ -7,7 +7,7 @@ import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from smimegw.adapters.smtp.flow import flows
+from smimegw.adapters.smtp.flow import flows, read_within
 from smimegw.adapters.smtp.reach import RecentFailures, open_connection
 from smimegw.adapters.smtp.settings import NextHopSettings, Server, plain_address
 from smimegw.adapters.smtp.tls import check_pin, next_hop_context
@@ -269,15 +269,16 @@ class Upstream:
             raise self.client.lost("closed the connection") from exc
 
     async def _next_reply(self, seconds: float = 0.0) -> Reply:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + (seconds or self._limits.next_hop_seconds)
         try:
-            async with asyncio.timeout(seconds or self._limits.next_hop_seconds):
-                while not self._replies:
-                    if self.client.state is State.CLOSED:
-                        raise self.client.lost("broke off among its replies")
-                    octets = await self._reader.read(_CHUNK)
-                    if not octets:
-                        raise self.client.lost("closed the connection")
-                    self._replies.extend(self.client.receive(octets))
+            while not self._replies:
+                if self.client.state is State.CLOSED:
+                    raise self.client.lost("broke off among its replies")
+                octets = await read_within(self._reader, _CHUNK, until - loop.time())
+                if not octets:
+                    raise self.client.lost("closed the connection")
+                self._replies.extend(self.client.receive(octets))
         except TimeoutError:
             raise self.client.lost("did not reply in time") from None
         except OSError as exc:
