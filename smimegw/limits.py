@@ -79,7 +79,7 @@ class Limits:
     candidates: int = 20  # undecided certificates of one mailbox; people have a few devices
 
     # the machine
-    disk_free_octets: int = 128 * MIB  # at the state directory; below it no mail is taken
+    disk_free_octets: int = 128 * MIB  # at state directory and spool; below it no mail is taken
     disk_free_inodes: int = 1000
     clock_behind_seconds: float = 300.0  # the last decision record: then the clock was set back
 
