@@ -17,6 +17,8 @@ from smimegw.transaction import Transaction
 KEPT_SECONDS = 7 * 24 * 3600  # RFC 5321, 4.5.4.1: clients try for four to five days
 LEASE_SECONDS = DEFAULT_LIMITS.claim_seconds  # longer than any reply may take
 
+_LINE_OCTETS = 998  # RFC 5322, 2.1.1
+
 
 def fingerprint_of(tx: Transaction) -> str:
     """Name *tx* by its sender identity, reverse-path, Message-ID and every octet of its content.
@@ -34,9 +36,13 @@ def fingerprint_of(tx: Transaction) -> str:
 
 
 def message_id_of(tx: Transaction) -> str:
-    """The Message-ID field's text; empty when there is none."""
+    """The Message-ID field's text; empty when there is none.
+
+    Cut where no line may be longer: it goes into log, journal and records several times over.
+    """
     found = tx.content.header.all("message-id")
-    return found[0].body.decode("ascii", "replace").strip() if found else ""
+    text = found[0].body.decode("ascii", "replace").strip() if found else ""
+    return text[:_LINE_OCTETS]
 
 
 def token_of(fingerprint: str, recipient_key: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from smimegw.custody import message_id_of
 from smimegw.errors import (
     AuthenticationError,
     DependencyError,
@@ -320,12 +321,11 @@ class Incoming:
 
     def _log_received(self, tx: Transaction) -> None:
         reverse_path = tx.envelope.reverse_path.mailbox
-        message_id = tx.content.header.all("message-id")
         self._ports.events.emit(
             "message.received",
             txn=self._id,
             **{
-                "message-id": message_id[0].body.decode("ascii", "replace") if message_id else "",
+                "message-id": message_id_of(tx),
                 "from": reverse_path.address if reverse_path else "",
                 "size": tx.size,
                 "nrcpt": len(tx.envelope.recipients),

@@ -300,6 +300,8 @@ class Client:
         return line.encode("utf-8") + b"\r\n"
 
     def _require(self, *states: State) -> None:
+        if self.state is State.CLOSED:
+            raise self._error("has ended the connection")
         if self.state not in states:
             raise self._error(f"cannot take this command now ({self.state.name.lower()})")
 

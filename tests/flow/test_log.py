@@ -35,3 +35,17 @@ def test_upstream_queue_id_stands_in_the_log() -> None:
     [received] = company.world.events.named("message.received")
     assert received["upstream_id"] == "8FE5D298F"
     assert received["client"] == "192.0.2.10"
+
+
+def test_a_long_message_id_does_not_fill_log_journal_and_records() -> None:
+    """Whoever sends chooses it, and it is written down several times (RFC 5322, 2.1.1)."""
+    company = Company()
+    long = f"<{'x' * 60_000}@ours.example>"
+    mail = message("alice@ours.example", "bob@clear.example")
+    mail = mail.replace(b"<1@test>", long.encode())
+    assert company.send("relay", ["bob@clear.example"], mail).reply.code == 250
+    [received] = company.world.events.named("message.received")
+    assert received["message-id"] == long[:998]
+    [dot] = company.world.journal.dots
+    assert dot.message_id == long[:998]
+    assert company.world.records.written[0]["message_id"] == long[:998]

@@ -385,3 +385,12 @@ def test_quit_ends_the_conversation() -> None:
     assert client.quit() == b"QUIT\r\n"
     client.receive(b"221 2.0.0 bye\r\n")
     assert client.state is State.CLOSED
+
+
+def test_command_after_the_end_says_who_ended_it() -> None:
+    """An administrator reads it: the next hop said 421, and the connection is over (N-06)."""
+    client = ready()
+    client.mail(None)
+    client.receive(b"421 4.3.2 shutting down\r\n")
+    with pytest.raises(NextHopError, match="has ended the connection"):
+        client.recipient(BOB)
