@@ -14,7 +14,7 @@ from smimegw.addresses import Mailbox
 from smimegw.app import own_database
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.options import config_option, json_option
-from smimegw.config.directories import Directory, LDAPDirectory
+from smimegw.config.directories import Directory, EmbeddedDirectory, LDAPDirectory
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.directories import ldap_settings, open_directory
@@ -59,6 +59,11 @@ def _look(
     entry: Directory, configuration: Configuration, sample: Mailbox | None
 ) -> Iterator[tuple[str, Observation]]:
     name = f"{entry.kind}:{entry.name}"
+    domains = () if isinstance(entry, EmbeddedDirectory) else entry.domains
+    if sample and domains and not any(rule.matches(sample.domain) for rule in domains):
+        detail = f"is asked about {', '.join(map(str, domains))} only"
+        yield name, Observation(what=f"<{sample.address}>", detail=detail)
+        sample = None
     if not isinstance(entry, LDAPDirectory):
         yield name, asyncio.run(_ask(entry, configuration, sample))
         return
@@ -72,7 +77,7 @@ async def _ask(
     entry: Directory, configuration: Configuration, sample: Mailbox | None
 ) -> Observation:
     """Ask a directory of another kind for somebody."""
-    wanted = sample or Mailbox.parse(f"postmaster@{configuration.gateway.internal_domains[0]}")
+    wanted = sample or Mailbox.parse(f"postmaster@{_some_domain(entry, configuration)}")
     database = own_database(configuration)
     try:
         directory = open_directory(entry, configuration, database)
@@ -91,6 +96,13 @@ async def _ask(
             what=f"<{wanted.address}>", grade=Grade.ODD, detail="no certificate", remedy=remedy
         )
     return Observation(what=f"<{wanted.address}>", detail=f"{len(found)} certificates")
+
+
+def _some_domain(entry: Directory, configuration: Configuration) -> str:
+    """One that it may be asked about."""
+    rules = () if isinstance(entry, EmbeddedDirectory) else entry.domains
+    named = [str(rule.domain) for rule in rules if rule.domain]
+    return named[0] if named else str(configuration.gateway.internal_domains[0])
 
 
 def _exit(grade: Grade) -> Exit:

@@ -19,7 +19,7 @@ from smimegw.cli.directory_targets import (
     publishing_target,
 )
 from smimegw.cli.exits import Exit, exits
-from smimegw.cli.key_source import password_option, read_bounded, read_password
+from smimegw.cli.key_source import read_bounded, read_password
 from smimegw.cli.options import config_option
 from smimegw.config.directories import Directory, EmbeddedDirectory, LDAPDirectory
 from smimegw.config.load import load
@@ -33,7 +33,11 @@ from smimegw.x509.lint import encryption_flaw
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--name", "only", metavar="NAME", help="The directory; default is the first one.")
 @click.option("--bind-dn", metavar="DN", help="Who writes, in LDAP; default is the gateway.")
-@password_option
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    help="File whose first line is the password of --bind-dn; - is standard input.",
+)
 @click.option("--withdraw", is_flag=True, help="Take them back.")
 @click.option(
     "--sign",

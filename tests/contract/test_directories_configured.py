@@ -44,6 +44,15 @@ class Site:
         path.write_text(text + more)
         return CliRunner().invoke(directory, ["find", address, "-c", str(path), *arguments])
 
+    def check(self, address: str, name: str) -> list[str]:
+        """What ``directory check`` says, a line each."""
+        path = self.folder / "smimegw.toml"
+        path.write_text((self.folder / "text").read_text())
+        words = ["check", address, "--name", name, "-c", str(path)]
+        result = CliRunner().invoke(directory, words)
+        assert result.exit_code in {0, 3}, result.output
+        return result.stdout.splitlines()
+
     def values(self, address: str, more: str = "") -> dict[str, Any]:
         found = json.loads(self.find(address, "--json", more=more).stdout)
         assert isinstance(found, dict)
@@ -152,3 +161,11 @@ def test_what_rests_on_dns_alone_is_said_so(site: Site) -> None:
     """No CA vouches for it, and nobody shall think so (RFC 6698, 2.1.1)."""
     result = site.find("stranger@partner.example", more=f'{TRUST}smimea = "dns"\n')
     assert "status its domain's signed word (DNSSEC)" in result.stdout
+
+
+@pytest.mark.parametrize(("name", "address"), [("staff", DNS), ("dns", STAFF)])
+def test_a_check_asks_nobody_about_people_of_others(site: Site, name: str, address: str) -> None:
+    """A source that is bound to domains is looked at with those (T-14)."""
+    lines = site.check(address, name)
+    assert f"<{address}>: is asked about " in lines[0]
+    assert not [line for line in lines[1:] if address in line]

@@ -83,7 +83,9 @@ class ValidatingResolver:
             raise self._error(f"did not answer within {seconds:.1f} s about {name}") from None
         except (OSError, EOFError) as exc:
             reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
-            raise self._error(f"gave no usable answer about {name}: {reason}") from exc
+            raise self._error(
+                f"gave no usable answer about {name}: {reason}; does it run, is dns.resolver right?"
+            ) from exc
         return self.read(question, octets)
 
     async def _exchange(self, octets: bytes) -> bytes:

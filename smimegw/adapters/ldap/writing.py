@@ -48,8 +48,8 @@ _REFUSALS = {
     results.RESULT_INVALID_DN_SYNTAX: "the name of the entry cannot be written as a DN there",
     results.RESULT_NO_SUCH_OBJECT: "the entry above it does not exist, or may not be seen by "
     "`bind`; make it, or correct `base`",
-    results.RESULT_INSUFFICIENT_ACCESS_RIGHTS: "its access rules forbid `bind` to write there; "
-    "allow it as ldap-schema/access.conf does",
+    results.RESULT_INSUFFICIENT_ACCESS_RIGHTS: "its access rules forbid that to whoever writes; "
+    "write as the CA's identity (--bind-dn), or allow it as ldap-schema/access.conf does",
     results.RESULT_UNWILLING_TO_PERFORM: "it takes no writes, or not this one: is it read-only, "
     "or a copy? name a server that takes writes in `url`",
 }
