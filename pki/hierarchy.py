@@ -28,6 +28,7 @@ from pki.profiles import Baseline, Profile
 from pki.register import Certified, IssuerName, Reservation, serial_text
 from pki.request import parse_request
 from pki.revocation import Revocation
+from pki.settings import Settings
 from smimegw import failpoints
 from smimegw.errors import UsageError
 
@@ -148,13 +149,7 @@ def certify_issuing(
     """
     if keys.public_key_octets(request.public_key) == _key_octets(issuer.certificate):
         raise RequestError("The request bears the root's own key. An issuing CA needs another.")
-    chosen = home.settings
-    pointers = Pointers(
-        crl_urls=chosen.root_crl_urls,
-        issuer_urls=chosen.root_urls,
-        policies=chosen.policies,
-        baseline=chosen.baseline,
-    )
+    pointers = _to_the_root(home.settings)
     validity = Validity.starting(now, days, within=issuer.certificate)
 
     def compose(serial: int) -> x509.CertificateBuilder:
@@ -169,15 +164,25 @@ def certify_issuing(
         )
 
     findings = _inspected(issuer.draft(compose(x509.random_serial_number())), Profile.ISSUING)
+    reservation = _reservation(
+        ROOT, place, request.name, Profile.ISSUING, key_held=bool(place), findings=findings
+    )
     return certify(
         home,
-        _reservation(
-            ROOT, place, request.name, Profile.ISSUING, key_held=bool(place), findings=findings
-        ),
+        reservation,
         None,
         lambda serial: issuer.sign_certificate(compose(serial)),
         passphrase=b"",
         now=now,
+    )
+
+
+def _to_the_root(chosen: Settings) -> Pointers:
+    return Pointers(
+        crl_urls=chosen.root_crl_urls,
+        issuer_urls=chosen.root_urls,
+        policies=chosen.policies,
+        baseline=chosen.baseline,
     )
 
 

@@ -78,9 +78,6 @@ def issue(
     experimental: bool,
     csr: Path | None,
     days: int | None,
-    output: Path | None,
-    p12_passphrase_file: str | None,
-    legacy: bool,
 ) -> None:
     """Issue certificates for one mailbox, or for everybody whom --from-ldap finds.
 
@@ -93,38 +90,42 @@ def issue(
     if days and days > _DAYS_RECOMMENDED:
         shell.warn(f"{days} days are more than the {_DAYS_RECOMMENDED} that the S/MIME BR allow")
     kind = parse_kind(key, experimental=experimental)
+    wanted = bulk.Wanted(
+        profiles=profiles.CHOICES[profile], key_kind=kind, days=days, operator=shell.operator
+    )
     if from_ldap:
         if csr or name:
             raise UsageError("--csr and --name are for one person, not for --from-ldap.")
-        wanted = bulk.Wanted(
-            profiles=profiles.CHOICES[profile],
-            key_kind=kind,
-            days=days,
-            operator=shell.operator,
-        )
-        target = NOWHERE if dry_run else open_output(shell, output, p12_passphrase_file, legacy)
+        target = NOWHERE if dry_run else open_output(shell)
         processes = jobs or processes_by_default()
         issue_many(shell, from_ldap, wanted, target, processes=processes, dry_run=dry_run)
-        return
-    mailbox = parse_mailbox(address)
+    else:
+        _issue_one(shell, parse_mailbox(address), name, wanted, csr)
+
+
+def _issue_one(
+    shell: Shell, mailbox: Mailbox, name: str, wanted: bulk.Wanted, csr: Path | None
+) -> None:
     request = _read_request(csr, mailbox, shell) if csr else None
     template = Order(
         mailbox=mailbox,
         profile=profiles.Profile.BOTH,
         name=name,
-        key_kind=kind,
+        key_kind=wanted.key_kind,
         public_key=request.public_key if request else None,
-        days=days,
-        operator=shell.operator,
+        days=wanted.days,
+        operator=wanted.operator,
     )
     home.require(shell.directory)
     passphrase = shell.passphrase()
-    target = open_output(shell, output, p12_passphrase_file, legacy, holds_key=request is None)
-    wanted_orders = [replace(template, profile=each) for each in profiles.CHOICES[profile]]
-    _issue_one(shell, wanted_orders, passphrase=passphrase, target=target)
+    target = open_output(shell, holds_key=request is None)
+    ordered = [replace(template, profile=each) for each in wanted.profiles]
+    _issue_ordered(shell, ordered, passphrase=passphrase, target=target)
 
 
-def _issue_one(shell: Shell, wanted: Sequence[Order], *, passphrase: bytes, target: Output) -> None:
+def _issue_ordered(
+    shell: Shell, wanted: Sequence[Order], *, passphrase: bytes, target: Output
+) -> None:
     if len(wanted) > 1 and wanted[0].public_key:
         raise UsageError("--profile pair needs two keys. Issue two requests, one for each profile.")
     with home.changing(shell.directory, now=shell.now) as opened:

@@ -104,21 +104,13 @@ def _with_key(
     sheets = open_sheets(shell)
     if sheets and passphrase_file:
         raise UsageError("--sheets takes the place of --p12-passphrase-file; give one of them.")
+    option, prompt = "--p12-passphrase-file", "Passphrase for the .p12 file"
+    if sheets:
+        passphrase = sheets.password(mailbox, certified.name)
+    else:
+        passphrase = shell.secret(passphrase_file, option=option, prompt=prompt, new=True)
     pkcs12 = packing.pkcs12_file(
-        opened,
-        certified,
-        ca_passphrase=ca_passphrase,
-        passphrase=(
-            sheets.password(mailbox, certified.name)
-            if sheets
-            else shell.secret(
-                passphrase_file,
-                option="--p12-passphrase-file",
-                prompt="Passphrase for the .p12 file",
-                new=True,
-            )
-        ),
-        legacy=legacy,
+        opened, certified, ca_passphrase=ca_passphrase, passphrase=passphrase, legacy=legacy
     )
     if credential is None:
         return pkcs12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,9 @@ class Output:
 def output_options(command: Command) -> Command:
     """Add ``-o``, ``--p12-passphrase-file``, ``--legacy`` and `sheet_options`."""
     for option in (
-        click.option("--legacy", is_flag=True, help="Write .p12 files that old programs read."),
-        click.option("--p12-passphrase-file", metavar="FILE", help="Protects the .p12 of -o."),
-        click.option("-o", "--output", type=click.Path(path_type=Path, file_okay=False)),
+        _remembered("--legacy", is_flag=True, help="Write .p12 files that old programs read."),
+        _remembered("--p12-passphrase-file", metavar="FILE", help="Protects the .p12 of -o."),
+        _remembered("-o", "--output", type=click.Path(path_type=Path, file_okay=False)),
     ):
         command = option(command)
     return sheet_options(command)
@@ -56,24 +56,25 @@ def output_options(command: Command) -> Command:
 def sheet_options(command: Command) -> Command:
     """Add ``--sheets`` and ``--client``, for `open_sheets`."""
     for option in (
-        click.option(
+        _remembered(
             "--client",
             type=click.Choice([client.value for client in Client]),
             multiple=True,
-            expose_value=False,
-            callback=_remember,
             help="With --sheets: tell about this program only; repeatable.",
         ),
-        click.option(
+        _remembered(
             "--sheets",
             type=click.Path(path_type=Path, file_okay=False),
-            expose_value=False,
-            callback=_remember,
             help="A one-time password for each person, on a sheet in this folder (text and PDF).",
         ),
     ):
         command = option(command)
     return command
+
+
+def _remembered(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """An option whose value is for `open_output` and `open_sheets`, not for the command."""
+    return click.option(*names, expose_value=False, callback=_remember, **attributes)
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> None:
@@ -98,20 +99,17 @@ def open_sheets(shell: Shell) -> Sheets | None:
     return Sheets(folder=folder, issuer=str(names[0].value), clients=clients)
 
 
-def open_output(
-    shell: Shell,
-    directory: Path | None,
-    passphrase_file: str | None,
-    legacy: bool,
-    *,
-    holds_key: bool = True,
-) -> Output:
+def open_output(shell: Shell, *, holds_key: bool = True) -> Output:
     """Make the folder and get the passphrase, so that neither is missing after the issue.
 
     Raises:
         UsageError: There is no passphrase.
         OSError: The folder cannot be made.
     """
+    meta = click.get_current_context().meta
+    directory: Path | None = meta.get(f"{__name__}.output")
+    passphrase_file: str | None = meta.get(f"{__name__}.p12_passphrase_file")
+    legacy = bool(meta.get(f"{__name__}.legacy"))
     passphrase = b""
     sheets = open_sheets(shell)
     if sheets and (passphrase_file or not directory):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -119,31 +120,7 @@ def _warnings(opened: Home, shell: Shell) -> list[str]:
         for place in hierarchy.waiting(opened)
     ]
     for name in opened.listing(now=shell.now):
-        end = opened.authority(name).not_after
-        if end - shell.now < timedelta(days=opened.settings.mailbox_days):
-            warnings.append(
-                f"the {name} CA ends on {end:%Y-%m-%d}, before a certificate issued today would "
-                "→ plan a new CA"
-            )
-        last = opened.register.last_crl(name)
-        option = " --root" if name == "root" else ""
-        if last and last.next_update <= shell.now:
-            # Without the key here the root is on another machine, or its key is in a safe place.
-            elsewhere = name == ROOT and not opened.holds_key(ROOT)
-            carried = "bring its key back, or carry one: root crl -o root.crl there, install here"
-            warnings.append(
-                f"the {name} CRL is out of date since {last.next_update:%Y-%m-%d %H:%M}Z → "
-                + (carried if elsewhere else f"smimegw-ca crl make{option}")
-            )
-        pending = crl_schedule.unlisted(opened, name, now=shell.now)
-        if pending:
-            warnings.append(
-                f"{pending} revoked after the newest {name} CRL → smimegw-ca crl make{option}"
-            )
-        if name != ROOT and _lacks_responder(opened, name, shell):
-            warnings.append(
-                f"the {name} CA's OCSP responder is missing or ends soon → smimegw-ca ocsp make"
-            )
+        warnings += _about(opened, name, shell)
     waiting = approval.waiting(opened, now=shell.now)
     if waiting:
         warnings.append(f"{len(waiting)} requests wait → smimegw-ca request list")
@@ -157,6 +134,46 @@ def _warnings(opened: Home, shell: Shell) -> list[str]:
             f"{len(ending)} certificates end within 30 days → smimegw-ca list --expires-in 30d"
         )
     return warnings
+
+
+def _about(opened: Home, name: IssuerName, shell: Shell) -> Iterator[str]:
+    """What is to be done about one CA."""
+    end = opened.authority(name).not_after
+    if end - shell.now < timedelta(days=opened.settings.mailbox_days):
+        plan = "plan a new root" if name == ROOT else "smimegw-ca rollover"
+        yield (
+            f"the {name} CA ends on {end:%Y-%m-%d}, before a certificate issued today would "
+            f"→ {plan}"
+        )
+    make = _make_crl(opened, name)
+    if last := opened.register.last_crl(name):
+        until = f"{last.next_update:%Y-%m-%d %H:%M}Z"
+        if last.next_update <= shell.now:
+            yield f"the {name} CRL is out of date since {until} → {make}"
+        elif name == ROOT and _ends_soon(last, shell):
+            yield f"the {name} CRL ends on {until} → {make}"
+    if pending := crl_schedule.unlisted(opened, name, now=shell.now):
+        yield f"{pending} revoked after the newest {name} CRL → {make}"
+    if name != ROOT and _lacks_responder(opened, name, shell):
+        yield f"the {name} CA's OCSP responder is missing or ends soon → smimegw-ca ocsp make"
+
+
+def _make_crl(opened: Home, name: IssuerName) -> str:
+    if name != ROOT:
+        return "smimegw-ca crl make"
+    if opened.holds_key(ROOT):
+        return "smimegw-ca crl make --root"
+    # The root is on another machine, or its key is in a safe place.
+    return (
+        "bring root/key.pem back: smimegw-ca crl make --root; or where the root is elsewhere: "
+        "smimegw-ca root crl -o root.crl there, smimegw-ca install root.crl here"
+    )
+
+
+def _ends_soon(last: Listed, shell: Shell) -> bool:
+    """A person has to go to the root, so a month ahead; or in the last half of a short time."""
+    begin, end = last.crl.last_update_utc, last.next_update
+    return end - shell.now < min(_NEARLY_OVER, (end - begin) / 2)
 
 
 def _lacks_responder(opened: Home, name: IssuerName, shell: Shell) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import click
 
@@ -43,9 +42,6 @@ def renew(
     within: int | None,
     keep_key: bool,
     days: int | None,
-    output: Path | None,
-    p12_passphrase_file: str | None,
-    legacy: bool,
 ) -> None:
     """Issue the successor of a certificate, with a new key unless --keep-key.
 
@@ -58,7 +54,7 @@ def renew(
         raise UsageError("Say which: SERIAL or ADDRESS, or --due (with --within) for all.")
     home.require(shell.directory)
     passphrase = shell.passphrase()
-    target = open_output(shell, output, p12_passphrase_file, legacy)
+    target = open_output(shell)
     with home.changing(shell.directory, now=shell.now) as opened:
         found = _due(opened, within, shell) if due else _which(opened, which)
         old = [item for item in found if not due or item.key_held or keep_key]
@@ -97,15 +93,12 @@ def rekey(
     which: str,
     reason: str,
     days: int | None,
-    output: Path | None,
-    p12_passphrase_file: str | None,
-    legacy: bool,
 ) -> None:
     """Issue a certificate with a new key and revoke the old one in the same step."""
     reason = revocation.parse_reason(reason)
     home.require(shell.directory)
     passphrase = shell.passphrase()
-    target = open_output(shell, output, p12_passphrase_file, legacy)
+    target = open_output(shell)
     with home.changing(shell.directory, now=shell.now) as opened:
         old = _which(opened, which)
         shell.confirm(f"Replace {_listed(old)} and revoke what is replaced? It cannot be undone.")

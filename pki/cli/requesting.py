@@ -103,15 +103,19 @@ def create(
         second = opened.settings.practice.second_person
     if challenge:
         files.write_new(challenge, question, mode=files.PUBLIC)
-    shell.answer(str(filed.number), **_members(filed, shell))
-    for finding in filed.findings.splitlines():
-        shell.warn(finding)
-    shell.talk(f"Filed for <{filed.mailbox}>; it expires on {filed.expires_at:%Y-%m-%d}")
+    _show_filed(shell, filed)
     if challenge:
         shell.suggest(f"smimegw-ca request prove {filed.number} --answer FILE")
     else:
         who = "    (somebody else)" if second else ""
         shell.suggest(f"smimegw-ca request approve {filed.number}{who}")
+
+
+def _show_filed(shell: Shell, filed: Request) -> None:
+    shell.answer(str(filed.number), **_members(filed, shell))
+    for finding in filed.findings.splitlines():
+        shell.warn(finding)
+    shell.talk(f"Filed for <{filed.mailbox}>; it expires on {filed.expires_at:%Y-%m-%d}")
 
 
 @request.command(
@@ -201,9 +205,6 @@ def approve(
     shell: Shell,
     number: int,
     later: bool,
-    output: Path | None,
-    p12_passphrase_file: str | None,
-    legacy: bool,
 ) -> None:
     """Approve a request and issue its certificates; what is approved already is issued.
 
@@ -213,7 +214,7 @@ def approve(
     with home.reading(shell.directory) as opened:
         holds_key = bool(approval.find(opened, number).key)
     passphrase = b"" if later else shell.passphrase()
-    target = open_output(shell, output, p12_passphrase_file, legacy, holds_key=holds_key)
+    target = open_output(shell, holds_key=holds_key)
     with home.changing(shell.directory, now=shell.now) as opened:
         item = approval.find(opened, number)
         if item.state is not RequestState.ISSUED:

@@ -17,6 +17,7 @@ from cryptography.x509 import ocsp as library
 from pki import crl, home, issuance, lint, responder, rollover
 from pki.cli import main
 from pki.errors import LedgerError
+from pki.founding import Founding, initialise
 from pki.hierarchy import NewKey
 from pki.keys import KeyKind
 from pki.places import FIRST
@@ -24,6 +25,7 @@ from pki.register import serial_text
 from pki.serve import site
 from pki.serve.hosting import hosting
 from pki.serve.records import Records
+from pki.settings import Settings
 from smimegw.errors import UsageError
 from smimegw.x509 import ocsp
 from smimegw.x509.certificate import Certificate
@@ -112,6 +114,35 @@ def test_status_warns_of_a_responder_that_is_missing(ca_path: Path, type_in: Typ
     assert (missing.exit_code, "smimegw-ca ocsp make" in missing.stderr) == (3, True)
     type_in("ocsp", "make")
     assert "OCSP" not in type_in("status").stderr
+
+
+def _founded(path: Path, now: datetime) -> None:
+    plan = Founding(name="Old CA", settings=Settings(), key_kind=KeyKind.P_256)
+    initialise(path, plan, passphrase=PASSPHRASE, now=now)
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [(300, ""), (340, "the root CRL ends on"), (366, "the root CRL is out of date since")],
+)
+def test_status_tells_of_the_roots_list_a_month_ahead(
+    tmp_path: Path, now: datetime, age: int, said: str
+) -> None:
+    """Somebody has to go where the root's key is."""
+    _founded(tmp_path / "old", now - timedelta(days=age))
+    told = CliRunner().invoke(main, ["status", "-d", str(tmp_path / "old")]).stderr
+    lines = [line for line in told.splitlines() if "root CRL" in line]
+    assert len(lines) == bool(said), told
+    assert all(said in line and "crl make --root" in line for line in lines)
+
+
+def test_status_says_that_an_offline_key_has_to_come_back(tmp_path: Path, now: datetime) -> None:
+    """Or that the list is carried, where the root is on another machine."""
+    _founded(tmp_path / "old", now - timedelta(days=366))
+    (tmp_path / "old" / "root" / "key.pem").unlink()
+    told = CliRunner().invoke(main, ["status", "-d", str(tmp_path / "old")]).stderr
+    assert "bring root/key.pem back" in told
+    assert "smimegw-ca install root.crl" in told
 
 
 def test_status_is_content_with_a_delta(ca_path: Path, now: datetime, type_in: Type) -> None:
