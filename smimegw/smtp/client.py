@@ -113,6 +113,11 @@ class Client:
         self._require(State.HELLO, State.READY)
         return self._command(f"{'LHLO' if self.lmtp else 'EHLO'} {_word(name)}", Waiting.HELLO)
 
+    def hello_without_extensions(self, name: str) -> bytes:
+        """HELO, for a server that does not know EHLO (RFC 5321, 3.2)."""
+        self._require(State.HELLO)
+        return self._command(f"HELO {_word(name)}", Waiting.HELLO)
+
     def start_tls(self) -> bytes:
         """STARTTLS; after its 220 do the handshake and call `tls_started`.
 

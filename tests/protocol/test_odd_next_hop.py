@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 
 from smimegw.adapters.smtp.relay import SMTPRelay
-from smimegw.errors import NextHopError
+from smimegw.config.choices import TLSMode
+from smimegw.errors import NextHopError, NextHopTLSError
 from smimegw.limits import Limits
-from tests.fakes.scripted_sink import CLOSE, HANG, ScriptedSink, Step
-from tests.protocol.test_relay import against, prepared
+from smimegw.smtp.extensions import NO_EXTENSIONS
+from smimegw.transaction import ReversePath
+from tests.fakes.scripted_sink import CLOSE, HANG, ScriptedSink, Step, scripted_sink
+from tests.protocol.raw_client import run
+from tests.protocol.test_relay import CONTENT, FROM, against, prepared, relay_to, to
 
 _QUICK = Limits(next_hop_seconds=1, late_reply_seconds=1)
 
@@ -68,6 +72,55 @@ def test_more_lmtp_replies_than_recipients() -> None:
 
     replies = b"250 OK\r\n452 4.2.2 full\r\n550 5.1.1 no\r\n"
     against(ScriptedSink({"DOT": [replies, CLOSE]}, lmtp=True), test)
+
+
+def test_next_hop_that_does_not_know_ehlo() -> None:
+    """HELO then, and nothing that is an extension (RFC 5321, 3.2)."""
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        session = await relay.open("out")
+        assert session.extensions == NO_EXTENSIONS
+        path = ReversePath(mailbox=FROM.mailbox, parameters=(("BODY", "8BITMIME"), ("RET", "FULL")))
+        assert (await session.mail(path)).is_positive
+        assert (await session.recipient(to("bob", ("NOTIFY", "NEVER")))).is_positive
+        assert await session.prepare(CONTENT) is None
+        assert [reply.code for reply in await session.commit()] == [250]
+        await session.close()
+        assert sink.messages[0].commands[:4] == (
+            "EHLO gw.corp.example",
+            "HELO gw.corp.example",
+            "MAIL FROM:<alice@corp.example>",
+            "RCPT TO:<bob@partner.example>",
+        )
+
+    against(ScriptedSink({"EHLO": ["502 5.5.1 what is EHLO"]}), test)
+
+
+def test_next_hop_that_does_not_know_ehlo_has_no_tls() -> None:
+    """Where TLS is required, a server without extensions is refused (N-26)."""
+
+    async def test() -> None:
+        script = {"EHLO": ["500 what"]}
+        async with (
+            scripted_sink(script) as sink,
+            relay_to(sink.port, tls_mode=TLSMode.REQUIRED) as relay,
+        ):
+            with pytest.raises(NextHopTLSError, match="does not offer STARTTLS"):
+                await relay.open("out")
+            assert sink.steps == ["CONNECT", "EHLO", "HELO"]
+
+    run(test())
+
+
+def test_lmtp_next_hop_is_never_asked_by_helo() -> None:
+    """HELO does not exist there (RFC 2033, 4.1)."""
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        with pytest.raises(NextHopError):
+            await relay.open("out")
+        assert sink.steps == ["CONNECT", "LHLO"]
+
+    against(ScriptedSink({"LHLO": ["500 what"]}, lmtp=True), test)
 
 
 def test_nonsense_behind_the_reply_to_data_is_a_broken_next_hop() -> None:

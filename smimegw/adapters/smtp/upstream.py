@@ -20,6 +20,7 @@ from smimegw.smtp.client import Client, State
 from smimegw.smtp.reply import Reply
 
 _CHUNK = 65536
+_NO_EHLO = frozenset({500, 501, 502, 504})  # RFC 5321, 3.2: then HELO, as in RFC 821
 _SLICE = 256 * 1024  # how much content is stuffed and written at a time
 _FIRST_BATCH = 128 * 1024  # made at once, on the event loop: most mail is smaller
 
@@ -146,14 +147,21 @@ class Upstream:
 
     async def _hello(self, settings: NextHopSettings, mode: TLSMode, hostname: str) -> None:
         self._expect(await self._next_reply(), "greeted with")
-        self._expect(await self.ask(self.client.hello(hostname)), "answered EHLO with")
+        await self._introduce(hostname)
         wanted = mode is not TLSMode.NONE
         if mode is TLSMode.OPPORTUNISTIC:
             wanted = self.client.extensions.starttls
         if wanted:
             await self._ask_for_tls()
             await self._handshake(settings, mode)
-            self._expect(await self.ask(self.client.hello(hostname)), "answered EHLO with")
+            await self._introduce(hostname)
+
+    async def _introduce(self, hostname: str) -> None:
+        reply = await self.ask(self.client.hello(hostname))
+        if reply.code in _NO_EHLO and not self.client.lmtp:
+            # What needs an extension, such as TLS that is required, is refused further on.
+            reply = await self.ask(self.client.hello_without_extensions(hostname))
+        self._expect(reply, "answered EHLO with")
 
     async def _ask_for_tls(self) -> None:
         if not self.client.extensions.starttls:
