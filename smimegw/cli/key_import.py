@@ -81,6 +81,18 @@ def import_keys(
         return _import_folder(store, file, read_password(password_file), token=token)
     mailboxes = tuple(Mailbox.parse(address) for address in addresses)
     material = read_key_file(file, password_file, certificate)
+    _import_file(store, file, material, mailboxes, token=token)
+    return Exit.YES
+
+
+def _import_file(
+    store: FilesKeystore,
+    file: Path,
+    material: KeyMaterial,
+    mailboxes: tuple[Mailbox, ...],
+    *,
+    token: bool,
+) -> None:
     store.prepare()
     try:
         added = _add(store, material, mailboxes, token=token)
@@ -89,7 +101,6 @@ def import_keys(
     print_key(added, "Imported")
     for note in _notes(store, added):
         click.echo(f"  {note}")
-    return Exit.YES
 
 
 def _add(

@@ -58,12 +58,7 @@ async def evidence_for(
         carried=frozenset(c.subject_der for c in carried),
         lists=list(settings.trust.crls),
     )
-    wanted = {c.issuer_der for c in certificates}.union(*(c.crl_issuers for c in certificates))
-    for _ in range(settings.limits.path_depth):
-        names = sorted(wanted - walk.asked)[: settings.limits.certificates]
-        if not names:
-            break
-        wanted = await walk.step(names, certificates, ports, until)
+    await walk.up(certificates, ports, settings, until)
     evidence = _evidence(settings.trust, purpose, [*intermediates, *walk.added], walk.lists)
     if until is not None:
         evidence = await _with_fetched(certificates, evidence, carried, ports, settings, until)
@@ -90,7 +85,22 @@ class _Walk:
     asked: set[bytes] = field(default_factory=set)
     troubles: list[str] = field(default_factory=list)
 
-    async def step(
+    async def up(
+        self,
+        certificates: Sequence[Certificate],
+        ports: Ports,
+        settings: Settings,
+        until: float | None,
+    ) -> None:
+        """Go up as far as a path may be long."""
+        wanted = {c.issuer_der for c in certificates}.union(*(c.crl_issuers for c in certificates))
+        for _ in range(settings.limits.path_depth):
+            names = sorted(wanted - self.asked)[: settings.limits.certificates]
+            if not names:
+                break
+            wanted = await self._step(names, certificates, ports, until)
+
+    async def _step(
         self,
         names: Sequence[bytes],
         certificates: Sequence[Certificate],

@@ -64,29 +64,7 @@ class LDAPConnection:
         except (OSError, ssl.SSLError) as error:
             text = f"cannot read the CA file {settings.ca}: {error}; correct `ca`"
             raise DirectoryError(text, server=str(server), retryable=False) from error
-        raw = ldap3.Connection(
-            ldap3.Server(
-                server.address or server.host,
-                port=server.port,
-                use_ssl=server.tls,
-                tls=tls,
-                connect_timeout=timeout,
-                get_info=ldap3.NONE,
-                mode=ldap3.IP_V4_PREFERRED,
-            ),
-            user=settings.bind_dn or None,
-            password=_password(settings, server),
-            client_strategy=ldap3.SYNC,
-            auto_bind=ldap3.AUTO_BIND_NONE,
-            auto_referrals=False,
-            auto_range=False,
-            check_names=False,
-            auto_escape=False,
-            auto_encode=False,
-            return_empty_attributes=False,
-            read_only=not writing,
-            receive_timeout=math.ceil(timeout),
-        )
+        raw = _unopened(server, settings, tls, timeout, writing=writing)
         attempt.watch(raw)
         connection = cls(raw, server, settings.answer_octets)
         try:
@@ -167,6 +145,35 @@ class LDAPConnection:
             self.raw.bind(read_server_info=False)
         who = f"as {settings.bind_dn}" if settings.bind_dn else "without a name (anonymous)"
         self.check_result(f"bind {who}")
+
+
+def _unopened(
+    server: LDAPServer, settings: LDAPSettings, tls: ldap3.Tls, timeout: float, *, writing: bool
+) -> ldap3.Connection:
+    """The library's connection, with everything off that it would do by itself."""
+    return ldap3.Connection(
+        ldap3.Server(
+            server.address or server.host,
+            port=server.port,
+            use_ssl=server.tls,
+            tls=tls,
+            connect_timeout=timeout,
+            get_info=ldap3.NONE,
+            mode=ldap3.IP_V4_PREFERRED,
+        ),
+        user=settings.bind_dn or None,
+        password=_password(settings, server),
+        client_strategy=ldap3.SYNC,
+        auto_bind=ldap3.AUTO_BIND_NONE,
+        auto_referrals=False,
+        auto_range=False,
+        check_names=False,
+        auto_escape=False,
+        auto_encode=False,
+        return_empty_attributes=False,
+        read_only=not writing,
+        receive_timeout=math.ceil(timeout),
+    )
 
 
 def _password(settings: LDAPSettings, server: LDAPServer) -> str | None:
