@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from smimegw.adapters.database.engine import Question, failures, open_database, writing
+from smimegw.adapters.database.engine import failures, open_database, writing
+from smimegw.adapters.database.prepared import Running, Statement, changing, reading
 from smimegw.adapters.threads import Threads
 from smimegw.errors import ConfigurationError, DatabaseError, DirectoryError
 
@@ -68,13 +69,21 @@ class Database:
         """
         return await self._in_thread(lambda: self._reading(work))
 
-    async def ask(self, question: Question, values: Sequence[Mapping[str, Any]]) -> list[Any]:
+    async def ask(self, question: Statement, values: Sequence[Mapping[str, Any]]) -> list[Any]:
         """The rows of *question* for each of *values*.
 
         Raises:
             DatabaseError: No answer, or not in time.
         """
         return await self._in_thread(lambda: self._asking(question, values))
+
+    async def change(self, work: Callable[[Running], T]) -> T:
+        """As `write`, for statements that are put together already.
+
+        Raises:
+            DatabaseError: Not done, or not in time; whether it was done then is not known.
+        """
+        return await self._in_thread(lambda: self._changing(work))
 
     async def write(self, work: Callable[[sa.Connection], T]) -> T:
         """Run *work* in a writing transaction, committed when it ends well.
@@ -105,10 +114,15 @@ class Database:
         with failures(engine, DatabaseError), engine.connect() as connection:
             return work(connection)
 
-    def _asking(self, question: Question, values: Sequence[Mapping[str, Any]]) -> list[Any]:
+    def _asking(self, question: Statement, values: Sequence[Mapping[str, Any]]) -> list[Any]:
         engine = self._opened()
-        with failures(engine, DatabaseError):
-            return question.rows(engine, values)
+        with failures(engine, DatabaseError), reading(engine) as running:
+            return [row for asked in values for row in running.rows(question, asked)]
+
+    def _changing(self, work: Callable[[Running], T]) -> T:
+        engine = self._opened()
+        with failures(engine, DatabaseError), changing(engine) as running:
+            return work(running)
 
     def _writing(self, work: Callable[[sa.Connection], T]) -> T:
         with writing(self._opened(), DatabaseError) as connection:

@@ -9,7 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from smimegw.adapters.database.access import Database
-from smimegw.adapters.database.engine import Question, insert_if_absent
+from smimegw.adapters.database.engine import insert_if_absent
+from smimegw.adapters.database.prepared import Statement
 from smimegw.adapters.database.schema import candidates, correspondents
 from smimegw.addresses import Mailbox
 from smimegw.cms.asn1 import read_document
@@ -28,7 +29,7 @@ _CORRESPONDENT = sa.select(
 )
 
 _MINE = correspondents.c.mailbox == sa.bindparam("mine")
-_KNOWN = Question(lambda _: _CORRESPONDENT.where(_MINE))
+_KNOWN = Statement(lambda _: _CORRESPONDENT.where(_MINE))
 _KEEP_DATED = sa.update(correspondents).where(
     _MINE, correspondents.c.said_at < sa.bindparam("newer")
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.dml import ReturningInsert
 
 from smimegw.adapters.database.migrate import migrate
 from smimegw.errors import DependencyError, DirectoryError
@@ -134,13 +134,13 @@ def writing(
 
 def insert_if_absent(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> bool:
     """Insert a row unless there is one with its key, in one step; True when it was inserted."""
-    statement = _insert_if_absent(connection.dialect.name, table)
+    statement = row_if_absent(connection.dialect.name, table)
     return connection.execute(statement, values).first() is not None
 
 
 @cache
-def _insert_if_absent(dialect: str, table: sa.Table) -> sa.Executable:
-    """Put together once: every message from outside adds some rows."""
+def row_if_absent(dialect: str, table: sa.Table) -> ReturningInsert[Any]:
+    """INSERT that does nothing where there is a row with that key, and tells which it was."""
     # The drivers do not agree on what rowcount is here.
     first = next(iter(table.primary_key))
     return insert_into(dialect, table).on_conflict_do_nothing().returning(first)
@@ -154,42 +154,6 @@ def insert_into(dialect: str, table: sa.Table) -> sqlite.Insert | postgresql.Ins
     from sqlalchemy.dialects import postgresql  # noqa: PLC0415
 
     return postgresql.insert(table)
-
-
-class Question:
-    """A SELECT of every message, put together once and asked past SQLAlchemy.
-
-    Its own way through takes ten times as long as the database does.  *statement* makes it for
-    the name of a dialect.
-    """
-
-    def __init__(self, statement: Callable[[str], sa.Select[Any]]) -> None:
-        self._statement = statement
-        self._compiled: dict[str, SQLCompiler] = {}
-
-    def rows(self, engine: sa.Engine, values: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """The rows for each of *values*, one after the other, as tuples.
-
-        Raises:
-            Exception: What the driver raises.
-        """
-        compiled = self._compiled.get(engine.dialect.name)
-        if compiled is None:
-            compiled = self._statement(engine.dialect.name).compile(dialect=engine.dialect)
-            assert isinstance(compiled, SQLCompiler)  # what a SELECT is compiled to
-            self._compiled[engine.dialect.name] = compiled
-        found: list[Any] = []
-        with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-            for asked in values:
-                cursor.execute(compiled.string, _bound(compiled, asked))
-                found += cursor.fetchall()
-        return found
-
-
-def _bound(compiled: SQLCompiler, asked: Mapping[str, Any]) -> Any:
-    values = {**compiled.params, **asked}
-    names = compiled.positiontup
-    return values if names is None else [values[name] for name in names]
 
 
 def _reason(error: Exception) -> str:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from smimegw.adapters.database.access import Database
-from smimegw.adapters.database.engine import Question, insert_if_absent, insert_into
+from smimegw.adapters.database.engine import insert_if_absent, insert_into
+from smimegw.adapters.database.prepared import Statement
 from smimegw.adapters.database.schema import ledger_accepted, ledger_claims
 from smimegw.custody import KEPT_SECONDS, LEASE_SECONDS
 from smimegw.errors import DatabaseError, LedgerBusyError, LedgerError
@@ -178,7 +179,7 @@ def _accepted_query(dialect: str) -> sa.Select[Any]:
     )
 
 
-_ACCEPTED = Question(_accepted_query)
+_ACCEPTED = Statement(_accepted_query)
 
 
 def _clock(dialect: str) -> sa.ColumnElement[int]:

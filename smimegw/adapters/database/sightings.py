@@ -9,13 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from smimegw.adapters.database.access import Database
-from smimegw.adapters.database.engine import insert_if_absent
+from smimegw.adapters.database.engine import row_if_absent
+from smimegw.adapters.database.prepared import Running, Statement
 from smimegw.adapters.database.schema import sightings
 from smimegw.memory import Sighting, SightingKind
 
-_QUESTION: sa.Select[Any] = sa.select(sightings.c.first_seen, sightings.c.originator).where(
-    sightings.c.kind == sa.bindparam("which"), sightings.c.digest == sa.bindparam("what")
+_KNOWN = Statement(
+    lambda _: sa.select(sightings.c.first_seen, sightings.c.originator).where(
+        sightings.c.kind == sa.bindparam("which"), sightings.c.digest == sa.bindparam("what")
+    )
 )
+_NEW = Statement(lambda dialect: row_if_absent(dialect, sightings))
 
 
 class DatabaseSightings:
@@ -30,11 +34,8 @@ class DatabaseSightings:
         Raises:
             DatabaseError: The database could not answer.
         """
-        asked = {"which": kind.value, "what": digest.hex()}
-        row = await self._database.read(
-            lambda connection: connection.execute(_QUESTION, asked).first()
-        )
-        return _sighting(row) if row else None
+        rows = await self._database.ask(_KNOWN, [_named(kind, digest)])
+        return _sighting(rows[0]) if rows else None
 
     async def any_seen(self, kind: SightingKind, digests: Sequence[bytes]) -> bool:
         """Whether one of *digests* was seen.
@@ -61,25 +62,26 @@ class DatabaseSightings:
         seen = {"kind": kind.value, "originator": originator, "first_seen": at}
         first = Sighting(at=datetime.fromtimestamp(at, UTC), originator=originator)
 
-        def work(connection: sa.Connection) -> tuple[Sighting, ...]:
+        def work(running: Running) -> tuple[Sighting, ...]:
             # One statement decides between two nodes that see the same at once, and all nodes
             # keep one order, so that none waits for another that waits for it.
             new = {
                 digest
                 for digest in sorted(set(digests))
-                if insert_if_absent(connection, sightings, {**seen, "digest": digest.hex()})
+                if running.rows(_NEW, {**seen, "digest": digest.hex()})
             }
             return tuple(
-                first if digest in new else self._known(connection, kind, digest)
+                first if digest in new else _sighting(*running.rows(_KNOWN, _named(kind, digest)))
                 for digest in digests
             )
 
-        return await self._database.write(work)
-
-    def _known(self, connection: sa.Connection, kind: SightingKind, digest: bytes) -> Sighting:
-        asked = {"which": kind.value, "what": digest.hex()}
-        return _sighting(connection.execute(_QUESTION, asked).one())
+        return await self._database.change(work)
 
 
-def _sighting(row: sa.Row[Any]) -> Sighting:
-    return Sighting(at=datetime.fromtimestamp(row.first_seen, UTC), originator=row.originator)
+def _named(kind: SightingKind, digest: bytes) -> dict[str, str]:
+    return {"which": kind.value, "what": digest.hex()}
+
+
+def _sighting(row: Sequence[Any]) -> Sighting:
+    at, originator = row
+    return Sighting(at=datetime.fromtimestamp(at, UTC), originator=originator)
