@@ -89,11 +89,12 @@ class LoggedEvents:
         if kind is None:
             return
         plain: dict[str, Value] = {}
+        hides = self._mask.hides
         for key in kind.keys:
             value = values.get(key)
             if value is None or (value == "" and key not in _TELLING_BLANK):
                 continue
-            plain[key] = self._masked(key, _plain(value))
+            plain[key] = self._masked(key, _plain(value)) if hides else _plain(value)
         if isinstance(error, BaseException):
             plain.update(_error_values(error))
         self._write(kind, txn, plain)

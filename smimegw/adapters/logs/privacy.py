@@ -24,9 +24,14 @@ class AddressMask:
         self._mode = mode
         self._key = key
 
+    @property
+    def hides(self) -> bool:
+        """Addresses are not shown as they are."""
+        return self._mode is not LogAddresses.FULL
+
     def __call__(self, text: str) -> str:
         """Return *text* with every address in it masked."""
-        if self._mode is LogAddresses.FULL or "@" not in text:
+        if "@" not in text or not self.hides:
             return text
         return _ADDRESS.sub(self._masked, text)
 

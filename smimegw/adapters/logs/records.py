@@ -222,7 +222,7 @@ def _body(record: Mapping[str, Any]) -> bytes:
         if key.lower() in _FORBIDDEN:
             raise RecordError(f"a decision record never holds {key}; this is a bug")
     try:
-        text = json.dumps(record, ensure_ascii=True, default=_plain, allow_nan=False)
+        text = _JSON.encode(record)
     except (TypeError, ValueError) as error:
         raise RecordError(f"a decision record cannot be written: {error}") from error
     return text.encode("ascii")
@@ -232,3 +232,6 @@ def _plain(value: object) -> str:
     if isinstance(value, Mailbox):
         return value.address
     raise TypeError(f"{type(value).__name__} has no place in a record")
+
+
+_JSON = json.JSONEncoder(ensure_ascii=True, default=_plain, allow_nan=False)
