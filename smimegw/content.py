@@ -255,9 +255,10 @@ def evenly(pieces: Iterable[bytes], octets: int = PIECE_OCTETS) -> Iterator[byte
             continue
         held += piece
         whole = len(held) - len(held) % octets
-        for at in range(0, whole, octets):
-            yield bytes(held[at : at + octets])
+        with memoryview(held) as view:
+            done = [bytes(view[at : at + octets]) for at in range(0, whole, octets)]
         del held[:whole]
+        yield from done
     if held:
         yield bytes(held)
 

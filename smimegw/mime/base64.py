@@ -5,21 +5,15 @@ The one place that knows the faster `pybase64`; without it the standard library 
 
 from __future__ import annotations
 
+import base64
 import binascii
-import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from smimegw.content import MEMORY, Content, Store
+from smimegw.content import MEMORY, Content, Store, evenly
 from smimegw.errors import MIMEError
 
-_LINES_PER_PIECE = 720
-PIECE_OCTETS = 57 * _LINES_PER_PIECE  # 41,040: large enough for speed, small enough for memory
-_split_lines = struct.Struct("76s" * _LINES_PER_PIECE).unpack
-
-
-def _standard_encode(octets: bytes) -> bytes:
-    return binascii.b2a_base64(octets, newline=False)
+PIECE_OCTETS = 57 * 720  # 41,040 of whole lines: large enough for speed, small enough for memory
 
 
 def _standard_decode(octets: bytes) -> bytes:
@@ -31,9 +25,9 @@ _decode: Callable[[bytes], bytes]
 try:
     import pybase64
 except ImportError:  # the extra "fast" is not installed
-    _encode, _decode = _standard_encode, _standard_decode
+    _encode, _decode = base64.encodebytes, _standard_decode
 else:
-    _encode, _decode = pybase64.b64encode, partial(pybase64.b64decode, validate=True)
+    _encode, _decode = pybase64.encodebytes, partial(pybase64.b64decode, validate=True)
 
 
 def encode_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -41,27 +35,8 @@ def encode_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
     Memory stays constant.  Empty input gives no output.
     """
-    pending = bytearray()
-    for piece in pieces:
-        pending += piece
-        whole = len(pending) - len(pending) % PIECE_OCTETS
-        if whole:
-            view = memoryview(pending)
-            done = [_full_piece(bytes(view[at : at + PIECE_OCTETS])) for at in _starts(whole)]
-            view.release()
-            del pending[:whole]
-            yield from done
-    if pending:
-        text = _encode(bytes(pending))
-        yield b"\r\n".join([text[at : at + 76] for at in range(0, len(text), 76)]) + b"\r\n"
-
-
-def _starts(length: int) -> range:
-    return range(0, length, PIECE_OCTETS)
-
-
-def _full_piece(octets: bytes) -> bytes:
-    return b"\r\n".join(_split_lines(_encode(octets))) + b"\r\n"
+    for piece in evenly(pieces, PIECE_OCTETS):
+        yield _encode(piece).replace(b"\n", b"\r\n")
 
 
 def encoded(content: Content) -> Content:

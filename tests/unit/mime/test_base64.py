@@ -61,13 +61,14 @@ def test_anything_else_is_refused(body: bytes) -> None:
 def test_without_the_accelerator_the_octets_are_the_same() -> None:
     """The extra "fast" changes speed only; refusals are the same too."""
     program = """
+import base64 as standard
 import sys
 sys.modules["pybase64"] = None
 from smimegw.errors import MIMEError
 from smimegw.mime import base64
 octets = bytes(index * 31 % 251 for index in range(100_000))
 body = b"".join(base64.encode_lines([octets]))
-assert base64._encode is base64._standard_encode
+assert base64._encode is standard.encodebytes
 assert base64.decode(body) == octets
 for bad in (b"aGVs*G8=", b"aGVsbG8=aGVs", b"aG=sbG8=", b"===="):
     try:
