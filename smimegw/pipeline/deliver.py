@@ -280,6 +280,9 @@ def _unsent(tx: Transaction, recipient: Recipient) -> Delivery:
 
 async def _close(sessions: list[RelaySession]) -> None:
     # close() of a transaction that is still held ends it undotted.
+    if len(sessions) == 1:
+        await sessions[0].close()
+        return
     await asyncio.gather(*(session.close() for session in sessions))
 
 

@@ -97,6 +97,8 @@ class Dots:
             self._ports.events.emit("internal.error", txn=self._tx.id, error=exc)
             return all_alike(held, NO_JOURNAL)
         reach("dots.after-journal")
+        if len(held) == 1:  # nearly always: not worth a task
+            return await self._send(held[0], dots[0])
         pairs = zip(held, dots, strict=True)
         groups = await asyncio.gather(*(self._send(entry, dot) for entry, dot in pairs))
         return tuple(fate for group in groups for fate in group)
