@@ -556,6 +556,15 @@ def test_opportunistic_tls_goes_on_without() -> None:
     assert _hello_count(ScriptedSink(), TLSMode.OPPORTUNISTIC) == 1
 
 
+@pytest.mark.parametrize("reply", ["454 4.7.0 TLS not available", "421 4.3.2 bye", "500 what"])
+def test_opportunistic_tls_that_is_offered_and_refused_goes_on_without(reply: str) -> None:
+    """The client decides what 454 means, and this mode has decided (RFC 3207, 4)."""
+    sink = ScriptedSink({"STARTTLS": [reply]}, extensions=("STARTTLS", "8BITMIME"))
+    assert _hello_count(sink, TLSMode.OPPORTUNISTIC) == 2
+    assert sink.connections == 2
+    assert len(sink.messages) == 1
+
+
 @pytest.mark.parametrize("mode", [TLSMode.REQUIRED, TLSMode.VERIFY])
 def test_required_tls_that_is_not_offered(mode: TLSMode, files: TLSFiles) -> None:
     """NextHopError, and no MAIL was said in clear."""

@@ -101,7 +101,7 @@ class Upstream:
         try:
             upstream = await cls._open(settings, server, limits, seconds)
             return await upstream._ready(settings, mode, hostname, login)
-        except _HandshakeError:
+        except _NoTLSError:
             # Opportunistic protects against listeners only; without TLS is what it allows.
             upstream = await cls._open(settings, server, limits, seconds)
             return await upstream._ready(settings, TLSMode.NONE, hostname, login)
@@ -148,13 +148,13 @@ class Upstream:
     async def _hello(self, settings: NextHopSettings, mode: TLSMode, hostname: str) -> None:
         self._expect(await self._next_reply(), "greeted with")
         await self._introduce(hostname)
-        wanted = mode is not TLSMode.NONE
-        if mode is TLSMode.OPPORTUNISTIC:
-            wanted = self.client.extensions.starttls
-        if wanted:
-            await self._ask_for_tls()
-            await self._handshake(settings, mode)
-            await self._introduce(hostname)
+        if mode is TLSMode.NONE:
+            return
+        if mode is TLSMode.OPPORTUNISTIC and not self.client.extensions.starttls:
+            return
+        await self._ask_for_tls(mode)
+        await self._handshake(settings, mode)
+        await self._introduce(hostname)
 
     async def _introduce(self, hostname: str) -> None:
         reply = await self.ask(self.client.hello(hostname))
@@ -163,13 +163,15 @@ class Upstream:
             reply = await self.ask(self.client.hello_without_extensions(hostname))
         self._expect(reply, "answered EHLO with")
 
-    async def _ask_for_tls(self) -> None:
+    async def _ask_for_tls(self, mode: TLSMode) -> None:
         if not self.client.extensions.starttls:
             raise NextHopTLSError(
                 f"{self.server} does not offer STARTTLS, which is configured as required",
                 server=self.server,
             )
         reply = await self.ask(self.client.start_tls())
+        if not reply.is_positive and mode is TLSMode.OPPORTUNISTIC:
+            raise _NoTLSError  # such as 454, TLS not available (RFC 3207, 4)
         if not reply.is_positive:
             raise NextHopTLSError(
                 f"next hop {self.server} answered STARTTLS with {reply.code}", server=self.server
@@ -182,7 +184,7 @@ class Upstream:
                 await self._writer.start_tls(context, server_hostname=self._name)
         except OSError as exc:  # ssl.SSLError and TimeoutError are
             if mode is TLSMode.OPPORTUNISTIC:
-                raise _HandshakeError from exc
+                raise _NoTLSError from exc
             reason = getattr(exc, "verify_message", "") or getattr(exc, "reason", "") or "failed"
             raise NextHopTLSError(
                 f"TLS with next hop {self.server}: {reason}", server=self.server
@@ -329,8 +331,8 @@ class Upstream:
         self.abort()
 
 
-class _HandshakeError(Exception):
-    """TLS failed where we may go on without."""
+class _NoTLSError(Exception):
+    """TLS failed, or was refused, where we may go on without."""
 
 
 def _batched(pieces: Iterable[bytes]) -> Iterator[bytes]:
