@@ -78,7 +78,7 @@ async def tell_of(
         pieces = report_to_sender(message)
     try:
         async with asyncio.timeout_at(until):
-            server = await _hand_over(tx, readers, pieces, ports)
+            server, reached = await _hand_over(tx, readers, pieces, ports)
     except (TimeoutError, NextHopError, JournalError, MIMEError, AddressError) as exc:
         text = str(exc) or "not in time"
         ports.events.emit("report.error", txn=tx.id, text=text)
@@ -86,8 +86,8 @@ async def tell_of(
     except AuthenticationError as exc:
         ports.events.emit("report.error", txn=tx.id, text=str(exc))
         return False
-    for reader in readers:
-        ports.events.emit("report.sent", txn=tx.id, to=reader.address, relay=server)
+    for address in reached:
+        ports.events.emit("report.sent", txn=tx.id, to=address, relay=server)
     return True
 
 
@@ -139,8 +139,8 @@ def _shown(delivery: Delivery, settings: Settings) -> HeaderSection:
 
 async def _hand_over(
     tx: Transaction, readers: Sequence[Mailbox], pieces: tuple[bytes, ...], ports: Ports
-) -> str:
-    """Deliver *pieces* to *readers*; returns where.
+) -> tuple[str, list[str]]:
+    """Deliver *pieces* to *readers*; returns where, and who of them was taken.
 
     Raises:
         NextHopError: Nobody knows that it arrived.
@@ -151,10 +151,9 @@ async def _hand_over(
     reach("report.before-open")
     session = await ports.relay.open(tx.session.next_hop, login=tx.session.login)
     try:
-        await _deliver(tx, readers, pieces, session, ports)
+        return session.server, await _deliver(tx, readers, pieces, session, ports)
     finally:
         await asyncio.shield(session.close())
-    return session.server
 
 
 async def _deliver(
@@ -163,7 +162,7 @@ async def _deliver(
     pieces: tuple[bytes, ...],
     session: RelaySession,
     ports: Ports,
-) -> None:
+) -> list[str]:
     octets = b"".join(pieces)
     wide = not octets.isascii() or any(reader.needs_smtputf8 for reader in readers)
     parameters = (("BODY", "8BITMIME"), ("SMTPUTF8", "")) if wide else ()
@@ -191,3 +190,6 @@ async def _deliver(
     ports.journal.answered(dot, "answered")
     if not any(reply.is_positive for reply in replies):
         raise NextHopError(f"report refused: {replies[0].code} {replies[0].enhanced}")
+    if not session.is_lmtp:
+        return taken
+    return [name for name, reply in zip(taken, replies, strict=False) if reply.is_positive]

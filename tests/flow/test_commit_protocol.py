@@ -442,6 +442,34 @@ def test_mail_from_outside_is_never_bounced(company: Company) -> None:
     assert readers == {"eve@ours.example", "postmaster@gw.ours.example"}
 
 
+def test_the_log_names_only_whom_a_report_reached(company: Company) -> None:
+    """Who was refused may be refused the notice, too; the postmaster has it (T-26, N-11)."""
+    eve = company.user("eve@ours.example", key="p256")
+    assert eve
+    company.world.relay = MemoryRelay(lmtp=True)
+    node(company)
+    company.world.relay.script["dot"] = [None, NEVER]
+    company.world.relay.script["rcpt"] = [None, None, NEVER]
+    outcome = company.send("mx", [ALICE, "eve@ours.example"], message(BOB, ALICE), reverse_path=BOB)
+    assert outcome.reply.code == 250
+    assert [readers for readers, _ in reports(company)] == [["postmaster@gw.ours.example"]]
+    told = [values["to"] for values in company.world.events.named("report.sent")]
+    assert told == ["postmaster@gw.ours.example"]
+
+
+def test_the_log_names_only_whom_an_lmtp_next_hop_gave_the_report(company: Company) -> None:
+    """It has a reply for each reader (RFC 2033, 4.2; N-11)."""
+    eve = company.user("eve@ours.example", key="p256")
+    assert eve
+    company.world.relay = MemoryRelay(lmtp=True)
+    node(company)
+    company.world.relay.script["dot"] = [None, NEVER, NEVER, None]
+    outcome = company.send("mx", [ALICE, "eve@ours.example"], message(BOB, ALICE), reverse_path=BOB)
+    assert outcome.reply.code == 250
+    told = [values["to"] for values in company.world.events.named("report.sent")]
+    assert told == ["postmaster@gw.ours.example"]
+
+
 # --- LMTP ----------------------------------------------------------------------------------------
 
 
