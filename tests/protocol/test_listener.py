@@ -662,6 +662,28 @@ def test_data_below_the_minimum_rate_is_broken_off() -> None:
     run(test())
 
 
+def test_fast_octets_do_not_pay_for_a_dribble() -> None:
+    """A million at once, then one after the other: dropped as any slow client (case O03)."""
+
+    async def test() -> None:
+        limits = Limits(
+            drain_seconds=5, data_grace_seconds=2, data_octets_per_second=1000, command_seconds=2
+        )
+        async with place(limits=limits) as here:
+            client = await here.in_data()
+            await client.send(b"Subject: x\r\n\r\n" + b"x\r\n" * 300_000)
+            ended = asyncio.create_task(client.rest())  # the 421 may be lost, as above
+            with contextlib.suppress(ConnectionError):
+                while not ended.done():
+                    await client.send(b"x")
+                    await asyncio.sleep(0.05)
+            await ended
+            assert len(here.reception.abandoned) == 1
+            assert not here.reception.finished
+
+    run(test())
+
+
 def test_client_that_does_not_read_replies_is_closed() -> None:
     """The replies it does not fetch are not heaped up (case O05)."""
 

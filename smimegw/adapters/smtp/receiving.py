@@ -24,10 +24,13 @@ async def receive_content(client: Connection, limits: Limits, store: Store) -> C
         EndOfSession: It sends without end.
     """
     reader = ContentReader(limits, store)
-    started, received = client.loop.time(), 0
+    received, credit = 0, limits.data_grace_seconds
     while not reader.done:
-        until = started + max(limits.data_grace_seconds, received / limits.data_octets_per_second)
-        octets = await client.chunk(min(limits.command_seconds, until - client.loop.time()))
+        asked = client.loop.time()
+        octets = await client.chunk(min(limits.command_seconds, credit))
+        credit -= client.loop.time() - asked  # what we do with the octets is not the client's time
+        # Fast octets buy no more than one pause: else many of them would pay for hours of dribble.
+        credit = min(limits.command_seconds, credit + len(octets) / limits.data_octets_per_second)
         received += len(octets)
         if received <= limits.memory_octets:
             reader.feed(octets)
