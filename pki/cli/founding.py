@@ -127,9 +127,12 @@ def init(
     if external_root:
         initialise_issuing(shell.directory, founding, passphrase=passphrase, now=shell.now)
         show_request(shell, FIRST)
+        _remark(shell, chosen)
         return
     initialise(shell.directory, founding, passphrase=passphrase, now=shell.now)
     _show_new(shell, in_token=keys.token is not None)
+    if not chosen.domains:
+        shell.warn("no --domain was given: a thief of this CA could issue for any address")
     _remark(shell, chosen)
     shell.suggest("smimegw-ca issue ADDRESS --profile pair")
 
@@ -158,8 +161,6 @@ def show_request(shell: Shell, place: str) -> None:
 
 
 def _remark(shell: Shell, chosen: Settings) -> None:
-    if not chosen.domains:
-        shell.warn("no --domain was given: a thief of this CA could issue for any address")
     if chosen.baseline is not Baseline.NONE:
         return
     if not chosen.crl_urls:

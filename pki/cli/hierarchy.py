@@ -89,6 +89,12 @@ def rollover_command(
         current = opened.issuing
         unfinished = _unfinished(opened, current)
         subject = opened.authority(current).name
+        if not (unfinished or external_root or opened.holds_key(ROOT)):
+            raise UsageError(
+                f"The root's key is not in {opened.path}. Bring it back for the roll-over, or, "
+                "where the root is on another machine, add --external-root: then a request to it "
+                "is written."
+            )
     if not unfinished:
         shell.confirm(f"Give {subject} a new key?")
     passphrase = shell.passphrase()

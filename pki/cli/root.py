@@ -150,7 +150,7 @@ def root_crl(shell: Shell, output: Path | None) -> None:
         file=str(path),
     )
     shell.talk(f"CRL {made.number} of the root, next update {made.next_update:%Y-%m-%d}")
-    shell.suggest("smimegw-ca install root.crl   (at the issuing CA)")
+    shell.talk("Carry it to the issuing CA, and there: smimegw-ca install FILE")
 
 
 @root.command(

@@ -283,12 +283,31 @@ def test_certificates_point_to_what_init_was_told(site: Site) -> None:
     assert (site.path / "new" / "issuing" / "delta.der").exists()
 
 
+def test_a_ca_that_will_not_follow_the_baseline_requirements_is_told_at_once(site: Site) -> None:
+    """Not with the first certificate; also where the root is elsewhere."""
+    words = ("--crl-url", "http://pki.corp.example/x.crl", "--domain", "corp.example")
+    for more in ((), ("--external-root",)):
+        where = f"new{len(more)}"
+        result = site.type(where, "init", "--name", "X", "--key", "p-256", *words, *more)
+        assert result.exit_code == 0
+        assert "no registry gives out" in result.stderr
+
+
 def test_status_says_that_the_root_has_not_answered(site: Site) -> None:
     """And what is to be done at the root."""
     result = site.type("ca", "status")
     assert result.exit_code == 3
     assert "waits for its certificate" in result.stderr
     assert str(site.path / "ca" / "issuing" / "request.pem") in result.stderr
+
+
+def test_a_rollover_without_the_roots_key_changes_nothing(site: Site) -> None:
+    """The text names both ways (the key comes back, or a request goes out)."""
+    site.carry()
+    result = site.type("ca", "rollover", "--key", "p-256", "-y")
+    assert result.exit_code == 2
+    assert "--external-root" in result.stderr
+    assert not (site.path / "ca" / "issuing-2").exists()
 
 
 def test_the_next_command_is_for_the_same_directory(site: Site) -> None:
