@@ -86,7 +86,7 @@ def test_check_ends_with_one_and_names_the_difference(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 1
     assert "README.md: the tree names docker/, which does not exist" in done.stderr
