@@ -202,7 +202,7 @@ def test_agent_tells_each_use(site: Site, alice: Issued) -> None:
     assert site.send("fifth").startswith("250")
     (told,) = _uses(site)[before:]
     assert (told["user"], told["process"]) == (os.getuid(), site.node.pid)
-    assert told["key"] == alice.certificate.fingerprint.removeprefix("sha256:")
+    assert told["key_id"] == alice.certificate.fingerprint.removeprefix("sha256:")
     assert told["purpose"] == "sign"
 
 

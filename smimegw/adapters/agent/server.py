@@ -140,7 +140,7 @@ class KeyAgent:
     async def _answer(self, body: bytes, peer: Peer) -> bytes:
         def used(key: str, purpose: str) -> None:
             self._events.emit(
-                "key.used", user=peer.user, process=peer.process, key=key, purpose=purpose
+                "key.used", user=peer.user, process=peer.process, key_id=key, purpose=purpose
             )
 
         try:

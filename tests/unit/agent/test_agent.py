@@ -167,7 +167,7 @@ def test_agent_may_be_of_the_owner_of_its_directory(path: Path) -> None:
 
 def _used(agent: RunningAgent) -> list[tuple[object, ...]]:
     return [
-        (values["purpose"], values["key"], values["user"], values["process"])
+        (values["purpose"], values["key_id"], values["user"], values["process"])
         for event, values in agent.told
         if event == "key.used"
     ]
@@ -206,7 +206,7 @@ def test_nothing_of_the_content_is_told(store: FilesKeystore, path: Path, gatewa
     with RunningAgent(store, path) as agent:
         signature = _sign(gateway())
         (told,) = [values for event, values in agent.told if event == "key.used"]
-    assert set(told) == {"user", "process", "key", "purpose"}
+    assert set(told) == {"user", "process", "key_id", "purpose"}
     assert signature.hex() not in repr(told)
 
 
