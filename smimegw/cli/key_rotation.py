@@ -10,7 +10,7 @@ import click
 
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_encryption import KeyEncryptionKey
-from smimegw.adapters.keys.passphrase import protect
+from smimegw.adapters.keys.passphrase import is_protected, protect
 from smimegw.cli.exits import Exit, exits
 from smimegw.cli.key_source import (
     keystore_options,
@@ -185,9 +185,9 @@ def _refuse_without_backup(store: FilesKeystore, backup: Path) -> None:
 def _identifier_in(file: Path) -> str:
     """Which key a file holds; of one with a passphrase, what it says itself."""
     octets = read_bounded(file)
-    if octets.startswith(b"{"):
+    if is_protected(octets):
         try:
             return str(json.loads(octets)["id"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UsageError(f"{file} is not a key-encryption key") from None
     return KeyEncryptionKey.load(octets).identifier

@@ -108,14 +108,19 @@ def _secret_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]:
         yield Fault(path, str(error))
 
 
-def _key_encryption_key_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]:
+def _key_encryption_key_faults(
+    secret: Secret, path: KeyPath, *, passphrase: Secret | None
+) -> Iterator[Fault]:
     try:
         octets = secret.read()
     except ConfigurationError as error:
         yield Fault(path, str(error))
         return
-    if octets.startswith(b"{"):
-        return  # one with a passphrase; the keystore says more when it opens it
+    if len(octets) != _KEY_OCTETS and octets.lstrip().startswith(b"{"):
+        if passphrase is None:
+            message = "is under a passphrase, and keystore.passphrase does not name that"
+            yield Fault(path, f"{message}  (secret {secret})")
+        return  # the keystore says more when it opens it
     try:
         decoded = base64.b64decode(octets.strip(), validate=True)
     except binascii.Error:
@@ -133,7 +138,7 @@ def _keystore_faults(keystore: Keystore) -> Iterator[Fault]:
         if index:
             path = ("keystore", "previous_key_encryption_keys", index - 1)
         if secret is not None:
-            yield from _key_encryption_key_faults(secret, path)
+            yield from _key_encryption_key_faults(secret, path, passphrase=keystore.passphrase)
     if keystore.passphrase is not None:
         yield from _secret_faults(keystore.passphrase, ("keystore", "passphrase"))
     if keystore.recovery_certificate is not None:

@@ -45,7 +45,7 @@ def load(octets: bytes, passphrase: Passphrase | None = None) -> KeyEncryptionKe
     Raises:
         KeystoreError: None of them, no passphrase, or the wrong one; *locked* is set.
     """
-    if not octets.lstrip().startswith(b"{"):
+    if not is_protected(octets):
         return KeyEncryptionKey.load(octets)
     try:
         document = json.loads(octets)
@@ -70,6 +70,11 @@ def load(octets: bytes, passphrase: Passphrase | None = None) -> KeyEncryptionKe
             "the passphrase of the key-encryption key is wrong, or its file is damaged; correct"
             " keystore.passphrase, else restore the file from its backup"
         ) from None
+
+
+def is_protected(octets: bytes) -> bool:
+    """Whether a file has the form that `protect` gives it; raw keys may begin like it."""
+    return len(octets) != _KEY_OCTETS and octets.lstrip().startswith(b"{")
 
 
 def _derive(passphrase: bytes, salt: bytes, cost: int) -> bytes:

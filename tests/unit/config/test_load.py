@@ -193,6 +193,26 @@ def test_short_key_encryption_key_is_a_problem(write: Callable[..., Path]) -> No
         load(write(text))
 
 
+def test_key_encryption_key_under_a_passphrase_wants_one(write: Callable[..., Path]) -> None:
+    """The check says it, not the first mail that needs a key (M10)."""
+    path = write()
+    (path.parent / "kek").write_bytes(b'\n{"smimegw_key_encryption_key": 1}\n')
+    text = path.read_text() + '[keystore]\nkey_encryption_key = { file = "kek" }\n'
+    with pytest.raises(ConfigurationError, match="under a passphrase, and keystore"):
+        load(write(text))
+    (path.parent / "secret").write_text("correct horse battery staple\n")
+    text += 'passphrase = { file = "secret" }\n'
+    assert load(write(text)).keystore.passphrase == Secret("file", str(path.parent / "secret"))
+
+
+def test_raw_key_encryption_key_may_begin_like_json(write: Callable[..., Path]) -> None:
+    """One of 256 raw keys does, and is under no passphrase (M10)."""
+    path = write()
+    (path.parent / "kek").write_bytes(b"{" + os.urandom(31))
+    text = path.read_text() + '[keystore]\nkey_encryption_key = { file = "kek" }\n'
+    assert load(write(text)).keystore.key_encryption_key == Secret("file", str(path.parent / "kek"))
+
+
 @pytest.mark.parametrize("text", ["500ms", "2s", "5m", "1h", "30d", "0s", "90s"])
 def test_durations_survive_writing(text: str) -> None:
     """What is shown can be pasted back."""

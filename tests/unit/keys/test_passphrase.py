@@ -38,6 +38,12 @@ def test_key_in_clear_needs_no_passphrase() -> None:
     assert load(KEY.export()).identifier == KEY.identifier
 
 
+def test_raw_key_may_begin_like_json() -> None:
+    """One raw key of 256 begins with the brace of a file with a passphrase (M10)."""
+    raw = b"{" + bytes(31)
+    assert load(raw).identifier == KeyEncryptionKey(raw).identifier
+
+
 @pytest.mark.parametrize(
     "change",
     [{"cost": 2**24}, {"cost": 3}, {"cost": "x"}, {"salt": "%"}, {"sealed": ""}, {"kdf": "md5"},
