@@ -20,7 +20,7 @@ from pki import authority, files, keys, lint, own_keys, places, signing
 from pki.authority import Issuer, Pointers, Validity
 from pki.errors import RequestError
 from pki.home import Home
-from pki.issuance import certify, crossed
+from pki.issuance import certify, revoked_with
 from pki.keys import KeyKind, PublicKey
 from pki.own_keys import TokenChoice
 from pki.places import ROOT
@@ -262,7 +262,7 @@ def _note_revoked(home: Home, crl: x509.CertificateRevocationList) -> None:
         with contextlib.suppress(x509.ExtensionNotFound):
             reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
         revocation = Revocation(revoked_at=entry.revocation_date_utc, reason=reason.value)
-        for serial in (*crossed(home, own), own.serial):
+        for serial in (*revoked_with(home, own, revocation.reason), own.serial):
             home.register.record_revoked(serial, revocation)
 
 

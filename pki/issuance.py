@@ -26,12 +26,12 @@ from smimegw.errors import UsageError
 __all__ = [
     "Order",
     "certify",
-    "crossed",
     "hold",
     "issue",
     "make_crl",
     "release",
     "revoke",
+    "revoked_with",
 ]
 DrawSerial = Callable[[], int]
 
@@ -89,20 +89,29 @@ def revoke(home: Home, certified: Certified, reason: str, *, now: datetime) -> R
         )
     result = Revocation(revoked_at=now.replace(microsecond=0), reason=reason)
     # Its own entry last: after a crash the same command does what is left.
-    for serial in (*crossed(home, certified), certified.serial):
+    others = (
+        ()
+        if certified.revocation and not certified.is_held
+        else revoked_with(home, certified, reason)
+    )
+    for serial in (*others, certified.serial):
         home.register.record_revoked(serial, result)
     return result
 
 
-def crossed(home: Home, certified: Certified) -> tuple[int, ...]:
-    """Return the serial numbers of cross certificates of a CA's key; it would live on by them."""
-    if not certified.own:
+def revoked_with(home: Home, certified: Certified, reason: str) -> tuple[int, ...]:
+    """Return the serial numbers of other certificates for the same key, which would live on.
+
+    Cross certificates of a CA go with it; a mailbox's others when its key is compromised
+    (S/MIME BR, 4.9.1.1).
+    """
+    if not certified.own and reason != "keyCompromise":
         return ()
     octets = keys.public_key_octets(keys.accept_public_key(certified.certificate.public_key()))
     return tuple(
         same.serial
         for same in home.register.history.of_key(octets)
-        if same.serial != certified.serial and not same.revocation
+        if same.serial != certified.serial and (not same.revocation or same.is_held)
     )
 
 

@@ -137,7 +137,7 @@ def prepare(
     _require_permission(home, order, now=now)
     private, public = _key_pair(order)
     profiles.check_key(order.profile, public)
-    _refuse_compromised(home, public)
+    _refuse_known(home, order.mailbox, public, now=now)
     prepared = Prepared(
         order=order,
         issuer=issuer,
@@ -192,7 +192,7 @@ def inspect(home: Home, order: Order, *, now: datetime) -> x509.Name:
     profiles.check_mailbox(order.profile, order.mailbox)
     if order.public_key is not None:
         profiles.check_key(order.profile, order.public_key)
-        _refuse_compromised(home, order.public_key)
+        _refuse_known(home, order.mailbox, order.public_key, now=now)
     _revoked_with(home, order, now=now)
     return subject(home.settings, order)
 
@@ -277,7 +277,7 @@ def _key_pair(order: Order) -> tuple[PrivateKey | None, PublicKey]:
     return private, private.public_key()
 
 
-def _refuse_compromised(home: Home, public: PublicKey) -> None:
+def _refuse_known(home: Home, mailbox: Mailbox, public: PublicKey, *, now: datetime) -> None:
     for certified in home.register.history.of_key(keys.public_key_octets(public)):
         if not certified.mailbox:
             raise RequestError("This is the CA's own key. Make a new one and a new request.")
@@ -285,4 +285,10 @@ def _refuse_compromised(home: Home, public: PublicKey) -> None:
             raise RequestError(
                 f"This key was revoked as compromised (serial {serial_text(certified.serial)}). "
                 "Make a new key and a new request."
+            )
+        if not certified.mailbox.same_as(mailbox) and certified.status(now) in ("valid", "held"):
+            raise RequestError(
+                f"This key is certified for <{certified.mailbox}> already (serial "
+                f"{serial_text(certified.serial)}), and who has it could read and sign for both. "
+                f"Make a new key for <{mailbox}> and a new request."
             )

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from pki import keys
+from pki import keys, weak_keys
 from pki.errors import RequestError
 from pki.keys import PublicKey
 from smimegw.cms import envelope
@@ -67,6 +67,7 @@ def parse_public_key(octets: bytes) -> BareKey:
             "Make one with: openssl pkey -in KEY -pubout -out FILE"
         ) from error
     accepted = keys.accept_public_key(key)
+    weak_keys.refuse(accepted)
     return BareKey(public_key=accepted, der=keys.public_key_octets(accepted))
 
 

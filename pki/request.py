@@ -6,6 +6,7 @@ only wishes: what goes into the certificate comes from the administrator and the
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -14,14 +15,23 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from pki import keys, profiles
+from pki import keys, profiles, weak_keys
 from pki.errors import RequestError
 from pki.keys import PublicKey
 from smimegw.addresses import Mailbox
-from smimegw.errors import AddressError
+from smimegw.cms import asn1
+from smimegw.errors import AddressError, CMSError
 
 _REQUEST_OCTETS = 64 * 1024
 _WEAK_DIGESTS = (hashes.MD5, hashes.SHA1)
+# what is raised of names that are none
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+    CMSError,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +68,7 @@ def parse_request(octets: bytes) -> CertificationRequest:
             "Make a new one, for example with RSA-3072 or P-256 and SHA-256."
         ) from error
     accepted = keys.accept_public_key(key)
+    weak_keys.refuse(accepted)
     if not proven:
         raise RequestError(
             "The request's signature does not fit its key, so nothing shows that the sender has "
@@ -85,7 +96,7 @@ def _load(octets: bytes) -> x509.CertificateSigningRequest:
         if octets.lstrip().startswith(b"-----BEGIN"):
             return x509.load_pem_x509_csr(octets)
         return x509.load_der_x509_csr(octets)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise RequestError(
             "The file is not one PKCS #10 certification request in PEM or DER. "
             "Make one with: openssl req -new -key KEY -subj /CN=ADDRESS -out FILE"
@@ -93,23 +104,41 @@ def _load(octets: bytes) -> x509.CertificateSigningRequest:
 
 
 def _wishes(request: x509.CertificateSigningRequest) -> tuple[str, ...]:
-    wishes = [
-        str(name.value) for name in request.subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
-    ]
-    common = request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    wishes += [str(name.value) for name in common if "@" in str(name.value)]
+    # Nothing of it goes into the certificate, so garbage does no harm and is a wish like others:
+    # an administrator sees it, and who enrols without one is refused.
+    wishes: list[str] = []
+    for kind, read in (("subject", _named), ("SubjectAltName", _alternatives)):
+        try:
+            wishes += read(request)
+        except _UNREADABLE:
+            wishes.append(f"unreadable {kind}")
+    return tuple(dict.fromkeys(wishes))
+
+
+def _named(request: x509.CertificateSigningRequest) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a name's length is no concern of ours
+        subject = request.subject
+    addresses = subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS)
+    common = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    wishes = [str(name.value) for name in addresses]
+    return wishes + [str(name.value) for name in common if "@" in str(name.value)]
+
+
+def _alternatives(request: x509.CertificateSigningRequest) -> list[str]:
+    wishes: list[str] = []
     try:
         extension = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):  # nobody relies on it, so garbage is no harm
-        return tuple(dict.fromkeys(wishes))
+    except x509.ExtensionNotFound:
+        return wishes
     for name in extension.value:
         if isinstance(name, x509.OtherName) and name.type_id == profiles.SMTP_UTF8_MAILBOX:
-            wishes.append(name.value[2:].decode("utf-8", "replace"))
+            wishes.append(bytes(asn1.read_document(name.value).content).decode())
         elif isinstance(name, x509.RFC822Name | x509.DNSName | x509.UniformResourceIdentifier):
             wishes.append(name.value)
         else:
             wishes.append(type(name).__name__)
-    return tuple(dict.fromkeys(wishes))
+    return wishes
 
 
 def _is(wish: str, mailbox: Mailbox) -> bool:

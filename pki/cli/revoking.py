@@ -26,8 +26,10 @@ def revoke(shell: Shell, serial: str, reason: str) -> None:
         certified = opened.register.find(serial)
         whose = f"<{certified.mailbox}>" if certified.mailbox else "the issuing CA itself"
         text = serial_text(certified.serial)
+        others = issuance.revoked_with(opened, certified, reason)
+        with_others = f", and {len(others)} more for the same key" if others else ""
         if not certified.revocation or certified.is_held:
-            shell.confirm(f"Revoke {text} of {whose}? It cannot be undone.")
+            shell.confirm(f"Revoke {text} of {whose}{with_others}? It cannot be undone.")
         done = issuance.revoke(opened, certified, reason, now=shell.now)
     shell.answer(
         text,
@@ -36,8 +38,9 @@ def revoke(shell: Shell, serial: str, reason: str) -> None:
         mailbox=certified.mailbox.address if certified.mailbox else None,
         reason=done.reason,
         revoked_at=done.revoked_at.isoformat(),
+        with_the_same_key=[serial_text(other) for other in others],
     )
-    shell.talk(f"Revoked {text} of {whose}: {done.reason}")
+    shell.talk(f"Revoked {text} of {whose}{with_others}: {done.reason}")
     root = " --root" if certified.issuer == "root" else ""
     shell.suggest(f"smimegw-ca crl make{root}   and then   smimegw-ca publish …")
 

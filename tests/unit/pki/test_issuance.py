@@ -167,6 +167,13 @@ def test_the_cas_own_key_is_certified_for_nobody(ca: Home, now: datetime) -> Non
         issue(ca, now, public_key=public)
 
 
+def test_the_key_of_somebody_else_is_not_certified(ca: Home, now: datetime) -> None:
+    """Who has it reads the mail of both, and one signature has two names (M18)."""
+    key = issue(ca, now).certificate.public_key()
+    with pytest.raises(RequestError, match="is certified for <alice@"):
+        issue(ca, now, "bob@corp.example", public_key=key)
+
+
 def test_a_compromised_key_is_never_certified_again(ca: Home, now: datetime) -> None:
     """S/MIME BR, 6.1.1.3: a key that somebody else has is refused for ever."""
     certified = issue(ca, now)

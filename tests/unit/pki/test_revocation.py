@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 
-from pki import issuance, revocation
+from pki import issuance, keys, revocation
 from pki.home import Home
 from pki.register import Certified, serial_text
 from smimegw.errors import UsageError
@@ -73,6 +73,29 @@ def test_a_certificate_stays_listed_once_after_it_ended(ca: Home, now: datetime)
     first, second = _next_crl(ca, after), _next_crl(ca, after + timedelta(days=1))
     assert first.get_revoked_certificate_by_serial_number(certified.serial) is not None
     assert second.get_revoked_certificate_by_serial_number(certified.serial) is None
+
+
+def test_a_compromised_key_is_revoked_in_all_its_certificates(ca: Home, now: datetime) -> None:
+    """Its thief has the key of the certificate before a renewal, too (S/MIME BR, 4.9.1.1; M18)."""
+    first = issue(ca, now)
+    key = keys.read_key(ca.key_path(first.serial), PASSPHRASE)
+    second = issue(ca, now, private_key=key, renews=first.serial)
+    other = issue(ca, now)
+    issuance.revoke(ca, second, "keyCompromise", now=now)
+    found = [ca.register.find(serial_text(each.serial)) for each in (first, second, other)]
+    assert [each.status(now) for each in found] == ["revoked", "revoked", "valid"]
+
+
+def test_a_superseded_certificate_is_revoked_alone(ca: Home, now: datetime) -> None:
+    """What follows it for the same key stays good."""
+    first = issue(ca, now)
+    key = keys.read_key(ca.key_path(first.serial), PASSPHRASE)
+    second = issue(ca, now, private_key=key, renews=first.serial)
+    issuance.revoke(ca, first, "superseded", now=now)
+    assert ca.register.find(serial_text(second.serial)).status(now) == "valid"
+    with pytest.raises(UsageError, match="revoked already"):
+        issuance.revoke(ca, ca.register.find(serial_text(first.serial)), "keyCompromise", now=now)
+    assert ca.register.find(serial_text(second.serial)).status(now) == "valid"
 
 
 def test_a_revocation_is_final(ca: Home, now: datetime) -> None:
