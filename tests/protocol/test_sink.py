@@ -7,7 +7,7 @@ import smtplib
 
 import pytest
 
-from smimegw.adapters.smtp.sink import Sink
+from smimegw.adapters.smtp.sink import Sink, SinkMessage
 from tests.protocol.raw_client import run
 
 CONTENT = b"Subject: x\r\n\r\n.dot\r\n..\r\nend\r\n"
@@ -32,6 +32,28 @@ def test_message_is_kept_octet_for_octet(client_class: type[smtplib.SMTP]) -> No
         assert message.content == CONTENT
         assert message.reverse_path.startswith("<a@corp.example>")
         assert message.recipients == ("<b@p.example>",)
+
+    run(test())
+
+
+def test_who_is_told_250_finds_the_message() -> None:
+    """It is kept before the reply: what cannot be kept is not answered 250 (C01)."""
+
+    class Full(Sink):
+        async def keep(self, message: SinkMessage) -> None:
+            raise OSError("no room")
+
+    def send(port: int) -> None:
+        with pytest.raises(smtplib.SMTPServerDisconnected), smtplib.SMTP("127.0.0.1", port) as c:
+            c.sendmail("a@corp.example", ["b@p.example"], CONTENT)
+
+    async def test() -> None:
+        sink = Full()
+        await sink.start()
+        try:
+            await asyncio.to_thread(send, sink.port)
+        finally:
+            await sink.stop()
 
     run(test())
 

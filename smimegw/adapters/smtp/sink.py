@@ -101,13 +101,16 @@ class SinkSession:
             commands=tuple(self._commands),
         )
         self._commands.clear()
-        replies = [
-            await self._answer("DOT", "250 2.0.0 OK")
-            for _ in (self._recipients if self.sink.lmtp else [None])
-        ]
-        if any(reply.startswith(b"250") for reply in replies):
-            await self.sink.keep(message)
-        return all(replies)
+        kept = False
+        for _ in self._recipients if self.sink.lmtp else [None]:
+            reply = await self.sink.reply_to("DOT", "250 2.0.0 OK")
+            if reply.startswith(b"250") and not kept:
+                # Before anybody hears of it: who was told 250 must find the message.
+                await self.sink.keep(message)
+                kept = True
+            if not await self._send(reply):
+                return False
+        return True
 
     async def _line(self) -> bytes:
         while b"\n" not in self._unread:
@@ -120,7 +123,9 @@ class SinkSession:
 
     async def _answer(self, step: str, usual: str) -> bytes:
         """Send the reply to *step*; returns it, or nothing when the connection is to end."""
-        reply = await self.sink.reply_to(step, usual)
+        return await self._send(await self.sink.reply_to(step, usual))
+
+    async def _send(self, reply: bytes) -> bytes:
         if reply:
             self.writer.write(reply)
             await self.writer.drain()
