@@ -189,6 +189,11 @@ class RelaySession(Protocol):
         """
         ...
 
+    @property
+    def answered(self) -> tuple[Reply, ...]:
+        """The replies to the final dot that have come so far, while `commit` waits for others."""
+        ...
+
     async def abort(self) -> None:
         """End the transaction so that the next hop keeps nothing; never raises."""
         ...
@@ -238,6 +243,10 @@ class IncomingTransaction(Protocol):
 
     async def finish(self, content: Entity) -> Outcome:
         """Treat the complete content; every failure is an Outcome, nothing is raised."""
+        ...
+
+    def refused(self, reply: Reply) -> None:
+        """The listener answers the data itself, with *reply*; `abandon` follows.  Never raises."""
         ...
 
     async def abandon(self) -> None:

@@ -91,7 +91,7 @@ def _reception(first: Record) -> str:
         str(first.get("tls", "")),
         f"user {first['user']}" if first.get("user") else "",
         f"upstream id {upstream}" if upstream else "",
-        f"{first.get('size', 0):,} octets",
+        f"{first['size']:,} octets" if first.get("size") else "",
     ]
     return "  ".join(filter(None, parts))
 

@@ -59,6 +59,11 @@ def trace(what: str, files: tuple[Path, ...], last: int, config: Path, as_json: 
     stories = find_stories(places, wanted(what, key))
     if not stories:
         click.echo(f"nothing about {what} in {len(places)} files of records", err=True)
+        click.echo(
+            "records begin with the end of a message's data: what was refused at MAIL or RCPT, or "
+            "broke off before, is in the log only (message.refused, session.*)",
+            err=True,
+        )
         return Exit.NO
     shown = stories[-last:] if last > 0 else stories
     if len(shown) < len(stories):

@@ -6,11 +6,10 @@ Whatever happens, the client gets a reply, and 250 only after the next hop's 250
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from smimegw.custody import message_id_of
 from smimegw.errors import (
     AuthenticationError,
     DependencyError,
@@ -30,12 +29,14 @@ from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.hold import NO_TLS
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
+from smimegw.pipeline.record import log_received, log_refusal
 from smimegw.pipeline.replies import Refusal, mirrored, reply_for, row_of
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.shadow import handle_shadow
 from smimegw.pipeline.unfinished import remember_untold
 from smimegw.policy.model import Direction, Policy
 from smimegw.ports import IncomingTransaction, Ports, RelaySession
+from smimegw.smtp.content import BARE_LINE_END, NO_ROOM, TOO_LARGE
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.trace import is_loop, received_field
@@ -51,6 +52,8 @@ from smimegw.transaction import (
 
 _END = "END-OF-MESSAGE"
 _NOT_OURS = Reply(550, "5.7.1", "relaying denied, the recipient is in none of our domains")
+_OF_THE_LISTENER = {BARE_LINE_END: "R-53", TOO_LARGE: "R-55", NO_ROOM: "R-21"}
+_NOTHING = Entity.parse(b"")  # content that nobody kept
 _ACCEPTED = Reply(250, "2.1.0", "OK")
 # A client bounces what needs SMTPUTF8 where it is not offered.  Of a next hop that is not reached
 # nobody knows; its mail is deferred at RCPT, whatever was offered.
@@ -87,15 +90,20 @@ class Gateway:
         """The next hop's offers, remembered for a while."""
         now = self._ports.clock.now()
         known = self._offers.get(session.next_hop)
-        if known and (now - known[0]).total_seconds() < _EXTENSIONS_SECONDS:
+        # What was learned in the future is from before somebody set the clock back.
+        if known and 0 <= (now - known[0]).total_seconds() < _EXTENSIONS_SECONDS:
             return known[1]
         try:
             relay = await self._ports.relay.open(session.next_hop)
         except NextHopError:
             return known[1] if known else _NOT_ASKED
-        self._offers[session.next_hop] = (now, relay.extensions)
+        self._learn(session.next_hop, relay.extensions)
         await relay.close()
         return relay.extensions
+
+    def _learn(self, next_hop: str, extensions: Extensions) -> None:
+        """Offer *extensions* from now on: a client that relied on others comes again."""
+        self._offers[next_hop] = (self._ports.clock.now(), extensions)
 
     async def begin(
         self, session: SessionInfo, reverse_path: ReversePath
@@ -105,7 +113,10 @@ class Gateway:
             return reply_for("R-16"), None
         if (trouble := self._ports.host.trouble()) is not None:
             return reply_for(trouble.row), None
-        return _ACCEPTED, Incoming(session, reverse_path, self.policy, self._ports, self.settings)
+        incoming = Incoming(
+            session, reverse_path, self.policy, self._ports, self.settings, self._learn
+        )
+        return _ACCEPTED, incoming
 
 
 class Incoming:
@@ -118,7 +129,9 @@ class Incoming:
         policy: Policy,
         ports: Ports,
         settings: Settings,
+        learn: Callable[[str, Extensions], None],
     ) -> None:
+        self._learn = learn
         self._started_at = ports.clock.now()
         self._id = transaction_id(self._started_at)
         self._session = session
@@ -192,6 +205,7 @@ class Incoming:
             return LOGIN_REFUSED
         reach("admit.opened")
         self._probe = probe  # from here on `abandon` ends it, whatever happens
+        self._learn(self._session.next_hop, probe.extensions)
         self._allow_eight_bits(probe)
         reply = await probe.mail(self._reverse_path)
         if not reply.is_positive:
@@ -221,11 +235,12 @@ class Incoming:
         probe, count = self._probe, len(self._recipients)
         if self._broken:
             self._log_refusal(_END, self._recipients, BROKEN_OFF, "N-06")
+            self._note_refusal(content, BROKEN_OFF, "N-06")
             return Outcome.same_for_all(BROKEN_OFF, count)
         if probe is None or not self._recipients:
             return Outcome(reply=Reply(554, "5.5.1", "no valid recipients"))
         tx = self._transaction(content)
-        self._log_received(tx)
+        log_received(tx, self._ports)
         reach("admit.logged")
         row = ""
         try:
@@ -319,40 +334,21 @@ class Incoming:
             recipient=only.mailbox.address if only else "",
         )
 
-    def _log_received(self, tx: Transaction) -> None:
-        reverse_path = tx.envelope.reverse_path.mailbox
-        self._ports.events.emit(
-            "message.received",
-            txn=self._id,
-            **{
-                "message-id": message_id_of(tx),
-                "from": reverse_path.address if reverse_path else "",
-                "size": tx.size,
-                "nrcpt": len(tx.envelope.recipients),
-                "direction": direction_of(self._session.role).value,
-                "client": self._session.peer,
-                "upstream_id": self._session.upstream_id,
-            },
-        )
-
     def _log_refusal(
         self, stage: str, recipients: Sequence[Recipient], reply: Reply, row: str
     ) -> None:
-        reverse_path = self._reverse_path.mailbox
-        self._ports.events.emit(
-            "message.refused",
-            txn=self._id,
-            **{
-                "stage": stage,
-                "client": self._session.peer,
-                "reply": str(reply),
-                "code": row,
-                "from": reverse_path.address if reverse_path else "",
-                "to": ",".join(r.mailbox.address for r in recipients),
-                "proto": self._session.protocol,
-                "helo": self._session.helo,
-            },
-        )
+        envelope = Envelope(reverse_path=self._reverse_path, recipients=tuple(recipients))
+        log_refusal(self._id, self._session, envelope, stage, reply, row, self._ports)
+
+    def refused(self, reply: Reply) -> None:
+        """Log and record that the listener refused the data, of which nothing was kept."""
+        row = _OF_THE_LISTENER.get(reply, "")
+        self._log_refusal(_END, self._recipients, reply, row)
+        self._note_refusal(_NOTHING, reply, row)
+
+    def _note_refusal(self, content: Entity, reply: Reply, row: str) -> None:
+        outcome = Outcome.same_for_all(reply, len(self._recipients))
+        note_reply(self._transaction(content), outcome, row, self._ports, self._settings)
 
     async def told(self, *, reached: bool) -> None:
         """Close the books; where the client does not know, the ledger answers its retry."""

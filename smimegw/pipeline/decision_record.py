@@ -54,7 +54,7 @@ def session_values(tx: Transaction) -> dict[str, Any]:
         "received_at": tx.received_at.isoformat(),
         "size": tx.size,
     }
-    return {key: value for key, value in values.items() if value != ""}
+    return {key: value for key, value in values.items() if value not in ("", 0)}
 
 
 async def write_outbound(

@@ -124,10 +124,12 @@ class Dots:
         done, _ = await asyncio.wait({answering}, timeout=seconds)
         if done:
             return self._known(answering, held, dot)
-        late = asyncio.create_task(self._late(answering, held, dot))
+        # An LMTP next hop may have answered for the first recipients in time (RFC 2033, 4.2).
+        answered = held.session.answered if held.session.is_lmtp else ()
+        late = asyncio.create_task(self._late(answering, held, dot, len(answered)))
         _LATE.add(late)
         late.add_done_callback(_LATE.discard)
-        return same(held.delivery, IN_DOUBT, IN_DOUBT, held.session.server)
+        return _each(held, answered)
 
     def _known(self, answering: asyncio.Task[Fates], held: Held, dot: Dot) -> Fates:
         try:
@@ -160,21 +162,16 @@ class Dots:
         if not held.session.is_lmtp:
             return same(delivery, own_words(replies[0]), replies[0], server)
         # A next hop that breaks off among its replies has answered for the first ones (RFC 2033).
-        missing = [IN_DOUBT] * (len(delivery.recipients) - len(replies))
-        return tuple(
-            Delivered(
-                recipient=recipient,
-                delivery=delivery,
-                reply=IN_DOUBT if reply is IN_DOUBT else own_words(reply),
-                upstream=reply,
-                server=server,
-            )
-            for recipient, reply in zip(delivery.recipients, (*replies, *missing), strict=True)
-        )
+        return _each(held, replies)
 
-    async def _late(self, answering: asyncio.Task[Fates], held: Held, dot: Dot) -> None:
-        """Wait on, when the client has long been told that the outcome is unknown."""
-        fates = await answering
+    async def _late(
+        self, answering: asyncio.Task[Fates], held: Held, dot: Dot, answered: int
+    ) -> None:
+        """Wait on, when the client has long been told that the outcome is unknown.
+
+        Of the first *answered* recipients it was not.
+        """
+        fates = (await answering)[answered:]
         for fate in fates:
             self._ports.events.emit(
                 "delivery.late",
@@ -187,6 +184,21 @@ class Dots:
         note_late(self._tx.id, dot.relay, said, News.ANSWER, self._ports)
         await self._entry.accept_late(fate.recipient for fate in fates if fate.reply.is_positive)
         await held.session.close()
+
+
+def _each(held: Held, replies: Sequence[Reply]) -> Fates:
+    """One fate for each recipient of an LMTP next hop; who has no reply yet is in doubt."""
+    missing = [IN_DOUBT] * (len(held.delivery.recipients) - len(replies))
+    return tuple(
+        Delivered(
+            recipient=recipient,
+            delivery=held.delivery,
+            reply=IN_DOUBT if reply is IN_DOUBT else own_words(reply),
+            upstream=reply,
+            server=held.session.server,
+        )
+        for recipient, reply in zip(held.delivery.recipients, (*replies, *missing), strict=True)
+    )
 
 
 def own_words(reply: Reply) -> Reply:

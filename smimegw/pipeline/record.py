@@ -1,4 +1,4 @@
-"""The log lines of one message: what was decided for each recipient, and what became of it."""
+"""The log lines of one message: as it came, decided for each recipient, what became of it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,62 @@ from typing import TYPE_CHECKING
 
 from smimegw.custody import message_id_of
 from smimegw.pipeline.dots import IN_DOUBT, Delivered
+from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.gather import RecipientEvidence
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.select import chosen, recipient_facts, verdicts
 from smimegw.policy.model import CertificateAnswer, Decision
 from smimegw.ports import Ports
-from smimegw.transaction import Transaction
+from smimegw.smtp.reply import Reply
+from smimegw.transaction import Envelope, SessionInfo, Transaction
 
 if TYPE_CHECKING:
     from smimegw.pipeline.plan import Plan
+
+
+def log_received(tx: Transaction, ports: Ports) -> None:
+    """One line for a message that is complete."""
+    reverse_path = tx.envelope.reverse_path.mailbox
+    ports.events.emit(
+        "message.received",
+        txn=tx.id,
+        **{
+            "message-id": message_id_of(tx),
+            "from": reverse_path.address if reverse_path else "",
+            "size": tx.size,
+            "nrcpt": len(tx.envelope.recipients),
+            "direction": direction_of(tx.session.role).value,
+            "client": tx.session.peer,
+            "upstream_id": tx.session.upstream_id,
+        },
+    )
+
+
+def log_refusal(
+    txn: str,
+    session: SessionInfo,
+    envelope: Envelope,
+    stage: str,
+    reply: Reply,
+    row: str,
+    ports: Ports,
+) -> None:
+    """One line for recipients or a message refused at *stage*, with the *row* of the table."""
+    reverse_path = envelope.reverse_path.mailbox
+    ports.events.emit(
+        "message.refused",
+        txn=txn,
+        **{
+            "stage": stage,
+            "client": session.peer,
+            "reply": str(reply),
+            "code": row,
+            "from": reverse_path.address if reverse_path else "",
+            "to": ",".join(entry.mailbox.address for entry in envelope.recipients),
+            "proto": session.protocol,
+            "helo": session.helo,
+        },
+    )
 
 
 def log_decisions(tx: Transaction, decided: Plan, ports: Ports) -> None:

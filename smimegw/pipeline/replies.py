@@ -13,8 +13,10 @@ from smimegw.errors import (
     RecordError,
     SpoolError,
 )
+from smimegw.smtp.extensions import NO_8BITMIME, NO_DSN
 from smimegw.smtp.reply import Reply
 
+_OURS = (NO_8BITMIME, NO_DSN)  # said in the next hop's place, without a word to it
 _MAX_TEXT = 400  # RFC 5321, 4.5.3.1.5: a reply line has at most 512 octets
 
 
@@ -138,6 +140,8 @@ def mirrored(reply: Reply, *, only_class: bool = True) -> Reply:
 
     The peer's words may name internal hosts, so they are for the log only.
     """
+    if reply in _OURS:
+        return reply
     if reply.is_permanent:
         code = reply.code if not only_class else 554
         return Reply(code, reply.enhanced or "5.0.0", "refused by the next hop")

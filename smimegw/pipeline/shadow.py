@@ -165,6 +165,11 @@ class _Stage:
 
     async def commit(self) -> tuple[Reply, ...]:
         """Accepted."""
+        return self.answered
+
+    @property
+    def answered(self) -> tuple[Reply, ...]:
+        """What `commit` gives."""
         return (_DONE,) * (self._recipients if self.is_lmtp else 1)
 
     async def abort(self) -> None:

@@ -99,6 +99,26 @@ def offer(
 
 
 _NEEDS_DSN = frozenset({"RET", "ENVID", "NOTIFY", "ORCPT"})
+_PROMISED_BY_DSN = frozenset({"SUCCESS", "NEVER"})
+_GONE = "next hop does not offer {} any more, try later"
+NO_8BITMIME = Reply(451, "4.3.3", _GONE.format("8BITMIME"))
+NO_DSN = Reply(451, "4.3.3", _GONE.format("DSN"))
+
+
+def withdrawn(parameters: Iterable[tuple[str, str]], next_hop: Extensions) -> Reply | None:
+    """The reply to a client that relies on what *next_hop* offered earlier and now does not.
+
+    For now, because the client's next EHLO gets the new offer.  8-bit content must not go where it
+    was not asked for (RFC 6152, 3).  Of DSN only a NOTIFY with SUCCESS or NEVER asks for something
+    that would be left undone; the other parameters may be left out (RFC 3461, 5.2.2).
+    """
+    for name, value in parameters:
+        if name == "BODY" and value.upper() == "8BITMIME" and not next_hop.eightbitmime:
+            return NO_8BITMIME
+        special = name == "NOTIFY" and _PROMISED_BY_DSN & set(value.upper().split(","))
+        if special and not next_hop.dsn:
+            return NO_DSN
+    return None
 
 
 def passable(

@@ -15,6 +15,7 @@ from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
+from smimegw.ports import IncomingTransaction
 from smimegw.smime.sign import sign_opaque
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo
@@ -129,6 +130,17 @@ class Company:
             self.begin_and_finish(role, recipients, content, reverse_path, protocol, user)
         )
 
+    async def begin(
+        self, role: str, recipients: Sequence[str], *, reverse_path: str = "alice@ours.example"
+    ) -> IncomingTransaction:
+        """MAIL and RCPT, whatever the recipients are answered."""
+        session = _session(role, "ESMTP", "")
+        _, incoming = await self.gateway.begin(session, _path(reverse_path))
+        assert incoming is not None
+        for entry in recipients:
+            await incoming.recipient(Recipient(mailbox=Mailbox.parse(entry)))
+        return incoming
+
     async def begin_and_finish(
         self,
         role: str,
@@ -139,18 +151,8 @@ class Company:
         user: str = "",
     ) -> Outcome:
         """What `send` does, inside a running loop."""
-        session = SessionInfo(
-            listener=role,
-            role=ListenerRole(role),
-            protocol=protocol,
-            peer="127.0.0.1",
-            helo="client.test",
-            user=user,
-            next_hop="in" if role == "mx" else "out",
-        )
-        path = reverse_path
-        if not isinstance(path, ReversePath):
-            path = ReversePath(mailbox=Mailbox.parse(path) if path else None)
+        session = _session(role, protocol, user)
+        path = _path(reverse_path)
         reply, incoming = await self.gateway.begin(session, path)
         if incoming is None:
             return Outcome(reply=reply)
@@ -188,3 +190,21 @@ def opaque_signed(signer: Issued, author: str, recipient: str) -> bytes:
     signed = sign_opaque(Entity(inner, content.body), credential, now=NOW)
     header = outer.without(lambda entry: entry.lower_name == "mime-version")
     return header.raw + b"MIME-Version: 1.0\r\n" + signed.raw
+
+
+def _session(role: str, protocol: str, user: str) -> SessionInfo:
+    return SessionInfo(
+        listener=role,
+        role=ListenerRole(role),
+        protocol=protocol,
+        peer="127.0.0.1",
+        helo="client.test",
+        user=user,
+        next_hop="in" if role == "mx" else "out",
+    )
+
+
+def _path(reverse_path: str | ReversePath | None) -> ReversePath:
+    if isinstance(reverse_path, ReversePath):
+        return reverse_path
+    return ReversePath(mailbox=Mailbox.parse(reverse_path) if reverse_path else None)

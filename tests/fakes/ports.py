@@ -149,6 +149,7 @@ class MemoryRelay:
     open_sessions: int = 0
     pause_before_data: asyncio.Event | None = None
     pause_before_dot: asyncio.Event | None = None
+    pause_before_second_reply: asyncio.Event | None = None
     reached_data: asyncio.Event = field(default_factory=asyncio.Event)
     reached_dot: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -177,6 +178,7 @@ class MemoryRelaySession:
     reverse_path: Mailbox | None = None
     recipients: list[str] = field(default_factory=list)
     held: bytes | None = None
+    replies: list[Reply] = field(default_factory=list)
     closed: bool = False
     committing: bool = False
 
@@ -212,6 +214,10 @@ class MemoryRelaySession:
             self.held = b"".join(content)
         return reply
 
+    @property
+    def answered(self) -> tuple[Reply, ...]:
+        return tuple(self.replies)
+
     async def commit(self) -> tuple[Reply, ...]:
         assert self.held is not None, "a dot without content"
         self.relay.reached_dot.set()
@@ -220,9 +226,13 @@ class MemoryRelaySession:
             await self.relay.pause_before_dot.wait()
             self.committing = False
         count = len(self.recipients) if self.relay.lmtp else 1
-        replies = []
+        replies = self.replies = []
         for index in range(count):
             try:
+                if index and self.relay.pause_before_second_reply is not None:
+                    self.committing = True
+                    await self.relay.pause_before_second_reply.wait()
+                    self.committing = False
                 reply = self.relay.next("dot") or Reply(250, "2.0.0", "queued")
             except NextHopError:
                 if not replies:

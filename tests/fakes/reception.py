@@ -27,6 +27,7 @@ class FakeTransaction:
     recipients: list[Recipient] = field(default_factory=list)
     content: Entity | None = None
     abandoned: int = 0
+    was_refused: list[Reply] = field(default_factory=list)
     was_told: list[bool] = field(default_factory=list)
 
     async def recipient(self, recipient: Recipient) -> Reply:
@@ -47,6 +48,9 @@ class FakeTransaction:
         outcome = self.reception.outcome(self)
         self.reception.finished.append(self)
         return outcome
+
+    def refused(self, reply: Reply) -> None:
+        self.was_refused.append(reply)
 
     async def told(self, *, reached: bool) -> None:
         self.was_told.append(reached)

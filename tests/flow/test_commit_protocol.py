@@ -637,6 +637,31 @@ def test_the_reply_comes_in_time_whatever_the_next_hop_does(company: Company) ->
     assert relay.open_sessions == 0
 
 
+def test_an_lmtp_next_hop_that_forgets_a_reply_has_answered_the_others(company: Company) -> None:
+    """N-14, D08: only who got no reply is in doubt; the retry leaves out who was answered."""
+    company.world.relay = relay = MemoryRelay(lmtp=True)
+    relay.pause_before_second_reply = asyncio.Event()
+    people = [PLAIN, "p2@else.example"]
+    node(company, outbound_reply_seconds=3)
+
+    async def late() -> Outcome:
+        outcome = await company.begin_and_finish("relay", people, mail(*people), protocol="LMTP")
+        assert relay.pause_before_second_reply is not None
+        relay.pause_before_second_reply.set()
+        async with asyncio.timeout(10):
+            while not company.world.events.named("delivery.late"):
+                await asyncio.sleep(0)
+        return outcome
+
+    outcome = asyncio.run(late())
+    assert [reply.code for reply in outcome.per_recipient] == [250, 451]
+    assert outcome.per_recipient[1] == IN_DOUBT
+    doubts = company.world.events.named("delivery.in_doubt")
+    assert [values["to"] for values in doubts] == [people[1]]
+    news = company.world.events.named("delivery.late")
+    assert [values["to"] for values in news] == [people[1]]
+
+
 class _SteppingClock:
     """Goes wrong by *step* when a message has been received."""
 

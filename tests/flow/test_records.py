@@ -18,12 +18,14 @@ from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.cli.main import main
 from smimegw.config.choices import LogAddresses
 from smimegw.custody import Dot, Unfinished
+from smimegw.mime.entity import Entity
 from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.known_facts import known_facts
 from smimegw.pipeline.unfinished import explain
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
 from smimegw.policy.replay import ask_again
+from smimegw.smtp.content import BARE_LINE_END, NO_ROOM, TOO_LARGE
 from smimegw.smtp.reply import Reply
 from tests.fakes.company import POLICY, Company, message
 from tests.fakes.pki import PAST
@@ -377,6 +379,48 @@ def test_trace_of_nothing_is_no(written: Path) -> None:
     result = call(written, "trace", "nobody@nowhere.example")
     assert result.exit_code == 1
     assert "nothing about nobody@nowhere.example in 1 files" in result.stderr
+    assert "what was refused at MAIL or RCPT" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("reply", "row"),
+    [(BARE_LINE_END, "R-53"), (TOO_LARGE, "R-55"), (NO_ROOM, "R-21")],
+    ids=["R-53", "R-55", "R-21"],
+)
+def test_trace_tells_of_data_that_the_listener_refused(
+    written: Path, company: Company, reply: Reply, row: str
+) -> None:
+    """Nothing was decided, and what the client was told is recorded all the same (R-53, R-55)."""
+    path = written / "decisions.jsonl"
+    company.world.records = JSONLinesRecords(path)  # type: ignore[assignment]
+    company.gateway = Gateway(company.gateway.policy, company.world.ports, company.settings)
+
+    async def refused() -> None:
+        incoming = await company.begin("mx", [ALICE], reverse_path="eve@outside.example")
+        incoming.refused(reply)
+        await incoming.abandon()
+
+    asyncio.run(refused())
+    result = call(written, "trace", "eve@outside.example")
+    assert f"answered   {reply}  ({row})" in result.stdout
+    assert "octets" not in result.stdout  # nobody counted them
+    refusal = company.world.events.named("message.refused")[-1]
+    assert (refusal["stage"], refusal["code"]) == ("END-OF-MESSAGE", row)
+
+
+def test_a_next_hop_that_broke_off_among_recipients_is_recorded(company: Company) -> None:
+    """N-06: the data that follow are answered 451 4.4.2, and trace finds that."""
+    company.world.relay.script["rcpt"] = [None, "break"]
+
+    async def broken() -> None:
+        incoming = await company.begin("relay", [BOB, "carol@partner.example"])
+        await incoming.finish(Entity.parse(message(ALICE, BOB)))
+
+    asyncio.run(broken())
+    reply = kinds(company)["reply"]
+    assert (reply["refusal"], reply["message_id"]) == ("N-06", "<1@test>")
+    assert reply["reply"] == "451 4.4.2 next hop broke off, try later"
+    assert reply["recipients"] == [{"rcpt": BOB, "reply": reply["reply"]}]
 
 
 def test_trace_writes_no_control_characters(written: Path) -> None:

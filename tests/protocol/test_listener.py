@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
+from typing import Any
 
 import pytest
 
 from smimegw import failpoints
 from smimegw.addresses import Mailbox
 from smimegw.limits import MIB, Limits
+from smimegw.smtp.content import TOO_LARGE
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
@@ -19,6 +22,10 @@ from smimegw.transaction import Outcome, Recipient
 from tests.fakes.reception import FakeReception
 from tests.protocol.raw_client import place, run
 
+COMMANDS = frozenset(
+    {"AUTH", "DATA", "EHLO", "EXPN", "HELO", "HELP", "LHLO", "MAIL"}
+    | {"NOOP", "QUIT", "RCPT", "RSET", "STARTTLS", "VRFY", "XCLIENT", "XFORWARD"}
+)
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 
 
@@ -216,7 +223,8 @@ def test_true_size_over_the_limit_is_refused_at_the_end() -> None:
             await client.send(b"x" * 9_999 + b"\r\n.\r\n")
             assert (await client.reply()).startswith("552 5.3.4")
             assert (await client.say("NOOP")).startswith("250")
-            assert len(here.reception.abandoned) == 1
+            [mail] = here.reception.abandoned
+            assert mail.was_refused == [TOO_LARGE]  # the records tell of it, too
             assert not here.reception.finished
 
     run(test())
@@ -230,7 +238,8 @@ def test_far_too_much_data_closes_the_connection() -> None:
             client = await here.in_data()
             await client.send(b"x" * 20_001)
             assert (await client.rest()).startswith(b"552 5.3.4")
-            assert len(here.reception.abandoned) == 1
+            [mail] = here.reception.abandoned
+            assert mail.was_refused == [TOO_LARGE]
 
     run(test())
 
@@ -846,7 +855,7 @@ def test_draining_dismisses_the_idle_and_waits_for_the_busy() -> None:
 
 
 def test_draining_has_an_end() -> None:
-    """A transaction that does not end is broken off after the drain deadline."""
+    """A transaction that does not end is answered 421 and broken off (N-25; RFC 5321, 3.8)."""
 
     async def test() -> None:
         limits = Limits(drain_seconds=0.1)
@@ -855,9 +864,48 @@ def test_draining_has_an_end() -> None:
             await busy.send(b"Subject: x\r\n\r\nbody\r\n.\r\n")
             await here.reception.finishing.wait()
             await here.listener.drain()
-            assert await busy.rest() == b""
+            assert (await busy.rest()).startswith(b"421 4.3.2")
             assert here.reception.cancelled == 1
             assert here.listener.sessions == 0
+
+    run(test())
+
+
+def test_the_end_of_draining_is_not_said_into_a_handshake() -> None:
+    """421 in clear would be taken for a part of it: the connection ends (N-25; RFC 3207, 4)."""
+
+    async def test() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        async with place(limits=Limits(drain_seconds=0.1), tls=context) as here:
+            client = await here.greeted()
+            assert (await client.say("STARTTLS")).startswith("220")
+            await here.listener.drain()
+            assert await client.rest() == b""
+            assert here.listener.sessions == 0
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("settings", "missing"),
+    [
+        ({}, {"EXPN", "LHLO", "STARTTLS", "AUTH", "XFORWARD", "XCLIENT"}),
+        ({"lmtp": True}, {"EXPN", "HELO", "EHLO", "STARTTLS", "AUTH", "XFORWARD", "XCLIENT"}),
+        ({"xforward_from": LOOPBACK}, {"EXPN", "LHLO", "STARTTLS", "AUTH", "XCLIENT"}),
+        ({"auth": True}, {"EXPN", "LHLO", "STARTTLS", "XFORWARD", "XCLIENT"}),
+    ],
+    ids=["plain", "lmtp", "xforward", "auth"],
+)
+def test_help_names_what_can_be_used(settings: dict[str, Any], missing: set[str]) -> None:
+    """Not what would be refused: another protocol's hello, TLS without key (RFC 5321, 4.1.1.8)."""
+
+    async def test() -> None:
+        async with place(**settings) as here:
+            hello = "LHLO client.example" if settings.get("lmtp") else "EHLO client.example"
+            client = await here.greeted(hello)
+            named = set((await client.say("HELP")).split()[2:])
+            assert COMMANDS - named == missing
+            assert named <= COMMANDS
 
     run(test())
 

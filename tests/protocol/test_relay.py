@@ -426,14 +426,79 @@ def test_parameters_are_passed_when_offered() -> None:
         await session.commit()
         await session.close()
         [message] = sink.messages
-        modern = "DSN" in sink.extensions
-        mail = " BODY=8BITMIME RET=HDRS ENVID=Qq+2B3" if modern else ""
-        rcpt = " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;B@p.example" if modern else ""
+        mail = " BODY=8BITMIME RET=HDRS ENVID=Qq+2B3"
+        rcpt = " NOTIFY=SUCCESS,DELAY ORCPT=rfc822;B@p.example"
         assert message.reverse_path == f"<alice@corp.example>{mail}"
         assert message.recipients == (f"<bob@partner.example>{rcpt}",)
 
     against(ScriptedSink(), test)
+
+
+def test_parameters_that_ask_for_nothing_special_are_left_out_when_not_offered() -> None:
+    """A next hop without DSN reports failures all the same (RFC 3461, 5.2.2)."""
+    path = ReversePath(mailbox=FROM.mailbox, parameters=(("RET", "HDRS"), ("ENVID", "Q")))
+    bob = to("bob", ("NOTIFY", "FAILURE,DELAY"), ("ORCPT", "rfc822;B@p.example"))
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        session = await relay.open("out")
+        await session.mail(path)
+        await session.recipient(bob)
+        await session.prepare(CONTENT)
+        await session.commit()
+        await session.close()
+        assert sink.messages[0].reverse_path == "<alice@corp.example>"
+        assert sink.messages[0].recipients == ("<bob@partner.example>",)
+
     against(ScriptedSink(extensions=("HELP",)), test)
+
+
+def test_content_for_8_bits_does_not_go_where_they_are_not_offered_any_more() -> None:
+    """451 4.3.3 and no word to the next hop; the client's next EHLO tells (RFC 6152, 3; N-28)."""
+    path = ReversePath(mailbox=FROM.mailbox, parameters=(("BODY", "8BITMIME"),))
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        session = await relay.open("out")
+        reply = await session.mail(path)
+        assert str(reply) == "451 4.3.3 next hop does not offer 8BITMIME any more, try later"
+        await session.close()
+        assert "MAIL" not in sink.steps
+
+    against(ScriptedSink(extensions=("DSN",)), test)
+
+
+@pytest.mark.parametrize("wish", ["SUCCESS,FAILURE", "NEVER", "never"])
+def test_a_report_that_nobody_would_write_is_not_promised(wish: str) -> None:
+    """451 4.3.3: neither "relayed" nor silence can be had without DSN (RFC 3461, 5.2.2; N-28)."""
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        session = await relay.open("out")
+        await session.mail(FROM)
+        reply = await session.recipient(to("bob", ("NOTIFY", wish)))
+        assert str(reply) == "451 4.3.3 next hop does not offer DSN any more, try later"
+        assert (await session.recipient(to("carol"))).is_positive
+        await session.close()
+        assert sink.steps.count("RCPT") == 1
+
+    against(ScriptedSink(extensions=("8BITMIME",)), test)
+
+
+def test_lmtp_replies_that_came_can_be_seen_while_others_are_waited_for() -> None:
+    """A next hop that forgets one of three: who was answered is not in doubt (RFC 2033, N-14)."""
+
+    async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
+        session = await prepared(relay, "bob", "carol", "dan")
+        committing = asyncio.create_task(session.commit())
+        async with asyncio.timeout(20):
+            while len(session.answered) < 2:
+                await asyncio.sleep(0.01)
+        assert [reply.code for reply in session.answered] == [250, 452]
+        assert not committing.done()
+        await sink.stop()
+        assert [reply.code for reply in await committing] == [250, 452]
+        await session.close()
+
+    script = {"DOT": ["250 2.0.0 kept", "452 4.3.1 full", HANG]}
+    against(ScriptedSink(script, lmtp=True), test)
 
 
 def test_smtputf8_needs_a_next_hop_that_has_it() -> None:

@@ -79,6 +79,7 @@ class Connection(SMTP):
         self._limits = limits
         self._idle_seconds = idle_seconds
         self._pending = bytearray()
+        self._may_speak = True
         self._on_gone: Callable[[], object] | None = None
 
     def __dir__(self) -> tuple[str, ...]:
@@ -258,6 +259,7 @@ class Connection(SMTP):
         # From here to the handshake nothing may be read as clear text, not even by accident.
         transport.pause_reading()
         self.write(ready)
+        self._may_speak = False  # in clear, which would be taken for a part of the handshake
         try:
             secured = await self.loop.start_tls(
                 transport,
@@ -279,6 +281,7 @@ class Connection(SMTP):
         streams._writer._transport = secured
         streams._transport = secured
         streams._over_ssl = True
+        self._may_speak = True
 
 
 def _printable(text: str) -> str:

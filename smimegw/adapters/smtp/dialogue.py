@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError, Connection
+from smimegw.adapters.smtp.flow import flows
 from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.content import MEMORY, Store
 from smimegw.errors import CommandError
@@ -29,6 +30,8 @@ OK = Reply(250, "2.0.0", "OK")
 _WAITING_TOO_LONG = Reply(421, "4.4.2", "waited too long")
 _TOO_MANY_ERRORS = Reply(421, "4.7.0", "too many errors")
 _TOO_MANY_COMMANDS = Reply(421, "4.7.0", "too many commands without mail")
+
+_FAREWELL_SECONDS = 1.0
 
 _HOPELESS = frozenset({b"GET", b"POST", b"PUT", b"CONNECT", b"OPTIONS", b"HEAD", b"PROXY"})
 _BEFORE_TLS = frozenset({b"EHLO", b"LHLO", b"HELO", b"NOOP", b"STARTTLS", b"QUIT"})
@@ -141,8 +144,17 @@ class Dialogue(Connection):
             self._writer.close()
 
     def abort(self) -> None:
-        """Break off whatever is under way."""
-        self._writer.transport.abort()
+        """Break off whatever is under way, with 421 where the client can take it for a reply.
+
+        RFC 5321, 3.8: a server that must end may say so at any time.  Nothing of the transaction
+        was answered yet, so the client comes again.  Who does not read it is not waited for.
+        """
+        if self._may_speak and not self.gone and flows(self._writer):
+            self.write(SHUTTING_DOWN)
+            self._writer.close()
+            self.loop.call_later(_FAREWELL_SECONDS, self._writer.transport.abort)
+        else:
+            self._writer.transport.abort()
         if self.task is not None:
             self.task.cancel()
 
@@ -267,8 +279,12 @@ class Dialogue(Connection):
         raise CommandError(502, "5.5.1", "EXPN is not offered")
 
     async def _help(self, argument: bytes) -> None:  # noqa: ARG002
-        names = sorted(name.decode("ascii") for name in self.commands)
+        names = sorted(name.decode("ascii") for name in self.commands.keys() - self._useless())
         await self.reply(Reply(214, "2.0.0", " ".join(names)))
+
+    def _useless(self) -> frozenset[bytes]:
+        """Commands that this client cannot use here and now."""
+        return frozenset({b"EXPN"})
 
     async def _quit(self, argument: bytes) -> None:
         no_argument(argument)

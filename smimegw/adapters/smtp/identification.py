@@ -119,13 +119,28 @@ class Identification(Dialogue):
         return offer(
             self._client.offered,
             self._limits,
-            starttls=self._settings.tls is not None and not self.tls_version,
+            starttls=self._may_start_tls(),
             auth=MECHANISMS if self._may_log_in() else (),
             xforward=XFORWARD_ATTRIBUTES if self._believes_xforward() else (),
             xclient=XCLIENT_ATTRIBUTES if self._believes_xclient() else (),
         )
 
+    def _useless(self) -> frozenset[bytes]:
+        here = {
+            b"HELO": not self._settings.lmtp,
+            b"EHLO": not self._settings.lmtp,
+            b"LHLO": self._settings.lmtp,
+            b"STARTTLS": self._may_start_tls(),
+            b"AUTH": self._may_log_in() and self._client.login is None,
+            b"XFORWARD": self._believes_xforward(),
+            b"XCLIENT": self._believes_xclient(),
+        }
+        return super()._useless() | {name for name, usable in here.items() if not usable}
+
     # --- TLS -------------------------------------------------------------------------------------
+
+    def _may_start_tls(self) -> bool:
+        return self._settings.tls is not None and not self.tls_version
 
     async def _starttls(self, argument: bytes) -> None:
         no_argument(argument)

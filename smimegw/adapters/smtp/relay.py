@@ -12,7 +12,7 @@ from smimegw.errors import AddressError, NextHopError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.smtp.client import State
-from smimegw.smtp.extensions import Extensions, passable
+from smimegw.smtp.extensions import Extensions, passable, withdrawn
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Recipient, ReversePath
 
@@ -166,6 +166,8 @@ class SMTPSession:
         asked = reverse_path.parameter("SMTPUTF8") is not None
         if asked and not extensions.smtputf8:
             return _NEEDS_SMTPUTF8
+        if (refusal := withdrawn(reverse_path.parameters, extensions)) is not None:
+            return refusal
         try:
             command = self._upstream.client.mail(reverse_path.mailbox, parameters)
         except AddressError:
@@ -178,6 +180,8 @@ class SMTPSession:
         Raises:
             NextHopError: The connection broke.
         """
+        if (refusal := withdrawn(recipient.parameters, self.extensions)) is not None:
+            return refusal
         parameters = passable(recipient.parameters, self.extensions)
         try:
             command = self._upstream.client.recipient(recipient.mailbox, parameters)
@@ -210,6 +214,11 @@ class SMTPSession:
             NextHopError: With *in_doubt* when the dot went out and no reply came.
         """
         return await self._upstream.commit()
+
+    @property
+    def answered(self) -> tuple[Reply, ...]:
+        """The replies to the final dot that have come so far, while `commit` waits for others."""
+        return tuple(self._upstream.answered)
 
     async def abort(self) -> None:
         """End the transaction so that the next hop keeps nothing; never raises.

@@ -163,14 +163,18 @@ class Session(Identification):
         """
         try:
             reader = await receive_content(self, self._limits, self._store)
-        except (ClientGoneError, ClientSlowError, EndOfSession):
+        except (ClientGoneError, ClientSlowError):
+            raise
+        except EndOfSession as end:
+            mail.incoming.refused(end.reply)
             raise
         except Exception as error:
             self._events.emit("internal.error", txn=mail.incoming.id, error=error)
+            reply = Reply(451, "4.3.0", f"internal error {mail.incoming.id}")
             if isinstance(error, (MemoryError, OSError)):
-                raise EndOfSession(NO_ROOM) from error
-            text = f"internal error {mail.incoming.id}"
-            raise EndOfSession(Reply(451, "4.3.0", text)) from error
+                reply = NO_ROOM
+            mail.incoming.refused(reply)
+            raise EndOfSession(reply) from error
         self.give_back(reader.leftover)
         if reader.trouble:
             self._events.emit("spool.error", txn=mail.incoming.id, text=reader.trouble, code="R-21")
@@ -178,6 +182,7 @@ class Session(Identification):
 
     async def _outcome(self, content: Entity | Reply, mail: OpenMail) -> Outcome:
         if isinstance(content, Reply):
+            mail.incoming.refused(content)
             await mail.incoming.abandon()
             return Outcome.same_for_all(content, mail.accepted)
         if self.gone:

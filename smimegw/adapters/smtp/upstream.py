@@ -31,6 +31,7 @@ class Upstream:
     Attributes:
         client: The protocol state.
         server: ``host[address]:port`` for logs.
+        answered: Replies to the last final dot.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Upstream:
         self._limits = limits
         self._replies: deque[Reply] = deque()
         self._name = ""
+        self.answered: list[Reply] = []
         self.client = client
         self.server = client.server
 
@@ -234,7 +236,7 @@ class Upstream:
             NextHopError: With *in_doubt* when no reply came.
         """
         seconds = self._limits.late_reply_seconds
-        replies: list[Reply] = []
+        replies = self.answered = []
         try:
             reach("relay.before-dot")
             await self._send(self.client.commit())
