@@ -38,7 +38,7 @@ class Filing:
 
     Attributes:
         requester: The operator or machine that files it.
-        csr: A PKCS #10 request, PEM or DER; empty when there is none.
+        csr: A PKCS #10 request, PEM or DER.
         public_key: A key that cannot sign, whose owner will have to answer a challenge.
         key_kind: What the CA makes when it is given neither.
         days: 0 for the CA's default.
@@ -50,8 +50,8 @@ class Filing:
     profiles: tuple[Profile, ...]
     requester: str
     name: str = ""
-    csr: bytes = b""
-    public_key: bytes = b""
+    csr: bytes | None = None
+    public_key: bytes | None = None
     key_kind: KeyKind = KeyKind.RSA_3072
     days: int = 0
     renews: int | None = None
@@ -68,10 +68,10 @@ def file(home: Home, filing: Filing, *, now: datetime) -> tuple[Request, bytes]:
         DirectoryError: The directory could not say whose the mailbox is.
         BusyError: The disk does not take it.
     """
-    public, proof, der = _key(filing)
+    public, proof, der, wishes = _key(filing)
     if public is not None and len(filing.profiles) > 1:
         raise UsageError("Two profiles need two keys, so make a request for each of them.")
-    findings = _remarks(home, filing, public, now=now)
+    findings = [*wishes, *_remarks(home, filing, public, now=now)]
     if not filing.owner_known:
         people.require_owner(home.settings.practice, filing.mailbox)
     challenge = None
@@ -224,14 +224,16 @@ def issue(
     return tuple(home.register.find(serial_text(serial)) for serial in done.serials)
 
 
-def _key(filing: Filing) -> tuple[PublicKey | None, Proof, bytes]:
-    if filing.csr:
+def _key(filing: Filing) -> tuple[PublicKey | None, Proof, bytes, tuple[str, ...]]:
+    # Empty files are files: who sent one did not ask for a key that the CA makes.
+    if filing.csr is not None:
         parsed = parse_request(filing.csr)
-        return parsed.public_key, Proof.SIGNATURE, parsed.der
-    if filing.public_key:
+        remarks = parsed.remarks(filing.mailbox)
+        return parsed.public_key, Proof.SIGNATURE, parsed.der, remarks
+    if filing.public_key is not None:
         bare = possession.parse_public_key(filing.public_key)
-        return bare.public_key, Proof.CHALLENGE, bare.der
-    return None, Proof.CA_MADE, b""
+        return bare.public_key, Proof.CHALLENGE, bare.der, ()
+    return None, Proof.CA_MADE, b"", ()
 
 
 def _remarks(home: Home, filing: Filing, public: PublicKey | None, *, now: datetime) -> list[str]:

@@ -296,12 +296,20 @@ def _compare_with_files(home: Home) -> None:
         "Entries were cut off its end, or an older copy was put back. Stop issuing and restore "
         "the newest backup of the whole directory."
     )
+    # Files first, ledger then: a process at work writes the other way round.
+    places = sorted((home.path / "issued").glob("[0-9A-F]*"))
     known = home.register.history.serials
-    for place in sorted((home.path / "issued").glob("[0-9A-F]*")):
+    for place in places:
         if place.name not in known:
             raise LedgerError(f"{place}: exists, but the ledger does not know it. {advice}")
+    open_places = [home.certificate_path(serial) for serial in home.register.open_reservations()]
+    written = [path.parent for path in open_places if path.exists()]
+    unfinished = home.register.history.open_reservations() if written else ()
+    for place in written:
+        if place.name in unfinished:  # to give the number up would throw the key away
+            raise LedgerError(f"{place}: is issued, but the ledger does not know that. {advice}")
     for issuer in home.issuers:
-        path, newest = home.crl_path(issuer), home.register.last_crl(issuer)
+        path = home.crl_path(issuer)
         if not path.exists():
             continue
         try:
@@ -309,5 +317,6 @@ def _compare_with_files(home: Home) -> None:
             number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         except (ValueError, x509.ExtensionNotFound):
             continue  # a damaged copy; the ledger has the CRL and mends the file
+        newest = home.register.last_crl(issuer)
         if newest is None or number > newest.number:
             raise LedgerError(f"{path}: is newer than the ledger. {advice}")

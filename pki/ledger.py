@@ -277,6 +277,11 @@ class Ledger:
     def _refuse_other_version(self) -> None:
         with self._trouble("read"):
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:  # what every new file has
+            raise LedgerError(
+                f"{self._path}: is empty or no ledger. Restore it from the newest backup of the "
+                "whole directory."
+            )
         if version != _VERSION:
             raise LedgerError(
                 f"{self._path}: has format {version}, this release knows {_VERSION}. "
@@ -294,15 +299,20 @@ class Ledger:
         except sqlite3.ProgrammingError:
             raise  # ours to mend, not the administrator's
         except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:  # tables are missing or other ones
+                raise self._damaged(error) from error
             raise BusyError(
                 f"{self._path}: could not {verb} the ledger ({error}). Nothing was recorded; free "
                 "space or wait for the other process, then do it again.",
                 server=str(self._path),
             ) from error
         except sqlite3.DatabaseError as error:
-            raise LedgerError(
-                f"{self._path}: is damaged ({error}). Restore the ledger from the backup."
-            ) from error
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: sqlite3.Error) -> LedgerError:
+        return LedgerError(
+            f"{self._path}: is damaged ({error}). Restore the ledger from the backup."
+        )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

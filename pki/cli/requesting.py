@@ -93,8 +93,8 @@ def create(
         profiles=profiles.CHOICES[profile],
         requester=shell.operator,
         name=name,
-        csr=_read(csr),
-        public_key=_read(public_key),
+        csr=_read(csr) if csr else None,
+        public_key=_read(public_key) if public_key else None,
         key_kind=KeyKind(key),
         days=days or 0,
     )
@@ -254,9 +254,7 @@ def refuse(shell: Shell, number: int, reason: str) -> None:
     shell.suggest("smimegw-ca request list")
 
 
-def _read(path: Path | None) -> bytes:
-    if path is None:
-        return b""
+def _read(path: Path) -> bytes:
     with path.open("rb") as stream:
         return stream.read(_FILE_OCTETS)
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from cryptography.x509.oid import NameOID
 
 from pki import approval
 from pki.approval import Filing
@@ -68,6 +69,22 @@ def test_an_approved_request_is_issued(ca: Home, now: datetime) -> None:
     assert approval.find(ca, request.number).state is RequestState.ISSUED
     kinds = [entry.kind for entry in ca.register.ledger.entries()][-4:]
     assert kinds == ["requested", "approved", "reserved", "issued"]
+
+
+@pytest.mark.parametrize("field", ["csr", "public_key"])
+def test_an_empty_file_asks_for_nothing(ca: Home, now: datetime, field: str) -> None:
+    """Above all not for a key that the CA makes, which its owner never proved to have (M22)."""
+    with pytest.raises(RequestError):
+        _file(ca, now, **{field: b""})
+
+
+def test_who_approves_sees_whom_the_request_names(ca: Home, now: datetime) -> None:
+    """Else one person could have another's key certified under his own name (RFC 2986)."""
+    name = x509.Name([x509.NameAttribute(NameOID.EMAIL_ADDRESS, "bob@corp.example")])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    filed = _file(ca, now, csr=signed.public_bytes(Encoding.PEM))
+    assert "bob@corp.example" in filed.findings
 
 
 def test_a_request_outlives_the_process(ca: Home, now: datetime) -> None:

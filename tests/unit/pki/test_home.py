@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import founding, home
+from pki import founding, home, keys
 from pki.errors import BusyError, LedgerError
 from pki.home import Home
 from pki.settings import Settings
@@ -55,6 +55,24 @@ def test_an_older_copy_of_the_ledger_is_noticed_by_certificates(
     shutil.copy(tmp_path / "old.db", ca_path / "ledger.db")
     with pytest.raises(LedgerError, match="does not know it"), home.reading(ca_path):
         pass
+
+
+def test_a_ledger_that_ends_before_an_issuance_is_noticed(
+    ca_path: Path, now: datetime, tmp_path: Path
+) -> None:
+    """A backup made between two entries must not cost the key of an issued certificate (M22)."""
+
+    def copy(*_: object) -> None:
+        shutil.copy(ca_path / "ledger.db", tmp_path / "old.db")
+
+    with home.changing(ca_path, now=now) as ca, pytest.MonkeyPatch.context() as patch:
+        write = keys.write_key
+        patch.setattr(keys, "write_key", lambda *given: (copy(), write(*given)))
+        issued = issue(ca, now)
+    shutil.copy(tmp_path / "old.db", ca_path / "ledger.db")
+    with pytest.raises(LedgerError, match="is issued, but"), home.changing(ca_path, now=now):
+        pass
+    assert ca.key_path(issued.serial).exists()
 
 
 def test_an_older_copy_of_the_ledger_is_noticed_by_the_crl(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -129,6 +130,22 @@ def test_a_missing_ledger_is_not_made_anew(path: Path) -> None:
     with pytest.raises(LedgerError, match="missing"):
         Ledger.open(path)
     assert not path.exists()
+
+
+def test_an_empty_file_is_no_ledger(path: Path) -> None:
+    """A full disk leaves such a copy; no other release would read it either."""
+    path.write_bytes(b"")
+    with pytest.raises(LedgerError, match="is empty or no ledger"):
+        Ledger.open(path)
+
+
+def test_a_ledger_without_its_table_is_damaged(ledger: Ledger, path: Path) -> None:
+    """Waiting and freeing space, as for a busy one, would not help."""
+    ledger.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE entries")
+    with pytest.raises(LedgerError, match="is damaged"):
+        Ledger.open(path)
 
 
 def test_a_ledger_of_a_newer_release_is_left_alone(ledger: Ledger, path: Path) -> None:
