@@ -136,10 +136,14 @@ class _Site:
             return await work
         except (BusyError, LedgerError, PassphraseError, DependencyError) as error:
             self._report(str(error))
-            text = "The certificate authority cannot work now."
-            return _text(HTTPStatus.SERVICE_UNAVAILABLE, text, retry=_BUSY_SECONDS)
+            return _unable()
         except SmimegwError as error:
             return _text(HTTPStatus.BAD_REQUEST, str(error))
+        except OSError as error:  # full, read-only, or not ours; what stands is in the ledger
+            self._report(
+                f"{error.filename}: {error.strerror}; mend it, then the gateway asks again"
+            )
+            return _unable()
 
 
 def _profile(request: web.Request) -> Profile:
@@ -184,6 +188,11 @@ def _base64(octets: bytes, kind: str) -> web.Response:
     # RFC 8951, 2.1 does without Content-Transfer-Encoding; clients of RFC 7030 expect it.
     fields = {"Content-Type": kind, "Content-Transfer-Encoding": "base64"}
     return web.Response(body=base64.encodebytes(octets), headers=fields)
+
+
+def _unable() -> web.Response:
+    text = "The certificate authority cannot work now."
+    return _text(HTTPStatus.SERVICE_UNAVAILABLE, text, retry=_BUSY_SECONDS)
 
 
 def _text(status: HTTPStatus, text: str, *, retry: int = 0) -> web.Response:

@@ -370,6 +370,24 @@ def test_a_ledger_that_does_not_hold_says_nothing_to_clients(ca_path: Path) -> N
     serve(ca_path, work)
 
 
+def test_a_disk_that_takes_nothing_is_told_to_the_administrator(ca_path: Path) -> None:
+    """503, and not 500 with a traceback; when it is mended the same request is served (M22)."""
+    issued = ca_path / "issued"
+
+    async def work(server: Server) -> None:
+        aside = issued.rename(ca_path / "aside")
+        issued.write_text("in the way")
+        said = await server.gateway.enrol(REQUEST)
+        assert (said.status, said.fields["Retry-After"]) == (503, "10")
+        assert str(ca_path) not in said.text
+        assert "Not a directory" in server.reported[0]
+        issued.unlink()
+        aside.rename(issued)
+        assert (await server.gateway.enrol(REQUEST)).certificate.public_key() == KEY.public_key()
+
+    assert serve(ca_path, work).count() == 1
+
+
 # --- a second person -----------------------------------------------------------------------------
 
 
