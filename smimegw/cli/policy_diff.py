@@ -126,7 +126,8 @@ def _sentence(entry: Difference) -> str:
     rules = f'"{entry.old.rules[-1]}" → "{entry.new.rules[-1]}"'
     at, txn = str(entry.record.get("at", ""))[:19], entry.record.get("txn", "")
     who = f"<{entry.record.get('from', '')}> to <{entry.known.recipient.address}>"
-    return f"{at}  {txn}  {who}  {entry.change}  {rules}{sure}"
+    text = f"{at}  {txn}  {who}  {entry.change}  {rules}{sure}"
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _values(entry: Difference) -> dict[str, object]:

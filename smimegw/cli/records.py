@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -144,10 +144,27 @@ def chain_gaps(checked: Sequence[Checked]) -> list[str]:
         if entry.before == "begins the chain" and chain_name(entry.path) in chains:
             chains[chain_name(entry.path)].insert(0, entry)
     return [
-        f"{', '.join(entry.path.name for entry in entries)}: records between them are missing"
-        for entries in chains.values()
-        if len(entries) > 1
+        *_same_place(checked),
+        *(
+            f"{', '.join(entry.path.name for entry in entries)}: records between them are missing"
+            for entries in chains.values()
+            if len(entries) > 1
+        ),
     ]
+
+
+def _same_place(checked: Sequence[Checked]) -> Iterator[str]:
+    """Files of one chain that end with the same record, or go on from the same one."""
+    seen: dict[tuple[str, ...], Path] = {}
+    for entry in checked:
+        name, report = chain_name(entry.path), entry.report
+        places = (("after", report.begins), ("until", report.tip))
+        keys = [(name, *place) for place in places if place[1] not in {"", BEGINNING}]
+        other = next((seen[key] for key in keys if key in seen), None)
+        if other is not None:
+            text = "have the same place in the chain; one is a copy, or was put there"
+            yield f"{other.name}, {entry.path.name}: {text}"
+        seen.update((key, entry.path) for key in keys)
 
 
 def _holds(path: Path, tip: str) -> bool:

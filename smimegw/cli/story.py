@@ -182,5 +182,5 @@ def _line(at: object, word: str, text: str) -> str:
 def _time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter at the ends of time
         return None

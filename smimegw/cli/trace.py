@@ -23,6 +23,7 @@ from smimegw.errors import AddressError, UsageError
 
 _HASHED = re.compile(r"[0-9a-f]{12}@\S+")
 _WORDS = re.compile(r"[^\s<>()\[\],;:=\"']+")
+_OF_THE_FILE = frozenset({"prev", "torn"})
 _ID_LETTERS = 5  # shorter words in a reply are no queue ids
 
 Wanted = Callable[[Mapping[str, Any]], bool]
@@ -111,8 +112,10 @@ def find_stories(places: Sequence[Path], matches: Wanted) -> list[Story]:
     found: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     if wanted_ids:
         for record in records_of(places):
-            if record.get("txn") in wanted_ids:
-                found[str(record["txn"])].append(record)
+            told = {key: value for key, value in record.items() if key not in _OF_THE_FILE}
+            # In a second place, or a copy of a file, it is no second delivery.
+            if record.get("txn") in wanted_ids and told not in found[record["txn"]]:
+                found[record["txn"]].append(told)
     stories = [
         Story(txn=txn, records=sorted(entries, key=lambda entry: str(entry.get("at", ""))))
         for txn, entries in found.items()

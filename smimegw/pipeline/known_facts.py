@@ -96,7 +96,7 @@ def _message(record: Mapping[str, Any]) -> MessageFacts:
         originator=Mailbox.parse(record["from"]) if record["from"] else None,
         reverse_path=None if facts["null_reverse_path"] or not path else Mailbox.parse(path),
         user=facts["user"],
-        size=record["size"],
+        size=record.get("size", 0),
         recipients=len(record["recipients"]),
         internal_domains=frozenset(facts["internal"]),
         media_types=frozenset(facts.get("media_types", ())),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smimegw.adapters.logs.record_chain import parsed
+from smimegw.adapters.logs.record_shape import is_record
 from smimegw.errors import RecordError
 from smimegw.limits import MIB
 
@@ -53,7 +54,8 @@ def _newest(descriptor: int, size: int) -> tuple[Record, ...]:
         start = max(0, size - length)
         lines = os.pread(descriptor, length, start).split(b"\n")
         # The first line may be half of one.
-        found = [record for line in lines[bool(start) :] if (record := parsed(line))]
+        parts = (record for line in lines[bool(start) :] if (record := parsed(line)))
+        found = [record for record in parts if is_record(record)]
         last = recorded_at(found[-1]) if found else _NEVER
         recent = [record for record in found if last - recorded_at(record) <= _WITHIN]
         if not start or length >= _MOST_OCTETS or len(recent) < len(found):

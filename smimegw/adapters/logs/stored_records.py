@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smimegw.adapters.logs.record_chain import parsed
+from smimegw.adapters.logs.record_shape import is_record
 from smimegw.errors import RecordError
 
 
@@ -49,7 +50,7 @@ def lines_of(path: Path) -> Iterator[bytes]:
 
 
 def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    """Every record in *paths*; half lines that a crash left are passed over.
+    """Every record in *paths*; what is none, such as a crash's half line, is passed over.
 
     Raises:
         RecordError: A file cannot be read.
@@ -57,5 +58,5 @@ def records_of(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
     for path in paths:
         for line in lines_of(path):
             record = parsed(line)
-            if record is not None:
+            if record is not None and is_record(record):
                 yield record
