@@ -6,7 +6,6 @@ from enum import Enum
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x448, x25519
-from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.errors import CertificateError, UnsupportedAlgorithmError
@@ -22,7 +21,6 @@ __all__ = [
     "PublicKey",
     "SignatureScheme",
     "digest_for",
-    "is_bound_to_pss",
     "key_encryption_for",
     "public_key_of",
     "signature_scheme_for",
@@ -77,6 +75,8 @@ class DigestAlgorithm(Enum):
         """The hash of `cryptography`."""
         return _PRIMITIVES[self]
 
+    __hash__ = object.__hash__  # members are few and unique; Enum's own is a slow function
+
     @classmethod
     def from_oid(cls, oid: str) -> DigestAlgorithm:
         """Find a digest.
@@ -114,6 +114,8 @@ class SignatureScheme(Enum):
     ECDSA = "ecdsa"
     ED25519 = "ed25519"
     ED448 = "ed448"
+
+    __hash__ = object.__hash__
 
     @property
     def is_pure(self) -> bool:
@@ -176,15 +178,12 @@ class KeyEncryption(Enum):
     ECDH_HKDF_SHA384 = "ecdh-hkdf-sha384"
     ECDH_HKDF_SHA512 = "ecdh-hkdf-sha512"
 
-    @property
-    def label(self) -> str:
-        """The name for records."""
-        return self.value
+    __hash__ = object.__hash__
 
-    @property
-    def is_agreement(self) -> bool:
-        """The key is agreed (ECDH), not transported (RSA)."""
-        return self.value.startswith("ecdh")
+    def __init__(self, label: str) -> None:
+        """*label* is the name for records."""
+        self.label = label
+        self.is_agreement = label.startswith("ecdh")  # ECDH, and not transported by RSA
 
     @property
     def is_hkdf(self) -> bool:
@@ -213,7 +212,7 @@ def public_key_of(certificate: Certificate, limits: Limits = DEFAULT_LIMITS) -> 
     if isinstance(key, rsa.RSAPublicKey):
         if not limits.rsa_bits_min <= key.key_size <= limits.rsa_bits_max:
             raise UnsupportedAlgorithmError(f"RSA key of {key.key_size} bits")
-        if key.public_numbers().e not in RSA_EXPONENTS:
+        if certificate.rsa_exponent not in RSA_EXPONENTS:
             raise UnsupportedAlgorithmError("RSA key with an exponent out of bounds")
         return key
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, CURVES):
@@ -231,7 +230,7 @@ def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
     """
     match public_key_of(certificate):
         case rsa.RSAPublicKey():
-            pss = is_bound_to_pss(certificate)
+            pss = certificate.is_bound_to_pss
             return SignatureScheme.RSA_PSS if pss else SignatureScheme.RSA_PKCS1V15
         case ed25519.Ed25519PublicKey():
             return SignatureScheme.ED25519
@@ -241,11 +240,6 @@ def signature_scheme_for(certificate: Certificate) -> SignatureScheme:
             return SignatureScheme.ECDSA
         case _:
             raise UnsupportedAlgorithmError("the certificate's key cannot sign")
-
-
-def is_bound_to_pss(certificate: Certificate) -> bool:
-    """Whether it is an id-RSASSA-PSS key: one that signs, in this way only (RFC 4055, 1.2)."""
-    return certificate.parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
 
 
 def digest_for(scheme: SignatureScheme, wanted: DigestAlgorithm) -> DigestAlgorithm:
@@ -261,7 +255,7 @@ def key_encryption_for(certificate: Certificate, oaep: bool = False) -> KeyEncry
     """
     key = public_key_of(certificate)
     if isinstance(key, rsa.RSAPublicKey):
-        if is_bound_to_pss(certificate):
+        if certificate.is_bound_to_pss:
             raise UnsupportedAlgorithmError("the certificate's key is for RSASSA-PSS only")
         return KeyEncryption.RSA_OAEP_SHA256 if oaep else KeyEncryption.RSA_PKCS1V15
     if isinstance(key, x25519.X25519PublicKey):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from cryptography.hazmat.primitives import hashes
 
 from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithms import DigestAlgorithm
 from smimegw.cms.asn1 import Element
-from smimegw.cms.capabilities import Capabilities, read_capabilities
+from smimegw.cms.capabilities import SMIME_CAPABILITIES, Capabilities, read_capabilities
 from smimegw.cms.identifiers import (
     CertificateIdentifier,
     issuer_and_serial_number,
@@ -24,7 +24,6 @@ from smimegw.x509.certificate import Certificate
 CONTENT_TYPE = "1.2.840.113549.1.9.3"
 MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
 SIGNING_TIME = "1.2.840.113549.1.9.5"
-SMIME_CAPABILITIES = "1.2.840.113549.1.9.15"
 ENCRYPTION_KEY_PREFERENCE = "1.2.840.113549.1.9.16.2.11"
 SIGNING_CERTIFICATE = "1.2.840.113549.1.9.16.2.12"
 SIGNING_CERTIFICATE_V2 = "1.2.840.113549.1.9.16.2.47"
@@ -71,13 +70,13 @@ def write_signed_attributes(
 ) -> bytes:
     """Write the SET OF Attribute that gets signed, in DER (RFC 5652, 5.4)."""
     attributes = [
-        _attribute(CONTENT_TYPE, der.oid(content_type)),
+        _content_type(content_type),
         _attribute(MESSAGE_DIGEST, der.octet_string(message_digest)),
         _attribute(SIGNING_TIME, der.time(signing_time)),
-        _attribute(SIGNING_CERTIFICATE_V2, _signing_certificate_v2(certificate)),
+        _signing_certificate_v2(certificate),
     ]
     if capabilities is not None:
-        attributes.append(_attribute(SMIME_CAPABILITIES, capabilities.write()))
+        attributes.append(capabilities.attribute)
     if encryption_certificate is not None:
         preference = issuer_and_serial_number(encryption_certificate, tag=0xA0)
         attributes.append(_attribute(ENCRYPTION_KEY_PREFERENCE, preference))
@@ -148,18 +147,26 @@ def _attribute(oid: str, value: bytes) -> bytes:
     return der.sequence(der.oid(oid), der.set_of((value,)))
 
 
+@cache
+def _content_type(oid: str) -> bytes:
+    return _attribute(CONTENT_TYPE, der.oid(oid))
+
+
 @lru_cache(maxsize=1024)  # of our own signers
 def _signing_certificate_v2(certificate: Certificate) -> bytes:
     # ESSCertIDv2 with the default hash, SHA-256, left out as DER demands (RFC 5035, 4)
     issuer, serial_number = asn1.read_document(issuer_and_serial_number(certificate)).elements()
     issuer_names = der.sequence(der.explicit(4, issuer.encoded))  # GeneralNames: directoryName
-    return der.sequence(
+    return _attribute(
+        SIGNING_CERTIFICATE_V2,
         der.sequence(
             der.sequence(
-                der.octet_string(_digest(DigestAlgorithm.SHA256, certificate.der)),
-                der.sequence(issuer_names, serial_number.encoded),
+                der.sequence(
+                    der.octet_string(_digest(DigestAlgorithm.SHA256, certificate.der)),
+                    der.sequence(issuer_names, serial_number.encoded),
+                )
             )
-        )
+        ),
     )
 
 

@@ -18,9 +18,10 @@ from smimegw.cms.asn1 import Element
 from smimegw.errors import CMSError, LimitError
 from smimegw.x509.certificate import Certificate
 
+SMIME_CAPABILITIES = "1.2.840.113549.1.9.15"
 _MOST = 100  # real lists have about ten
 _REMEMBERED_OCTETS = 1024  # real lists have 200; strangers must not fill the memory
-_EXTENSION = x509.ObjectIdentifier("1.2.840.113549.1.9.15")  # the attribute's own OID (RFC 4262, 2)
+_EXTENSION = x509.ObjectIdentifier(SMIME_CAPABILITIES)  # the attribute's own OID (RFC 4262, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,12 @@ class Capabilities:
 
     def write(self) -> bytes:
         """Write SMIMECapabilities."""
-        return self._encoded
+        return der.sequence(*(item.write() for item in self.algorithms))
 
     @cached_property
-    def _encoded(self) -> bytes:
-        return der.sequence(*(item.write() for item in self.algorithms))
+    def attribute(self) -> bytes:
+        """The attribute that announces them (RFC 8551, 2.5.2)."""
+        return der.sequence(der.oid(SMIME_CAPABILITIES), der.set_of((self.write(),)))
 
 
 def read_capabilities(element: Element) -> Capabilities:

@@ -27,25 +27,12 @@ class ContentCipher(Enum):
     AES_256_GCM = ("aes-256-gcm", 32, _AES + "46")
     CHACHA20_POLY1305 = ("chacha20-poly1305", 32, "1.2.840.113549.1.9.16.3.18")
 
-    @property
-    def label(self) -> str:
-        """The name for records and result fields."""
-        return self.value[0]
-
-    @property
-    def key_octets(self) -> int:
-        """Length of the content key."""
-        return self.value[1]
-
-    @property
-    def oid(self) -> str:
-        """The cipher's object identifier."""
-        return self.value[2]
-
-    @property
-    def authenticated(self) -> bool:
-        """The cipher itself notices changes (AuthEnvelopedData)."""
-        return not self.label.endswith("cbc")
+    def __init__(self, label: str, key_octets: int, oid: str) -> None:
+        """*label* is the name for records, *key_octets* the length of the content key."""
+        self.label = label
+        self.key_octets = key_octets
+        self.oid = oid
+        self.authenticated = not label.endswith("cbc")  # the cipher itself notices changes
 
     @property
     def is_weak(self) -> bool:
@@ -64,9 +51,9 @@ class ContentCipher(Enum):
         Raises:
             UnsupportedAlgorithmError: Not one of ours.
         """
-        for cipher in cls:
-            if cipher.oid == oid:
-                return cipher
+        cipher = _BY_OID.get(oid)
+        if isinstance(cipher, cls):
+            return cipher
         raise UnsupportedAlgorithmError(f"content-encryption algorithm {oid} is not supported")
 
 
@@ -76,25 +63,12 @@ class LegacyCipher(Enum):
     DES_EDE3_CBC = ("des-ede3-cbc", 24, "1.2.840.113549.3.7")
     RC2_128_CBC = ("rc2-128-cbc", 16, "1.2.840.113549.3.2")
 
-    @property
-    def label(self) -> str:
-        """The name for records and result fields."""
-        return self.value[0]
-
-    @property
-    def key_octets(self) -> int:
-        """Length of the content key."""
-        return self.value[1]
-
-    @property
-    def oid(self) -> str:
-        """The cipher's object identifier."""
-        return self.value[2]
-
-    @property
-    def authenticated(self) -> bool:
-        """Nothing notices changes."""
-        return False
+    def __init__(self, label: str, key_octets: int, oid: str) -> None:
+        """As `ContentCipher`."""
+        self.label = label
+        self.key_octets = key_octets
+        self.oid = oid
+        self.authenticated = False  # nothing notices changes
 
     @property
     def is_weak(self) -> bool:
@@ -108,6 +82,7 @@ class LegacyCipher(Enum):
 
 
 AnyCipher = ContentCipher | LegacyCipher
+_BY_OID: dict[str, AnyCipher] = {item.oid: item for item in (*ContentCipher, *LegacyCipher)}
 
 
 def cipher_of(oid: str) -> AnyCipher:
@@ -116,10 +91,7 @@ def cipher_of(oid: str) -> AnyCipher:
     Raises:
         UnsupportedAlgorithmError: None of them.
     """
-    for legacy in LegacyCipher:
-        if legacy.oid == oid:
-            return legacy
-    return ContentCipher.from_oid(oid)
+    return _BY_OID.get(oid) or ContentCipher.from_oid(oid)
 
 
 def undo_cbc(

@@ -22,7 +22,8 @@ def header(tag: int, length: int) -> bytes:
 
 def value(tag: int, *parts: bytes) -> bytes:
     """Return one value whose content is *parts* one after the other."""
-    return b"".join((header(tag, sum(map(len, parts))), *parts))
+    content = b"".join(parts)
+    return header(tag, len(content)) + content
 
 
 def sequence(*parts: bytes) -> bytes:

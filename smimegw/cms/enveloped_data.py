@@ -24,7 +24,9 @@ from smimegw.errors import CMSError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
 
 RecipientIdentifier = CertificateIdentifier
+_DATA = der.oid(DATA)
 _BLOCK_OCTETS = 16
+_PADDING = tuple(bytes((pad,)) * pad for pad in range(_BLOCK_OCTETS + 1))
 _RC2_128_BITS = 58  # rc2ParameterVersion (RFC 2268, 6)
 
 
@@ -168,14 +170,14 @@ def write_enveloped_data(
         encryptor = Cipher(algorithms.AES(content_key), modes.CBC(nonce)).encryptor()
         for piece in exactly(content, length):
             yield encryptor.update(piece)
-        yield encryptor.update(bytes((pad,)) * pad) + encryptor.finalize()
+        yield encryptor.update(_PADDING[pad]) + encryptor.finalize()
 
     return Content.joined((head, Content.made(length + pad, encrypted)))
 
 
 def encrypted_content_info_header(cipher: ContentCipher, parameters: bytes, octets: int) -> bytes:
     """Write an EncryptedContentInfo up to where *octets* octets of ciphertext begin."""
-    before = der.oid(DATA) + algorithm_identifiers.write(cipher.oid, parameters)
+    before = _DATA + algorithm_identifiers.write(cipher.oid, parameters)
     encrypted = der.header(asn1.CONTEXT | 0, octets)
     return der.header(asn1.SEQUENCE, len(before) + len(encrypted) + octets) + before + encrypted
 

@@ -88,7 +88,7 @@ def read_issuer_and_serial_number(element: Element) -> CertificateIdentifier:
 def issuer_and_serial_number(certificate: Certificate, tag: int = asn1.SEQUENCE) -> bytes:
     """Write an IssuerAndSerialNumber with the very octets that the certificate holds."""
     issuer, serial_number = _issuer_and_serial(certificate.der)
-    return der.value(tag, issuer, der.integer(serial_number))
+    return der.value(tag, issuer, _integer(serial_number))
 
 
 def canonical_name(name_der: bytes) -> CanonicalName:
@@ -100,6 +100,9 @@ def canonical_name(name_der: bytes) -> CanonicalName:
     if len(name_der) > _NAME_OCTETS:
         raise CMSError("a Name is absurdly long")
     return _canonical_name(name_der)
+
+
+_integer = lru_cache(maxsize=1024)(der.integer)
 
 
 @lru_cache(maxsize=1024)

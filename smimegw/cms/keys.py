@@ -73,15 +73,15 @@ class SoftwareSigningKey:
     def sign(self, data: bytes, scheme: SignatureScheme, digest: DigestAlgorithm) -> bytes:
         """See `SigningKey.sign`."""
         key, primitive = self._private_key, digest.primitive()
-        if isinstance(key, rsa.RSAPrivateKey) and scheme is SignatureScheme.RSA_PKCS1V15:
+        if scheme is SignatureScheme.RSA_PKCS1V15 and isinstance(key, rsa.RSAPrivateKey):
             return key.sign(data, padding.PKCS1v15(), primitive)
-        if isinstance(key, rsa.RSAPrivateKey) and scheme is SignatureScheme.RSA_PSS:
+        if scheme is SignatureScheme.RSA_PSS and isinstance(key, rsa.RSAPrivateKey):
             return key.sign(data, pss_padding(primitive, primitive.digest_size), primitive)
-        if isinstance(key, ec.EllipticCurvePrivateKey) and scheme is SignatureScheme.ECDSA:
+        if scheme is SignatureScheme.ECDSA and isinstance(key, ec.EllipticCurvePrivateKey):
             return key.sign(data, ec.ECDSA(primitive))
-        if isinstance(key, ed25519.Ed25519PrivateKey) and scheme is SignatureScheme.ED25519:
+        if scheme is SignatureScheme.ED25519 and isinstance(key, ed25519.Ed25519PrivateKey):
             return key.sign(data)
-        if isinstance(key, ed448.Ed448PrivateKey) and scheme is SignatureScheme.ED448:
+        if scheme is SignatureScheme.ED448 and isinstance(key, ed448.Ed448PrivateKey):
             return key.sign(data)
         raise UnsupportedAlgorithmError(f"the signing key cannot sign with {scheme.value}")
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from smimegw.cms import algorithm_identifiers, asn1
 from smimegw.cms.algorithm_identifiers import SignatureAlgorithm
-from smimegw.cms.algorithms import SignatureScheme, is_bound_to_pss, signature_scheme_for
+from smimegw.cms.algorithms import SignatureScheme, signature_scheme_for
 from smimegw.errors import CMSError
 from smimegw.x509.certificate import Certificate
 
@@ -17,7 +17,7 @@ def scheme_for(certificate: Certificate, wanted: SignatureScheme | None) -> Sign
     Raises:
         UnsupportedAlgorithmError: The key cannot sign.
     """
-    if is_bound_to_pss(certificate):
+    if certificate.is_bound_to_pss:
         return SignatureScheme.RSA_PSS
     return wanted or signature_scheme_for(certificate)
 
@@ -27,7 +27,7 @@ def pss_flaw(certificate: Certificate, algorithm: SignatureAlgorithm) -> str:
 
     Parameters in the certificate fix both hashes, and the least salt (RFC 4055, 3.3).
     """
-    if not is_bound_to_pss(certificate):
+    if not certificate.is_bound_to_pss:
         return ""
     if algorithm.scheme is not SignatureScheme.RSA_PSS:
         return "the certificate's key is for RSASSA-PSS only"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -23,6 +24,7 @@ from smimegw.errors import CMSError, DecryptionError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
 from smimegw.x509.certificate import Certificate
 
+_VERSION_0 = der.integer(0)
 _KEY_AGREE = 0xA1
 _OTHERS = (0xA2, 0xA3, 0xA4)  # kekri, pwri, ori: nobody's certificate, ignored
 
@@ -154,14 +156,19 @@ def _write_key_trans(recipient: Recipient, content_key: bytes) -> bytes:
         raise UnsupportedAlgorithmError(
             f"{recipient.key_encryption.label} needs an RSA key, the certificate's is another"
         )
-    digest = recipient.key_encryption.digest
-    transport = KeyTransport(
-        oaep=None if digest is None else OAEPParameters(digest=digest, mgf_digest=digest)
-    )
-    encrypted_key = key.encrypt(content_key, oaep_padding(transport) or padding.PKCS1v15())
+    encrypted_key = key.encrypt(content_key, _padding(recipient.key_encryption))
     return der.sequence(
-        der.integer(0),
+        _VERSION_0,
         issuer_and_serial_number(recipient.certificate),
         algorithm_identifiers.write_key_transport(recipient.key_encryption),
         der.octet_string(encrypted_key),
     )
+
+
+@cache
+def _padding(key_encryption: KeyEncryption) -> padding.AsymmetricPadding:
+    digest = key_encryption.digest
+    transport = KeyTransport(
+        oaep=None if digest is None else OAEPParameters(digest=digest, mgf_digest=digest)
+    )
+    return oaep_padding(transport) or padding.PKCS1v15()

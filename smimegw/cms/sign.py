@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from functools import cache, lru_cache
 
 from smimegw.cms import algorithm_identifiers, asn1, der
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme, digest_for
@@ -16,6 +17,8 @@ from smimegw.cms.verify import digest_of, verify_own_signature
 from smimegw.content import Content
 from smimegw.errors import UnsupportedAlgorithmError
 from smimegw.x509.certificate import Certificate
+
+_DETACHED = der.sequence(der.oid(DATA))
 
 
 def sign_detached(
@@ -55,7 +58,7 @@ def sign_detached(
         SIGNED_DATA,
         der.sequence(
             _before_content(digest_algorithm),
-            der.sequence(der.oid(DATA)),
+            _DETACHED,
             _after_content(credential, signer_info),
         ),
     )
@@ -144,20 +147,30 @@ def _signer_info(
     # somebody else's key, or a token that miscalculates, must not reach a reader
     verify_own_signature(credential.certificate, signature, attributes, scheme, digest_algorithm)
     return der.sequence(
-        der.integer(1),
-        issuer_and_serial_number(credential.certificate),
-        algorithm_identifiers.write_digest(digest_algorithm),
+        _before_attributes(credential.certificate, digest_algorithm),
         b"\xa0" + attributes[1:],  # [0] IMPLICIT
         algorithm_identifiers.write_signature(scheme, digest_algorithm),
         der.octet_string(signature),
     )
 
 
+@lru_cache(maxsize=1024)  # of our own signers, as below
+def _before_attributes(certificate: Certificate, digest_algorithm: DigestAlgorithm) -> bytes:
+    identifier = algorithm_identifiers.write_digest(digest_algorithm)
+    return der.integer(1) + issuer_and_serial_number(certificate) + identifier
+
+
+@cache
 def _before_content(digest_algorithm: DigestAlgorithm) -> bytes:
     identifiers = (algorithm_identifiers.write_digest(digest_algorithm),)
     return der.integer(1) + der.set_of(identifiers)
 
 
+@lru_cache(maxsize=1024)
+def _certificates(certificate: Certificate, chain: tuple[Certificate, ...]) -> bytes:
+    return der.set_of({item.der for item in (certificate, *chain)}, tag=0xA0)
+
+
 def _after_content(credential: SigningCredential, signer_info: bytes) -> bytes:
-    certificates = {certificate.der for certificate in (credential.certificate, *credential.chain)}
-    return der.set_of(certificates, tag=0xA0) + der.set_of((signer_info,))
+    certificates = _certificates(credential.certificate, credential.chain)
+    return certificates + der.set_of((signer_info,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from smimegw.cms.signed_data import SignedData, SignerInfo
 
 _HEAD_OCTETS = 64
+_PKCS1V15 = padding.PKCS1v15()
+_PREHASHED = {algorithm: Prehashed(algorithm.primitive()) for algorithm in DigestAlgorithm}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +141,7 @@ def verify_own_signature(
         SignatureError: ``signature``: it was made with another key.
         UnsupportedAlgorithmError: The certificate's key is none we use.
     """
-    algorithm = SignatureAlgorithm(
-        scheme=scheme,
-        digest=digest_algorithm,
-        salt_octets=digest_algorithm.primitive().digest_size,
-    )
+    algorithm = _own_algorithm(scheme, digest_algorithm)
     key = public_key_of(certificate)
     if flaw := pss_flaw(certificate, algorithm):
         raise UnsupportedAlgorithmError(flaw)
@@ -151,6 +150,12 @@ def verify_own_signature(
         _verify(key, signature, value, (digest_algorithm, algorithm))
     except (InvalidSignature, ValueError):
         raise SignatureError("signature", "the signing key is not the certificate's") from None
+
+
+@cache
+def _own_algorithm(scheme: SignatureScheme, digest: DigestAlgorithm) -> SignatureAlgorithm:
+    salt_octets = digest.primitive().digest_size
+    return SignatureAlgorithm(scheme=scheme, digest=digest, salt_octets=salt_octets)
 
 
 def _refuse_missing_attributes(content_type: str, head: bytes) -> None:
@@ -198,7 +203,7 @@ def _digest(algorithm: DigestAlgorithm, pieces: Iterable[bytes] | None) -> tuple
     state, head = hashes.Hash(algorithm.primitive()), b""
     for piece in pieces or ():
         if len(head) < _HEAD_OCTETS:
-            head += bytes(piece[: _HEAD_OCTETS - len(head)])
+            head += piece[: _HEAD_OCTETS - len(head)]
         state.update(piece)
     return state.finalize(), head
 
@@ -266,16 +271,16 @@ def _verify(
 ) -> None:
     digest_algorithm, algorithm = algorithms
     primitive = digest_algorithm.primitive()
-    prehashed = Prehashed(primitive)
+    prehashed = _PREHASHED[digest_algorithm]
     scheme = algorithm.scheme
-    if isinstance(key, rsa.RSAPublicKey) and scheme is SignatureScheme.RSA_PKCS1V15:
-        key.verify(signature, signed, padding.PKCS1v15(), prehashed)
-    elif isinstance(key, rsa.RSAPublicKey) and scheme is SignatureScheme.RSA_PSS:
+    if scheme is SignatureScheme.RSA_PKCS1V15 and isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, signed, _PKCS1V15, prehashed)
+    elif scheme is SignatureScheme.RSA_PSS and isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, signed, pss_padding(primitive, algorithm.salt_octets), prehashed)
-    elif isinstance(key, ec.EllipticCurvePublicKey) and scheme is SignatureScheme.ECDSA:
+    elif scheme is SignatureScheme.ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
         key.verify(signature, signed, ec.ECDSA(prehashed))
-    elif (isinstance(key, ed25519.Ed25519PublicKey) and scheme is SignatureScheme.ED25519) or (
-        isinstance(key, ed448.Ed448PublicKey) and scheme is SignatureScheme.ED448
+    elif (scheme is SignatureScheme.ED25519 and isinstance(key, ed25519.Ed25519PublicKey)) or (
+        scheme is SignatureScheme.ED448 and isinstance(key, ed448.Ed448PublicKey)
     ):
         key.verify(signature, signed)
     else:

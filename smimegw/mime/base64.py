@@ -16,6 +16,9 @@ from smimegw.errors import MIMEError
 PIECE_OCTETS = 57 * 720  # 41,040 of whole lines: large enough for speed, small enough for memory
 
 
+_WHITE_SPACE = b"\r\n \t"
+
+
 def _standard_decode(octets: bytes) -> bytes:
     return binascii.a2b_base64(octets, strict_mode=True)
 
@@ -59,10 +62,29 @@ def decode(body: bytes | Content, store: Store = MEMORY) -> Content:
     return store.store(_decoded(Content.of(body).pieces()))
 
 
+def _without_white_space(octets: bytes) -> bytes:
+    """Line ends of lines of one length, as everybody writes them, are taken out in strides."""
+    octets = octets.rstrip(_WHITE_SPACE)
+    first = octets.find(b"\n")
+    width = octets.find(b"\n", first + 1) - first
+    if first < 0 or width <= 1:
+        return octets.translate(None, _WHITE_SPACE)
+    lines = bytearray(octets)
+    count = len(octets[first::width])
+    if octets[first::width] == b"\n" * count:
+        del lines[first::width]
+        # each of them moved to the left by the line ends that went before
+        returns = slice(first - 1, first - 1 + (count - 1) * (width - 1) + 1, width - 1)
+        if first and lines[returns] == b"\r" * count:
+            del lines[returns]
+    is_clean = not any(map(lines.__contains__, _WHITE_SPACE))
+    return bytes(lines) if is_clean else octets.translate(None, _WHITE_SPACE)
+
+
 def _decoded(pieces: Iterable[bytes]) -> Iterator[bytes]:
     held, is_padded = b"", False
     for piece in pieces:
-        text = held + piece.translate(None, b"\r\n \t")
+        text = held + _without_white_space(piece)
         whole = len(text) - len(text) % 4
         quads, held = text[:whole], text[whole:]
         if not quads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
@@ -12,6 +13,8 @@ from smimegw.mime import base64
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?-]{1,70}")  # RFC 2046, 5.1.1
+_MICALG = re.compile(r"[0-9a-z-]+")
 PREAMBLE = b"This is an S/MIME signed message\r\n"
 
 SMIME_TYPES = frozenset({"signed-data", "enveloped-data", "authEnveloped-data", "compressed-data"})
@@ -53,23 +56,24 @@ def multipart_signed(
         delimiter: See `boundary`.
 
     Raises:
-        MIMEError: The delimiter occurs in the entity.
+        MIMEError: The delimiter occurs in the entity or is none, or *micalg* is no such name.
     """
+    if not _BOUNDARY.fullmatch(delimiter) or not _MICALG.fullmatch(micalg):
+        raise MIMEError("not a boundary (RFC 2046, 5.1.1) or not the name of a digest")
     mark = b"--" + delimiter.encode("ascii")
-    if mark in signed_entity.content:
+    content = signed_entity.content
+    if mark in content:
         raise MIMEError("the boundary occurs in the signed entity")
-    fields = (
-        _folded(
-            "Content-Type",
-            'multipart/signed; protocol="application/pkcs7-signature"',
-            f'micalg={micalg}; boundary="{delimiter}"',
-        ),
+    value = (
+        'multipart/signed; protocol="application/pkcs7-signature";\r\n'
+        f' micalg={micalg}; boundary="{delimiter}"\r\n'
     )
+    fields = (HeaderField(b"Content-Type", b"Content-Type: " + value.encode("ascii")),)
     before = PREAMBLE + b"\r\n" + mark + b"\r\n"
     between = b"\r\n" + mark + b"\r\n" + _signature_header() + b"\r\n"
     signature = b"".join(base64.encode_lines((signature_der,)))
     behind = signature + b"\r\n" + mark + b"--\r\n"
-    return fields, Content.joined((before, signed_entity.content, between, behind))
+    return fields, Content.joined((before, content, between, behind))
 
 
 @cache

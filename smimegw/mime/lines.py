@@ -41,12 +41,16 @@ def has_endless_line(octets: bytes | Content) -> bool:
 
 def has_crlf_only(octets: bytes | Content) -> bool:
     """Whether every CR and LF is part of a CRLF."""
-    return all(_has_crlf_only(block) for block in _blocks(octets))
+    if isinstance(octets, bytes):
+        return _has_crlf_only(octets)
+    return all(map(_has_crlf_only, blocks_of_lines(octets)))
 
 
 def has_long_line(octets: bytes | Content) -> bool:
     """Whether a line is longer than 998 octets."""
-    return any(_has_long_line(block) for block in _blocks(octets))
+    if isinstance(octets, bytes):
+        return _has_long_line(octets)
+    return any(map(_has_long_line, blocks_of_lines(octets)))
 
 
 def with_crlf(octets: bytes) -> bytes:
@@ -62,10 +66,6 @@ def in_crlf_lines(content: Content, store: Store) -> Content:
     if has_crlf_only(content):
         return content
     return store.store(map(with_crlf, blocks_of_lines(content)))
-
-
-def _blocks(octets: bytes | Content) -> Iterator[bytes] | tuple[bytes]:
-    return (octets,) if isinstance(octets, bytes) else blocks_of_lines(octets)
 
 
 def _has_crlf_only(octets: bytes) -> bool:

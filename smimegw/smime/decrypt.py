@@ -116,5 +116,5 @@ def _entity(plaintext: Content, cipher: AnyCipher, limits: Limits, store: Store)
 
 
 def _has_control(body: Content) -> bool:
-    # Taking them out is several times faster than a pattern that looks for one.
-    return any(len(piece.translate(None, _CONTROLS)) < len(piece) for piece in body.pieces())
+    # One search for each is several times faster than a pattern that looks for all.
+    return any(any(map(piece.__contains__, _CONTROLS)) for piece in body.pieces())

@@ -125,8 +125,8 @@ def _has_bare_cr(octets: Content) -> bool:
 
 def _without_root(credential: SigningCredential) -> SigningCredential:
     # RFC 8550, 2.3: a reader trusts a root because it has it, never because mail brought it.
-    chain = tuple(item for item in credential.chain if not item.is_self_issued)
-    return replace(credential, chain=chain)
+    chain = tuple([item for item in credential.chain if not item.is_self_issued])
+    return SigningCredential(credential.certificate, chain, credential.key)
 
 
 def _entity(fields: Fields, body: Content) -> Entity:

@@ -10,9 +10,14 @@ from functools import cached_property
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    NameOID,
+    PublicKeyAlgorithmOID,
+)
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, CertificateError
@@ -114,7 +119,7 @@ class Certificate:
             return text[: _SUBJECT_TEXT_LETTERS - 1] + "…"
         return text
 
-    @property
+    @cached_property
     def serial_number(self) -> int:
         """The serial number as issued."""
         return self.parsed.serial_number
@@ -179,6 +184,21 @@ class Certificate:
             return self.parsed.public_key()
         except (ValueError, UnsupportedAlgorithm) as exc:
             raise CertificateError("weak-key", "a key that is broken or of unknown kind") from exc
+
+    @cached_property
+    def rsa_exponent(self) -> int:
+        """The public exponent of an RSA key; 0 of other keys.
+
+        Raises:
+            CertificateError: As `public_key`.
+        """
+        key = self.public_key
+        return key.public_numbers().e if isinstance(key, rsa.RSAPublicKey) else 0
+
+    @cached_property
+    def is_bound_to_pss(self) -> bool:
+        """It is an id-RSASSA-PSS key: one that signs, in this way only (RFC 4055, 1.2)."""
+        return self.parsed.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS
 
     @cached_property
     def subject_public_key_info(self) -> bytes:
