@@ -489,8 +489,9 @@ def test_only_the_newest_records_are_read(tmp_path: Path) -> None:
     with path.open("w") as file:
         for number in range(1000):
             at = f"2026-11-23T{number // 60:02}:{number % 60:02}:00+00:00"
-            file.write(json.dumps({"kind": "decision", "txn": f"{number:04}", "at": at, "pad": pad}) + "\n")
-    assert [record["txn"] for record in newest_records(path)] == [f"{n:04}" for n in range(989, 1000)]
+            record = {"kind": "decision", "txn": str(number), "at": at, "pad": pad}
+            file.write(json.dumps(record) + "\n")
+    assert [int(record["txn"]) for record in newest_records(path)] == list(range(989, 1000))
 
 
 def test_client_gone_before_an_answer_is_recorded(company: Company) -> None:

@@ -54,6 +54,7 @@ class HostWatch:
         self._patience_seconds = patience_seconds
         self._answer_seconds = answer_seconds
         self._looked_at: datetime | None = None
+        self._newest = RELEASED
         self._look: _Look | None = None
         self._trouble: HostTrouble | None = None
 
@@ -94,11 +95,15 @@ class HostWatch:
                 f" ({RELEASED:%Y-%m-%d})"
             )
             return HostTrouble("R-24", f"{text}; set it, certificates cannot be judged with it")
-        behind = stamp - now
+        # What is in flight when the clock is set back stamps the file anew, with the wrong time.
+        self._newest = max(self._newest, stamp)
+        behind = self._newest - now
         if behind > timedelta(seconds=self._limits.clock_behind_seconds):
             text = f"the clock is {int(behind.total_seconds())} s behind the last entry of"
             return HostTrouble(
-                "R-24", f"{text} {self._stamped}; set the clock, or wait until it has caught up"
+                "R-24",
+                f"{text} {self._stamped}; set the clock, or wait until it has caught up; if it is"
+                " right now and was ahead before, touch that file and restart",
             )
         return None
 

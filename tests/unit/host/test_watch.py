@@ -170,6 +170,20 @@ def test_clock_behind_the_last_record_is_wrong(
     assert row(machine.watch()) == expected
 
 
+def test_mail_in_flight_does_not_make_a_wrong_clock_right(machine: Machine) -> None:
+    """Its records stamp the file with the wrong time; the one before is remembered (R-24, T-27)."""
+    machine.write(NOW)
+    watch = machine.watch()
+    assert row(watch) == ""
+    machine.clock.at = NOW - timedelta(days=1)
+    machine.write(machine.clock.at)
+    assert row(watch) == "R-24"
+    [(_, values)] = machine.events.emitted
+    assert "touch that file and restart" in values["text"]
+    machine.clock.at = NOW + timedelta(seconds=1)
+    assert row(watch) == ""
+
+
 def test_clock_that_went_back_is_looked_at_at_once(machine: Machine) -> None:
     """Remembered answers are of no use then (R-24)."""
     machine.write(NOW)
