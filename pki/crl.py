@@ -20,6 +20,7 @@ from pki.home import Home
 from pki.places import ROOT
 from pki.register import IssuerName, Listed, Register
 from pki.revocation import RevokedSerial
+from pki.validity import require_begun
 from smimegw.errors import UsageError
 
 REMOVED = x509.ReasonFlags.remove_from_crl
@@ -165,8 +166,10 @@ def sign(
 
     Raises:
         LedgerError: It does not verify under the issuer's certificate.
+        UsageError: The clock is wrong: the issuer's certificate does not count yet.
     """
     now = now.replace(microsecond=0)
+    require_begun(issuer.certificate, now)
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(issuer.certificate.subject)

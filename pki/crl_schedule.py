@@ -17,20 +17,21 @@ def due(home: Home, name: IssuerName, *, now: datetime) -> tuple[str, ...]:
     """Return why CRLs of *name* should be made now: ``complete: …`` or ``delta: …``; () if none.
 
     A list is made anew when half its time is over, so that a day on which nothing works does not
-    end with no valid list; and when something was revoked that no list says.
+    end with no valid list; when something was revoked that no list says; and when the clock was
+    ahead, so that the list counts only later.
     """
     current = crl.lists(home.register, name)
     if current.complete is None:
         return ("complete: there is none yet",)
     news = unlisted(home, name, now=now)
-    if _half_over(current.complete.crl, now):
-        return ("complete: half its time is over",)
+    if reason := _untimely(current.complete.crl, now):
+        return (f"complete: {reason}",)
     if not makes_deltas(home, name):
         return (f"complete: {news} changes are on no list",) if news else ()
     if current.delta is None:
         return ("delta: there is none yet",)
-    if _half_over(current.delta.crl, now):
-        return ("delta: half its time is over",)
+    if reason := _untimely(current.delta.crl, now):
+        return (f"delta: {reason}",)
     return (f"delta: {news} changes are on no list",) if news else ()
 
 
@@ -59,6 +60,8 @@ def unlisted(home: Home, name: IssuerName, *, now: datetime) -> int:
     return len(released) + sum(told.get(serial) is not wanted[serial] for serial in wanted)
 
 
-def _half_over(made: x509.CertificateRevocationList, now: datetime) -> bool:
+def _untimely(made: x509.CertificateRevocationList, now: datetime) -> str:
     begin, end = made.last_update_utc, crl.next_update(made)
-    return now >= begin + (end - begin) / 2
+    if now < begin:
+        return "it begins in the future, so readers do not take it; the clock was ahead"
+    return "half its time is over" if now >= begin + (end - begin) / 2 else ""

@@ -75,6 +75,11 @@ class Responder:
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey = field(repr=False)
 
+    def counts_at(self, now: datetime) -> bool:
+        """Whether readers believe its answers now."""
+        own = self.certificate
+        return own.not_valid_before_utc <= now < own.not_valid_after_utc
+
     def answers_for(self, asked: CertID) -> bool:
         """Whether *asked* is about a certificate of the same issuer."""
         if asked.algorithm not in _HASHES:

@@ -130,10 +130,10 @@ def load(path: Path, issuer: x509.Certificate) -> Responder:
 
 
 def is_due(directory: Path, name: IssuerName, issuer: x509.Certificate, *, now: datetime) -> bool:
-    """Whether a new one should be appointed: there is none, or half its time is over."""
+    """Whether a new one should be appointed: none counts now, or half its time is over."""
     try:
         current = load(path_of(directory, name), issuer).certificate
     except PassphraseError:
         return True
     start, end = current.not_valid_before_utc, current.not_valid_after_utc
-    return now >= start + (end - start) / 2
+    return now < start or now >= start + (end - start) / 2

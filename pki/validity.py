@@ -35,12 +35,14 @@ class Validity:
             shorten: End with the issuer instead of refusing.
 
         Raises:
-            UsageError: It would outlive the issuer, which no reader would accept.
+            UsageError: It would outlive the issuer, which no reader would accept; or the clock is
+                wrong.
         """
         start = now.replace(microsecond=0) - BACKDATE
         end = start + timedelta(days=days, seconds=-1)
         if within is None:
             return cls(not_before=start, not_after=end)
+        require_begun(within, now)
         last = within.not_valid_after_utc
         if last <= now:
             raise UsageError(
@@ -53,3 +55,17 @@ class Validity:
                 f"{last:%Y-%m-%d}. Use --days {(last - start).days} or less, or set up a new CA."
             )
         return cls(not_before=max(start, within.not_valid_before_utc), not_after=min(end, last))
+
+
+def require_begun(issuer: x509.Certificate, now: datetime) -> None:
+    """Make sure that the clock is not behind the time when *issuer* was certified.
+
+    Raises:
+        UsageError: It is.
+    """
+    begin = issuer.not_valid_before_utc
+    if now < begin:
+        raise UsageError(
+            f"This machine's clock says {now:%Y-%m-%d %H:%M}Z, and the issuer's certificate begins "
+            f"at {begin:%Y-%m-%d %H:%M}Z. Nothing was signed; set the clock, then do it again."
+        )

@@ -100,13 +100,16 @@ class Records:
         found = []
         for name in self._home.listing(now=now):
             complete = self.lists(name).complete
+            make = f"smimegw-ca crl make{' --root' if name == 'root' else ''}"
             if complete is None or complete.next_update <= now:
-                root = " --root" if name == "root" else ""
-                found.append(f"the CRL of the {name} CA has ended: smimegw-ca crl make{root}")
-        if self.settings.ocsp_urls:
-            ends = [each.certificate.not_valid_after_utc for _, each in self.responders()]
-            if not any(end > now for end in ends):
-                found.append("no OCSP responder is appointed: smimegw-ca ocsp make")
+                found.append(f"the CRL of the {name} CA has ended: {make}")
+            elif now < complete.crl.last_update_utc:
+                found.append(
+                    f"the CRL of the {name} CA begins in the future. See that the clock is right, "
+                    f"then: {make}"
+                )
+        if self.settings.ocsp_urls and not any(who.counts_at(now) for _, who in self.responders()):
+            found.append("no OCSP responder is appointed: smimegw-ca ocsp make")
         return tuple(found)
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ class _Site:
         now = self._now()
         try:
             name, responder = self._responder_for(asked)
-            if responder.certificate.not_valid_after_utc <= now:
+            if not responder.counts_at(now):
                 return _unsigned(Failure.TRY_LATER)  # a new one is about to be appointed
             der, times = self._answer(asked, name, responder, now)
         except LookupError:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from cryptography import x509
 
-from pki import crl, crl_schedule, issuance
+from pki import crl, crl_schedule, issuance, responder
 from pki.home import Home
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue
@@ -161,6 +161,32 @@ def test_a_delta_is_written_beside_its_complete_crl(ca: Home, now: datetime) -> 
 
 
 # --- when ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=900)])
+def test_a_list_that_begins_in_the_future_is_due(ca: Home, now: datetime, ahead: timedelta) -> None:
+    """The clock was ahead, and until it gets there no reader takes the list (RFC 5280, 5.1.2.4)."""
+    issuer = ca.issuer("issuing", PASSPHRASE)
+    crl.make(ca, "issuing", issuer, now=now + ahead)
+    (reason,) = crl_schedule.due(ca, "issuing", now=now)
+    assert "begins in the future" in reason
+    crl_schedule.make_due(ca, "issuing", issuer, now=now)
+    assert crl_schedule.due(ca, "issuing", now=now) == ()
+
+
+@pytest.mark.parametrize("behind", [timedelta(days=3), timedelta(days=800)])
+def test_a_clock_that_is_behind_signs_nothing(ca: Home, now: datetime, behind: timedelta) -> None:
+    """Before the CA's own beginning there was no CA; a dead battery of the clock shows so."""
+    issuer, early = ca.issuer("issuing", PASSPHRASE), now - behind
+    before = len(ca.register.ledger.entries())
+    for act in (
+        lambda: crl.make(ca, "issuing", issuer, now=early),
+        lambda: issue(ca, early),
+        lambda: responder.appoint(ca, "issuing", issuer, now=early),
+    ):
+        with pytest.raises(UsageError, match="set the clock"):
+            act()
+    assert len(ca.register.ledger.entries()) == before
 
 
 def test_nothing_is_due_right_after_both_were_made(ca: Home, now: datetime) -> None:
