@@ -15,24 +15,21 @@ from smimegw.addresses import Mailbox, parse_mailboxes
 from smimegw.app import Assembled, assemble
 from smimegw.cli.algorithms import algorithm_lines, algorithm_values
 from smimegw.cli.exits import Exit, exits
+from smimegw.cli.explained_inbound import explain_inbound, tell_rule
 from smimegw.cli.found_certificates import certificate_lines, source_lines
 from smimegw.cli.options import config_option, json_option
-from smimegw.cli.unwritten import UnwrittenSightings
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import UsageError
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import encode_text_field, field
-from smimegw.pipeline.annotate import adoption_text
-from smimegw.pipeline.facts import message_facts, originator
+from smimegw.pipeline.facts import originator
 from smimegw.pipeline.outbound import refusal_reply
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.select import chosen, evidence_values
-from smimegw.pipeline.unwrap import Peeler
-from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.header_keys import header_text
 from smimegw.policy.model import Decision, Policy
 from smimegw.ports import NoEnrolment
@@ -45,8 +42,6 @@ from smimegw.transaction import (
     SessionInfo,
     Transaction,
 )
-
-_LISTED_RULES = 2
 
 
 @click.command()
@@ -101,7 +96,10 @@ def _content(
     octets = b""
     if file is not None:
         octets = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    entity = Entity.parse(octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    octets = octets.replace(b"\r\n", b"\n")
+    if b"\r" in octets or b"\0" in octets:
+        raise UsageError(f"{file}: bare CR or NUL, which every listener refuses (R-53)")
+    entity = Entity.parse(octets.replace(b"\n", b"\r\n"))
     section = entity.header
     if sender:
         section = section.replace(field("From", Mailbox.parse(sender).address))
@@ -144,7 +142,7 @@ async def _explain(
         tx = _transaction(content, recipients, user, assembled, inbound=not ours)
         if ours:
             return await _outbound(tx, policy, assembled, as_json)
-        return await _inbound(tx, policy, assembled, as_json)
+        return await explain_inbound(tx, policy, assembled, as_json)
     finally:
         await assembled.close()
 
@@ -218,7 +216,7 @@ def _tell(tx: Transaction, decided: Plan, replies: Sequence[Reply]) -> None:
     for matched, decision, reply in zip(decided.matched, decided.decisions, replies, strict=True):
         what = label_of(decision.protection).upper() if not decision.refusal else "NOTHING IS SENT"
         click.echo(f"\n<{decision.recipient.address}>  ->  {what}   would reply {reply}")
-        _tell_rule(matched)
+        tell_rule(matched)
         if decision.fallback:
             click.echo(f"  fallback   certificate {decision.fallback}: the rule allows less")
         if decision.note:
@@ -264,14 +262,6 @@ def _tell_header(decision: Decision) -> None:
         click.echo(f"  header     {header}")
 
 
-def _tell_rule(matched: Matched) -> None:
-    rule = matched.rule
-    click.echo(f'  rule       {rule.source}  "{rule.name}"')
-    click.echo(f"  why        {rule.why}")
-    for tried in matched.tried[-_LISTED_RULES:]:
-        click.echo(f'  before it  {tried.source}  "{tried.rule}" did not match: {tried.why_not}')
-
-
 def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
     recipients = []
     for decision, facts, reply in zip(decided.decisions, decided.facts, replies, strict=True):
@@ -301,46 +291,3 @@ def _values(decided: Plan, replies: Sequence[Reply]) -> dict[str, object]:
         "signing": decided.evidence.signing.answer.value,
         "recipients": recipients,
     }
-
-
-# --- inbound -------------------------------------------------------------------------------------
-
-
-async def _inbound(tx: Transaction, policy: Policy, assembled: Assembled, as_json: bool) -> Exit:
-    register = UnwrittenSightings(assembled.ports.sightings)
-    peeler = Peeler(tx, replace(assembled.ports, sightings=register), assembled.settings)
-    facts = message_facts(tx, assembled.settings)
-    rows = []
-    for recipient in tx.envelope.recipients:
-        matched = match(policy, facts, recipient.mailbox)
-        opened = await peeler.open_for(
-            [recipient.mailbox], old_ciphers=matched.rule.then.old_ciphers
-        )
-        layers = [
-            f"{entry.kind.value} {entry.result}" + (f" ({entry.reason})" if entry.reason else "")
-            for entry in opened.reports
-        ]
-        header = adoption_text(opened.adoption) if opened.adoption else ""
-        rows.append((recipient.mailbox, matched, layers, header))
-    if as_json:
-        listed = [
-            {
-                "address": mailbox.address,
-                "rule": matched.rule.name,
-                "layers": layers,
-                "header": header,
-            }
-            for mailbox, matched, layers, header in rows
-        ]
-        values = {"schema": 1, "kind": "explain", "direction": "inbound", "recipients": listed}
-        click.echo(json.dumps(values))
-        return Exit.YES
-    click.echo(f"Direction  inbound, {tx.size} octets")
-    for mailbox, matched, layers, header in rows:
-        click.echo(f"\n<{mailbox.address}>")
-        _tell_rule(matched)
-        click.echo(f"  layers     {'; '.join(layers) or 'none: not S/MIME'}")
-        if header:
-            click.echo(f"  header     {header}")
-    click.echo("\nNothing was sent, stored or learned.")
-    return Exit.YES

@@ -51,7 +51,7 @@ from smimegw.transaction import (
 )
 
 _END = "END-OF-MESSAGE"
-_NOT_OURS = Reply(550, "5.7.1", "relaying denied, the recipient is in none of our domains")
+NOT_OURS = Reply(550, "5.7.1", "relaying denied, the recipient is in none of our domains")
 _OF_THE_LISTENER = {BARE_LINE_END: "R-53", TOO_LARGE: "R-55", NO_ROOM: "R-21"}
 _NOTHING = Entity.parse(b"")  # content that nobody kept
 _ACCEPTED = Reply(250, "2.1.0", "OK")
@@ -162,7 +162,7 @@ class Incoming:
     async def _recipient(self, recipient: Recipient) -> Reply:
         inbound = direction_of(self._session.role) is Direction.INBOUND
         if inbound and not self._settings.is_internal(recipient.mailbox):
-            return _NOT_OURS  # nobody's relay, and our own people's mail would leave unprotected
+            return NOT_OURS  # nobody's relay, and our own people's mail would leave unprotected
         if self._broken:
             return BROKEN_OFF
         # Before the next hop knows of it: what it has taken could not be taken back.

@@ -157,10 +157,17 @@ def _meets_requirements(copies: Sequence[Copy], rules: Mapping[str, Actions]) ->
     for copy in copies:
         for recipient in copy.recipients:
             required = rules[recipient.mailbox.key].require
-            if required is Requirement.SIGNED and (missing := _not_passed(copy.opened)):
+            if missing := missing_requirement(required, copy.opened):
                 raise Refusal(missing)
-            if required is Requirement.ENCRYPTED and not _was_encrypted(copy.opened):
-                raise Refusal("R-52-encrypted")
+
+
+def missing_requirement(required: Requirement, opened: Opened) -> str:
+    """The row of what a rule requires and the mail has not; empty when it has it."""
+    if required is Requirement.SIGNED:
+        return _not_passed(opened)
+    if required is Requirement.ENCRYPTED and not _was_encrypted(opened):
+        return "R-52-encrypted"
+    return ""
 
 
 def _not_passed(opened: Opened) -> str:

@@ -265,6 +265,44 @@ def test_explain_of_inbound_mail_names_its_layers(place: Path) -> None:
     assert "none: not S/MIME" in result.stdout
 
 
+REQUIRED = """
+[[rule]]
+name = "partners sign"
+why = "test"
+when = { direction = "inbound", sender_domain = ["partner.example"] }
+then = { require = "signed" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("to", "reply"),
+    [
+        (ALICE, "550 5.7.7 a valid signature is required from this sender (R-52)"),
+        ("carol@else.example", "550 5.7.1 relaying denied"),
+    ],
+    ids=["requirement", "relaying"],
+)
+def test_explain_of_inbound_mail_that_would_be_refused_says_so(
+    place: Path, to: str, reply: str
+) -> None:
+    """The reply and exit 1, as for outbound mail (R-52)."""
+    (place / "policies" / "p.toml").write_text(REQUIRED + POLICY)
+    result = call(place, "explain", "--from", BOB, "--to", to)
+    assert result.exit_code == 1
+    assert f"<{to}>   would reply {reply}" in result.stdout
+    result = call(place, "explain", "--from", BOB, "--to", to, "--json")
+    assert json.loads(result.stdout)["recipients"][0]["reply"].startswith(reply)
+
+
+def test_explain_refuses_a_file_that_every_listener_refuses(place: Path) -> None:
+    """Bare CR and NUL (R-53); line ends of files may be LF."""
+    path = place / "x.eml"
+    path.write_bytes(b"From: alice@ours.example\nTo: c@else.example\n\nx\rx\n")
+    result = call(place, "explain", str(path))
+    assert result.exit_code == 2
+    assert "bare CR or NUL, which every listener refuses (R-53)" in result.output
+
+
 def test_explain_without_anything_says_what_to_give(place: Path) -> None:
     """Usage errors exit with 2."""
     result = call(place, "explain")
