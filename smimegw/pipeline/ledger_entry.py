@@ -86,8 +86,9 @@ class LedgerEntry:
             self._claimed = True  # before the answer: a claim whose answer is lost is given back
             tokens = [self.token(recipient) for recipient in self._tx.envelope.recipients]
             self.claim = claim_of(self.fingerprint, tokens)
+            untold = self._untold()
             known = await self._ports.ledger.claim(self.fingerprint, self._tx.id, key=self.claim)
-            self.prior = (known | self._untold()).intersection(tokens)
+            self.prior = (known | untold).intersection(tokens)
 
     def _only(self) -> str:
         """What nobody else in this process may deliver at the same time."""
@@ -96,19 +97,21 @@ class LedgerEntry:
     async def ask(self) -> frozenset[str]:
         """Only ask who has it; nobody as far as we know, when the ledger does not answer."""
         self.fingerprint = self.fingerprint or await self._fingerprint()
+        untold = self._untold()
         try:
             known = await self._ports.ledger.accepted(self.fingerprint)
         except LedgerError as exc:
             # Nearly every message has one copy and no past: it does not wait for a database.
             self._trouble(exc)
             known = frozenset()
-        known |= self._untold()
+        known |= untold
         self.prior = known.intersection(map(self.token, self._tx.envelope.recipients))
         return self.prior
 
     def _untold(self) -> frozenset[str]:
         """Who has it by a transaction here whose client may have vanished with the reply.
 
+        Look before the ledger is asked: what leaves the one is in the other by then.
         Without a Message-ID the second one may be meant, as in `close`.
         """
         if not message_id_of(self._tx):

@@ -160,7 +160,8 @@ def held_back(a: Company, octets: bytes) -> bool:
     reply = a.try_to_submit(a.partner.user, octets)
     if a.placement == "front":
         return reply.startswith("451 4.4.3")
-    queued = re.search(rf"(\w+): message-id=<{re.escape(mail.message_id(octets))}>", a.postfix.log)
+    named = f": message-id=<{mail.message_id(octets)}>"
+    queued = re.search(rf"(\w+){re.escape(named)}", a.postfix.wait_for_log(named))
     assert queued
     log = a.postfix.wait_for_log(f"{queued[1]}: to=<{a.partner.user}>")
     [line] = [line for line in log.splitlines() if f"{queued[1]}: to=<" in line][:1]

@@ -6,6 +6,7 @@ Bob's copy is encrypted, Plain's is clear, Sig's is signed: up to three copies o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -131,6 +132,44 @@ def test_a_client_that_was_not_told_of_one_copy_is_known_as_well(company: Compan
     assert company.world.ledger.calls == ["accepted", "accept"]
     company.reaches_clients = True
     assert "already accepted" in send(node(company), PLAIN).reply.text
+    assert got(company) == {PLAIN: 1}
+
+
+class CrossingLedger(MemoryLedger):
+    """Its second answer is older than the entry that is made while it is on its way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entering, self.asked, self.entered = (asyncio.Event() for _ in range(3))
+
+    async def accepted(self, fingerprint: str) -> frozenset[str]:
+        found = await super().accepted(fingerprint)
+        if self.calls.count("accepted") == 2:
+            self.asked.set()
+            await self.entered.wait()
+        return found
+
+    async def accept(self, fingerprint: str, tokens: Collection[str], **claim: str) -> None:
+        self.entering.set()
+        await self.asked.wait()
+        await super().accept(fingerprint, tokens, **claim)
+
+
+def test_a_retry_gets_no_second_copy_while_its_first_try_is_entered(company: Company) -> None:
+    """What has left the journal when the ledger's answer comes was there before (N-15)."""
+    company.world.ledger = ledger = CrossingLedger()
+    company.reaches_clients = False
+    node(company)
+
+    async def twice() -> Outcome:
+        first = asyncio.create_task(company.begin_and_finish("relay", [PLAIN], mail(PLAIN)))
+        await ledger.entering.wait()
+        second = asyncio.create_task(company.begin_and_finish("relay", [PLAIN], mail(PLAIN)))
+        await first
+        ledger.entered.set()
+        return await second
+
+    assert "already accepted" in asyncio.run(twice()).reply.text
     assert got(company) == {PLAIN: 1}
 
 

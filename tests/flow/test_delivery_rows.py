@@ -310,20 +310,21 @@ def test_client_that_never_read_its_250_is_known(company: Company, tmp_path: Pat
 
     async def main() -> None:
         company.world.events.emitted.clear()
-        async with scripted_sink({}) as sink, node(company, sink, tmp_path) as client:
-            await client.say(f"MAIL FROM:<{ALICE}>")
-            await client.say(f"RCPT TO:<{PLAIN}>")
-            await client.say("DATA")
-            wire = client.writer.get_extra_info("socket")
-            client.writer.transport.pause_reading()
-            await client.send(message(ALICE, PLAIN) + b".\r\n")
-            with socket.socket(fileno=os.dup(wire.fileno())) as same:
-                while not select.select([same], [], [], 0)[0]:
-                    await asyncio.sleep(0)  # the reply is on its way to this very process
-            client.writer.transport.abort()  # with the reply unread
-            async with asyncio.timeout(20):
-                while not company.world.events.named("delivery.untold"):
-                    await asyncio.sleep(0)
+        async with scripted_sink({}) as sink:
+            async with node(company, sink, tmp_path) as client:
+                await client.say(f"MAIL FROM:<{ALICE}>")
+                await client.say(f"RCPT TO:<{PLAIN}>")
+                await client.say("DATA")
+                wire = client.writer.get_extra_info("socket")
+                client.writer.transport.pause_reading()
+                await client.send(message(ALICE, PLAIN) + b".\r\n")
+                with socket.socket(fileno=os.dup(wire.fileno())) as same:
+                    while not select.select([same], [], [], 0)[0]:
+                        await asyncio.sleep(0)  # the reply is on its way to this very process
+                client.writer.transport.abort()  # with the reply unread
+                async with asyncio.timeout(20):
+                    while not company.world.events.named("delivery.untold"):
+                        await asyncio.sleep(0)
             async with node(company, sink, tmp_path) as again:
                 assert await send(again, PLAIN) == ["250 2.0.0 already accepted <t>"]
             assert len(sink.messages) == 1
