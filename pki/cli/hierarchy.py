@@ -22,6 +22,7 @@ from pki.home import Home
 from pki.places import FIRST, ROOT, successor
 from pki.register import IssuerName, serial_text
 from smimegw.errors import UsageError
+from smimegw.x509.certificate import PARSE_ERRORS
 
 _FILE_OCTETS = 16 * 1024 * 1024
 _PEM_CRL = b"-----BEGIN X509 CRL-----"
@@ -168,7 +169,7 @@ def _sorted_out(
                 certificates += x509.load_pem_x509_certificates(octets)
             else:
                 _read_der(octets, certificates, crls)
-        except ValueError as error:
+        except PARSE_ERRORS as error:
             raise UsageError(
                 f"{path}: is neither a certificate nor a CRL, PEM or DER. Give the files that the "
                 "root wrote: smimegw-ca root sign -o, smimegw-ca root crl -o."

@@ -22,7 +22,7 @@ from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError, DirectoryError, RecordError
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _ANCHOR_SOON = timedelta(days=90)  # a new root has to reach everybody
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
@@ -252,7 +252,7 @@ def _next_update(der: bytes, authority: Certificate) -> datetime | None:
         if found.issuer.public_bytes() != authority.subject_der:
             return None
         return found.next_update_utc or datetime.max.replace(tzinfo=UTC)
-    except ValueError:
+    except PARSE_ERRORS:
         return None
 
 

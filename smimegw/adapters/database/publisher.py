@@ -18,7 +18,7 @@ from smimegw.adapters.database.engine import writing
 from smimegw.adapters.database.schema import ACTIVE, authorities, certificates, crls
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 
 def publish_certificate(
@@ -169,8 +169,9 @@ def key_identifier(crl: x509.CertificateRevocationList) -> bytes:
 def _read_crl(octets: bytes) -> tuple[x509.CertificateRevocationList, int]:
     try:
         crl = x509.load_der_x509_crl(octets)
+        _ = crl.issuer  # some lists say only then that they are none
         return crl, crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except ValueError as error:
+    except PARSE_ERRORS as error:
         raise UsageError(f"this is not a CRL in DER: {error}") from error
     except x509.ExtensionNotFound as error:
         raise UsageError("the CRL has no number (RFC 5280, 5.2.3)") from error

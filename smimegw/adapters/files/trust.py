@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from smimegw.errors import CertificateError, ConfigurationError, Problem
 from smimegw.limits import DEFAULT_LIMITS
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _SUFFIXES = {".pem", ".crt", ".cer", ".der", ".crl"}  # of files in a directory; others are notes
 _FILE_OCTETS = DEFAULT_LIMITS.crl_octets
@@ -62,7 +62,7 @@ def read_crls(paths: Iterable[Path], key: str) -> tuple[bytes, ...]:
             is_pem = _PEM_CRL in octets
             crl = x509.load_pem_x509_crl(octets) if is_pem else x509.load_der_x509_crl(octets)
             found[crl.public_bytes(Encoding.DER)] = None
-        except ValueError:
+        except PARSE_ERRORS:
             problems.append(_problem(path, key, "not a revocation list in PEM or DER form"))
     if problems:
         raise ConfigurationError(tuple(problems))

@@ -16,7 +16,7 @@ from smimegw.adapters.ldap.ldif import AddEntry, AttributeChange, Change, write_
 from smimegw.adapters.ldap.values import UNREADABLE, entry_name, parse_authorities
 from smimegw.cms import der
 from smimegw.errors import UsageError
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _CA_CERTIFICATE = "cACertificate;binary"
 _CROSS_PAIR = "crossCertificatePair;binary"
@@ -72,11 +72,11 @@ class RevocationList:
                 scope=_scope(crl.extensions),
                 key=_key(crl.extensions),
             )
-        except (ValueError, x509.InvalidVersion, x509.ExtensionNotFound) as error:
-            text = "this is not a CRL in DER with a number (RFC 5280, 5.2.3)"
-            raise UsageError(text) from error
         except x509.DuplicateExtension as error:
             raise UsageError("this CRL holds an extension twice (RFC 5280, 4.2)") from error
+        except (*PARSE_ERRORS, x509.ExtensionNotFound) as error:
+            text = "this is not a CRL in DER with a number (RFC 5280, 5.2.3)"
+            raise UsageError(text) from error
 
 
 def plan_authority(entry: Entry | None, certificate: Certificate, base: str) -> Change | None:

@@ -12,7 +12,7 @@ from smimegw.cms.content_info import content_type_of
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.cms.vouched import VouchedCapabilities, vouched_capabilities
 from smimegw.errors import CertificateError, CMSError, LimitError
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _COMMON_NAME = "2.5.4.3"
 _NAME_TYPES = (_COMMON_NAME, "2.5.4.10", "2.5.4.11")  # commonName, organization, its unit
@@ -78,7 +78,7 @@ def issuer_of_crl(value: bytes) -> bytes | None:
     """Return the issuer's Name of a CertificateList, DER; None when it is not one."""
     try:
         return x509.load_der_x509_crl(value).issuer.public_bytes()
-    except (ValueError, x509.InvalidVersion):
+    except PARSE_ERRORS:
         return None
 
 
