@@ -116,7 +116,8 @@ class Content:
         if len(self._stretches) == 1:
             source, first, last = self._stretches[0]
             if isinstance(source, bytes):
-                return source[first + max(start, 0) : min(first + max(end, 0), last)]
+                start, end = max(start, 0), max(end, 0)
+                return source[first + start : last if end >= self._length else first + end]
         return b"".join(self.pieces(start, end))
 
     def whole(self, most: int = MEMORY_OCTETS) -> bytes:

@@ -144,6 +144,8 @@ def read_digest(element: Element) -> DigestAlgorithm:
         UnsupportedAlgorithmError: Another digest, or SHAKE256 with another length than 512.
         CMSError: Malformed.
     """
+    if usual := _DIGESTS.get(bytes(element.content[:_USUAL_OCTETS])):
+        return usual
     identifier = read(element)
     if identifier.oid == DigestAlgorithm.SHAKE256.oid:
         length = identifier.parameters
@@ -155,6 +157,29 @@ def read_digest(element: Element) -> DigestAlgorithm:
     if identifier.oid == _SHAKE256:
         return DigestAlgorithm.SHAKE256
     return DigestAlgorithm.from_oid(identifier.oid)
+
+
+def _usual(oid: str) -> tuple[bytes, bytes]:
+    """What an AlgorithmIdentifier holds in nearly all mail: no parameters, or NULL."""
+    return der.oid(oid), der.oid(oid) + der.NULL
+
+
+_USUAL_OCTETS = 32  # more than any of them
+_DIGESTS = {
+    octets: digest
+    for digest in DigestAlgorithm
+    if digest is not DigestAlgorithm.SHAKE256
+    for octets in _usual(digest.oid)
+}
+_SIGNATURES = {
+    octets: SignatureAlgorithm(scheme=scheme, digest=digest)
+    for oid, scheme, digest in (
+        (RSA_ENCRYPTION, SignatureScheme.RSA_PKCS1V15, None),
+        *((o, SignatureScheme.RSA_PKCS1V15, d) for o, d in _PKCS1V15_SIGNATURES.items()),
+        *((o, SignatureScheme.ECDSA, d) for o, d in _ECDSA_SIGNATURES.items()),
+    )
+    for octets in _usual(oid)
+}
 
 
 @cache
@@ -172,6 +197,8 @@ def read_signature(element: Element) -> SignatureAlgorithm:
         CMSError: Malformed, or parameters where there must be none.
         UnsupportedAlgorithmError: Another algorithm, or PSS with contradictory parameters.
     """
+    if usual := _SIGNATURES.get(bytes(element.content[:_USUAL_OCTETS])):
+        return usual
     identifier = read(element)
     if identifier.oid == RSASSA_PSS:
         return _read_pss(identifier)
@@ -181,12 +208,8 @@ def read_signature(element: Element) -> SignatureAlgorithm:
         return SignatureAlgorithm(scheme=scheme, digest=None)
     if not identifier.has_null_or_no_parameters:
         raise CMSError("signature algorithm with unexpected parameters")
-    if identifier.oid == RSA_ENCRYPTION:
-        return SignatureAlgorithm(scheme=SignatureScheme.RSA_PKCS1V15, digest=None)
-    if digest := _PKCS1V15_SIGNATURES.get(identifier.oid):
-        return SignatureAlgorithm(scheme=SignatureScheme.RSA_PKCS1V15, digest=digest)
-    if digest := _ECDSA_SIGNATURES.get(identifier.oid):
-        return SignatureAlgorithm(scheme=SignatureScheme.ECDSA, digest=digest)
+    if known := _SIGNATURES.get(der.oid(identifier.oid)):
+        return known
     raise UnsupportedAlgorithmError(f"signature algorithm {identifier.oid} is not supported")
 
 

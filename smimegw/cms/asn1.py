@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import overload
 
-from smimegw.content import PIECE_OCTETS, Content, evenly
+from smimegw.content import MEMORY_OCTETS, PIECE_OCTETS, Content, evenly
 from smimegw.errors import CMSError, LimitError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 
@@ -61,6 +61,14 @@ class _Window:
         return self._block[key - self._start]
 
 
+def _accessible(content: Content) -> bytes | memoryview | _Window:
+    """*content* as something with indexes and slices; what is long is never copied whole."""
+    view = content.view()
+    if view is None:
+        return _Window(content)
+    return content.whole() if len(content) <= MEMORY_OCTETS else view
+
+
 class _Document:
     """What all cursors over the same octets share: the octets, the bounds, the known ends."""
 
@@ -68,20 +76,19 @@ class _Document:
 
     def __init__(self, octets: bytes | Content, limits: Limits) -> None:
         self.content = Content.of(octets).settled()
-        view = self.content.view()
-        self.octets: memoryview | _Window = _Window(self.content) if view is None else view
+        self.octets = _accessible(self.content)
         self.depth_limit = limits.asn1_depth
         self.elements_left = limits.asn1_elements
         self.ends: dict[int, int] = {}  # start of an indefinite content → its end-of-contents
 
-    def count(self) -> None:
-        """Take one element from the budget."""
+    def header(self, position: int, end: int) -> tuple[int, int, int]:
+        """Return tag, start of the content, and its length (-1 when indefinite).
+
+        Takes one element from the budget.
+        """
         self.elements_left -= 1
         if self.elements_left < 0:
             raise LimitError("asn1_elements")
-
-    def header(self, position: int, end: int) -> tuple[int, int, int]:
-        """Return tag, start of the content, and its length (-1 when indefinite)."""
         octets = self.octets
         if position + 2 > end:
             raise CMSError("ASN.1 value is truncated")
@@ -116,7 +123,6 @@ class _Document:
                 self.ends[open_starts.pop()] = position
                 position += 2
                 continue
-            self.count()
             _, position, length = self.header(position, end)
             if length == _INDEFINITE:
                 open_starts.append(position)
@@ -133,10 +139,8 @@ class Element:
     def __init__(
         self, document: _Document, tag: int, bounds: tuple[int, int, int, int], depth: int
     ) -> None:
-        self._document = document
-        self.tag = tag
+        self._document, self.tag, self._depth = document, tag, depth
         self._start, self.content_start, self.content_end, self._end = bounds
-        self._depth = depth
 
     @property
     def length(self) -> int:
@@ -184,16 +188,16 @@ class Element:
 
     def integer(self) -> int:
         """Read the content as INTEGER (X.690, 8.3)."""
-        content = self.content
-        if not 0 < len(content) <= _INTEGER_OCTETS:
+        if not 0 < self.content_end - self.content_start <= _INTEGER_OCTETS:
             raise CMSError("ASN.1 INTEGER is empty or absurdly long")
+        content = self.content
         if len(content) > 1 and (content[0], content[1] >> 7) in ((0, 0), (0xFF, 1)):
             raise CMSError("ASN.1 INTEGER is padded")
         return int.from_bytes(content, "big", signed=True)
 
     def oid(self) -> str:
         """Read the content as OBJECT IDENTIFIER, dotted (X.690, 8.19)."""
-        if not 0 < len(self.content) <= _OID_OCTETS:
+        if not 0 < self.content_end - self.content_start <= _OID_OCTETS:
             raise CMSError("ASN.1 OBJECT IDENTIFIER is empty or absurdly long")
         return _dotted(bytes(self.content))
 
@@ -233,6 +237,8 @@ class Element:
         Raises:
             LimitError: It is.
         """
+        if not self.tag & CONSTRUCTED and self.content_end - self.content_start <= MEMORY_OCTETS:
+            return bytes(self.content)
         return self.octet_string().whole()
 
 
@@ -259,10 +265,6 @@ class Reader:
         """Nothing is left."""
         return self._position >= self._end
 
-    def next_tag(self) -> int:
-        """Return the identifier octet of the next element, or -1 at the end."""
-        return -1 if self.at_end else self._document.octets[self._position]
-
     def read(self, *tags: int) -> Element:
         """Take the next element; with *tags* it must be one of these.
 
@@ -270,21 +272,23 @@ class Reader:
             CMSError: There is none, it has another tag or does not fit.
             LimitError: Too deep or too many.
         """
-        document, start = self._document, self._position
-        document.count()
+        document, start, depth = self._document, self._position, self._depth
         tag, content, length = document.header(start, self._end)
         if tags and tag not in tags:
             raise CMSError(f"ASN.1 tag {tag:#04x} where {tags[0]:#04x} is expected")
         if length == _INDEFINITE:
-            content_end = document.end_of_contents(content, self._end, self._depth)
-            self._position = content_end + 2
+            content_end = document.end_of_contents(content, self._end, depth)
+            self._position = end = content_end + 2
         else:
-            content_end = self._position = content + length
-        return Element(document, tag, (start, content, content_end, self._position), self._depth)
+            self._position = content_end = end = content + length
+        return Element(document, tag, (start, content, content_end, end), depth)
 
     def optional(self, *tags: int) -> Element | None:
         """Take the next element when it has one of *tags*."""
-        return self.read() if self.next_tag() in tags else None
+        position = self._position
+        if position >= self._end or self._document.octets[position] not in tags:
+            return None
+        return self.read()
 
     def finish(self) -> None:
         """Refuse anything that is left.
@@ -292,7 +296,7 @@ class Reader:
         Raises:
             CMSError: Octets follow the last expected element.
         """
-        if not self.at_end:
+        if self._position < self._end:
             raise CMSError("octets follow the end of an ASN.1 value")
 
 

@@ -88,7 +88,7 @@ def _needs_nothing(octets: Content) -> bool:
             return False
         if not speaks_of_it:
             # The colon is found fastest, and what is long has none: base64.
-            speaks_of_it = b":" in block and b"transfer-encoding" in block.lower()
+            speaks_of_it = b"transfer-encoding" in block[: block.rfind(b":") + 1].lower()
     return not speaks_of_it or not octets.matches(_DECLARED_8BIT, _DECLARATION_OCTETS)
 
 
@@ -110,7 +110,7 @@ def _is_clean_block(octets: bytes) -> bool:
 def _has_space_that_relays_take(octets: bytes) -> bool:
     return (
         b" \r\n" in octets
-        or b"\nFrom " in octets
+        or (b"F" in octets and b"\nFrom " in octets)
         or octets.endswith(b" ")
         or octets.startswith(b"From ")
     )

@@ -17,6 +17,7 @@ from smimegw.mime.content_type import TEXT_PLAIN, ContentType, parse_content_typ
 from smimegw.mime.headers import HeaderSection, parse_header_section, split_header
 from smimegw.mime.quoted_printable import decode_quoted_printable
 
+_COMMENT = re.compile(rb"\([^()]*\)")
 _LOOK_OCTETS = 64  # behind a delimiter
 IDENTITY = frozenset({"7bit", "8bit", "binary"})  # transfer encodings that change nothing
 
@@ -118,7 +119,7 @@ class Entity:
         found = self.header.sole("content-transfer-encoding")
         if found is None:
             return "7bit"
-        value = re.sub(rb"\([^()]*\)", b"", found.body).strip(b" \t;")
+        value = _COMMENT.sub(b"", found.body).strip(b" \t;")
         return value.decode("ascii", "replace").lower()
 
     def decoded_body(self, store: Store = MEMORY) -> Content:

@@ -30,6 +30,7 @@ __all__ = [
 
 LINE_CHARACTERS = 78  # RFC 5322, 2.1.1: should not be passed
 LINE_CHARACTERS_MAX = 998  # must not
+_HEAD_OCTETS = 4096  # nearly all header sections are shorter
 
 # RFC 5322, 2.2: a name is printable ASCII without the colon; 3.6.8 obsolete: spaces before it.
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
@@ -49,16 +50,16 @@ class HeaderField:
         raw: Every octet, folding and final line end included.
         flaw: Empty, or ``no-field`` (no name and colon), ``space-before-colon``, ``control``
             (NUL or a bare CR inside).
+        lower_name: The name for comparison: lower case; empty for a line that is no field.
     """
 
     name: bytes
     raw: bytes = attribute(repr=False)
     flaw: str = ""
+    lower_name: str = attribute(init=False, repr=False, compare=False)
 
-    @cached_property
-    def lower_name(self) -> str:
-        """The name for comparison: lower case; empty for a line that is no field."""
-        return self.name.decode("ascii").lower()
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "lower_name", self.name.decode("ascii").lower())
 
     @cached_property
     def body(self) -> bytes:
@@ -97,8 +98,14 @@ class HeaderSection:
 
     def all(self, name: str) -> tuple[HeaderField, ...]:
         """Every field of that name, also flawed ones; case does not count."""
-        wanted = name.lower()
-        return tuple(entry for entry in self.fields if entry.lower_name == wanted)
+        return tuple(self._named.get(name.lower(), ()))
+
+    @cached_property
+    def _named(self) -> dict[str, list[HeaderField]]:
+        named: dict[str, list[HeaderField]] = {}
+        for entry in self.fields:
+            named.setdefault(entry.lower_name, []).append(entry)
+        return named
 
     def sole(self, name: str) -> HeaderField | None:
         """The one field of that name, or None when there is none.
@@ -106,7 +113,7 @@ class HeaderSection:
         Raises:
             MIMEError: It is there twice, or written in a way that readers understand differently.
         """
-        found = self.all(name)
+        found = self._named.get(name.lower())
         if not found:
             return None
         if len(found) > 1:
@@ -156,30 +163,30 @@ def split_header(
     """
     content = Content.of(content)
     most = limits.header_section_octets
-    end, separator = _empty_line(content, most + 4)
+    head = content.read(0, _HEAD_OCTETS)
+    end, separator = _empty_line(head)
+    if not separator and len(head) < len(content):
+        head = content.read(0, most + 4)
+        end, separator = _empty_line(head)
     if end == 0 and separator:
         return b"", separator, content.part(len(separator))
-    header = content.read(0, end)
+    header = head[:end]
     if not _SOME_FIELD.search(header, 0, most):
         return b"", b"", content
     return header, separator, content.part(end + len(separator))
 
 
-def _empty_line(content: Content, most: int) -> tuple[int, bytes]:
-    """Where the first empty line begins and what it is; the end and nothing when there is none.
-
-    The end is also where *most* octets were looked at.
-    """
-    for separator in (b"\r\n", b"\n"):
-        if content.startswith(separator):
-            return 0, separator
-    crlf = content.find(b"\n\r\n", 0, most)
-    lf = content.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else most)
+def _empty_line(head: bytes) -> tuple[int, bytes]:
+    """Where the first empty line begins and what it is; the end and nothing when there is none."""
+    if head.startswith((b"\r\n", b"\n")):
+        return 0, b"\n" if head.startswith(b"\n") else b"\r\n"
+    crlf = head.find(b"\n\r\n")
+    lf = head.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else len(head))
     if lf >= 0:
         return lf + 1, b"\n"
     if crlf >= 0:
         return crlf + 1, b"\r\n"
-    return min(len(content), most), b""
+    return len(head), b""
 
 
 def parse_header_section(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> HeaderSection:

@@ -60,10 +60,11 @@ def decrypt(
         KeystoreError: The key cannot be used now.
     """
     enveloped = layer.enveloped
+    recipient_ids = layer.recipient_ids
     named = [
         credential
         for credential in credentials
-        if any(identifier.matches(credential.certificate) for identifier in layer.recipient_ids)
+        if any(identifier.matches(credential.certificate) for identifier in recipient_ids)
     ]
     if not named:
         decrypt_enveloped(enveloped, ())  # says which of the two errors it is

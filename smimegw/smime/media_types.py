@@ -30,6 +30,7 @@ from smimegw.x509.certificate import Certificate
 
 _SIGNATURE_TYPES = frozenset({"application/pkcs7-signature", "application/x-pkcs7-signature"})
 MIME_TYPES = frozenset({"application/pkcs7-mime", "application/x-pkcs7-mime"})
+_CMS_TYPES = MIME_TYPES | _SIGNATURE_TYPES
 _BLANK_LINE = re.compile(rb"\n[ \t]+\r?(?:\n|\Z)")  # relays that trim lines empty it
 _DESCRIPTIONS = ("content-type", "content-disposition")
 _OTHER_PROTOCOLS = re.compile(r"pgp|pem|moss")  # whose signatures are not CMS
@@ -131,9 +132,7 @@ def _claims_smime(header: HeaderSection) -> bool:
 def _read_layer(entity: Entity, limits: Limits, store: Store) -> Layer | None:
     try:
         content_type = entity.content_type
-        is_cms = content_type.media_type in MIME_TYPES | _SIGNATURE_TYPES or _has_file_name(
-            entity, content_type
-        )
+        is_cms = content_type.media_type in _CMS_TYPES or _has_file_name(entity, content_type)
     except MIMEError:
         if _claims_smime(entity.header):
             raise
