@@ -83,7 +83,7 @@ def listener_settings(
         xforward_from=listener.xforward_from,
         xclient_from=listener.xclient_from,
         next_hop=listener.next_hop,
-        tls=_server_context(name, tls) if tls else None,
+        tls=server_context(name, tls) if tls else None,
         tls_required=tls.require if tls else False,
         tls_implicit=tls.implicit if tls else False,
         auth=listener.auth is not AuthenticationMode.NONE,
@@ -143,9 +143,16 @@ def _ldap(name: str, logins: LDAPLogins) -> LDAPJudge:
     )
 
 
-def _server_context(name: str, tls: ListenerTLS) -> ssl.SSLContext:
+def server_context(name: str, tls: ListenerTLS) -> ssl.SSLContext:
+    """What a listener shakes hands with.
+
+    Raises:
+        ConfigurationError: Certificate, key and authorities do not go together.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # RFC 9325, 3.5: a client could make us compute, and say half of a session as somebody else.
+    context.options |= ssl.OP_NO_RENEGOTIATION
     try:
         load_chain(context, tls.certificate, tls.key)
         if tls.client_certificate is not ClientCertificate.NONE:

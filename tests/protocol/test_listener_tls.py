@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from smimegw.config.sessions import ListenerTLS
+from smimegw.config.values import Secret
 from smimegw.limits import Limits
+from smimegw.sessions import server_context
 from smimegw.smtp.roles import ListenerRole
 from tests.fakes.reception import FakeReception
 from tests.peers.tls import make_tls
-from tests.protocol.raw_client import Client, place, run
+from tests.protocol.raw_client import PATIENCE, Client, place, run
 
 LIMITS = Limits(auth_delay_seconds=0.0, drain_seconds=5)
 USERS = {"alice@corp.example": "secret ü"}
@@ -132,6 +135,29 @@ def test_implicit_tls(contexts: Contexts) -> None:
             await client.say("MAIL FROM:<>")
             assert here.reception.begun[0].session.tls == "TLSv1.3"
             assert (await client.say("STARTTLS")).startswith("503")
+
+    run(test())
+
+
+def test_a_client_cannot_begin_tls_anew(tmp_path: Path) -> None:
+    """Renegotiation in TLS 1.2, as `openssl s_client` does it at a line "R" (RFC 9325, 3.5)."""
+    files = make_tls(tmp_path)
+    settings = ListenerTLS(certificate=files.certificate, key=Secret("file", str(files.key)))
+    context = server_context("test", settings)
+
+    async def test() -> None:
+        async with place(tls=context) as here:
+            program = await asyncio.create_subprocess_exec(
+                *("openssl", "s_client", "-tls1_2", "-starttls", "smtp", "-connect"),
+                f"127.0.0.1:{here.listener.port}",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            async with asyncio.timeout(PATIENCE):
+                said, _ = await program.communicate(b"R\nNOOP\r\n")
+            assert b"RENEGOTIATING" in said
+            assert b"no renegotiation" in said
 
     run(test())
 
