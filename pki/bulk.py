@@ -76,12 +76,16 @@ def make_plan(
     present: list[Certified] = []
     skipped: list[str] = []
     seen: set[str] = set()
-    for person in found:
+    everybody = tuple(found)
+    shared = _shared(everybody)
+    for person in everybody:
         if isinstance(person, Skipped):
             skipped.append(f"{person.dn}: {person.reason}")
             continue
-        if person.mailbox.key in seen:
-            skipped.append(f"<{person.mailbox}>: several entries have this address")
+        if person.mailbox.key in shared:
+            skipped.append(f"<{person.mailbox}>: several entries have this address: {person.dn}")
+            continue
+        if person.mailbox.key in seen:  # an entry with the same address in two spellings
             continue
         seen.add(person.mailbox.key)
         try:
@@ -130,6 +134,15 @@ def issue(
                 f"<{item[0].mailbox}>: {item[1]}" for item in batch if not isinstance(item, Made)
             ]
             yield from _certify(home, issuer, made, writers, now=now)
+
+
+def _shared(everybody: Iterable[Person | Skipped]) -> frozenset[str]:
+    """The mailboxes of several entries: nobody can say whose the certificate would be (F11)."""
+    owners: dict[str, set[str]] = {}
+    for person in everybody:
+        if isinstance(person, Person):
+            owners.setdefault(person.mailbox.key, set()).add(person.dn)
+    return frozenset(key for key, entries in owners.items() if len(entries) > 1)
 
 
 def _split(

@@ -30,10 +30,11 @@ _NAME_CHARACTERS_MAX = 64  # of a common name; who has a longer one goes by his 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody in the directory: a mailbox, and a name that may be empty."""
+    """Somebody in the directory: a mailbox, a name that may be empty, and his entry."""
 
     mailbox: Mailbox
     name: str
+    dn: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,11 +97,11 @@ class People:
         self._connection.close()
 
     def require(self, mailbox: Mailbox) -> None:
-        """Make sure that somebody has *mailbox*.
+        """Make sure that exactly one entry has *mailbox*.
 
         Raises:
             DirectoryError: The directory could not say.
-            UsageError: Nobody has it.
+            UsageError: Nobody has it, or several do.
         """
         entries = self._connection.search(
             self._base, self._filter.write(mailbox), ("mail",), Attempt(_SECONDS), size_limit=20
@@ -110,6 +111,12 @@ class People:
                 f"<{mailbox}> is nobody's mailbox in the directory below {self._base}, and "
                 'ca.toml says requests.addresses = "directory". Correct the address, or add it to '
                 "the person's entry first."
+            )
+        if len(entries) > 1:
+            raise UsageError(
+                f"<{mailbox}> is in several entries of the directory: "
+                f"{'; '.join(entry.dn for entry in entries)}. Leave the address to one of them; "
+                "whose the certificate would be is anybody's guess."
             )
 
     def search(self, ldap_filter: str) -> Iterator[Person | Skipped]:
@@ -144,7 +151,17 @@ class People:
                 paged_cookie=cookie or None,
             )
         self._connection.check_result(f"search below {self._base!r}")
-        found = [item for item in raw.response or [] if item["type"] == "searchResEntry"]
+        answer = raw.response or []
+        found = [item for item in answer if item["type"] == "searchResEntry"]
+        if answer and not found:  # Active Directory has some beside its answer, always
+            server = self._connection.server
+            raise DirectoryError(
+                f"{server} answered only with references to other servers, which are never "
+                "followed; let base in ca.toml, directory, be a part of the tree that it holds "
+                "itself",
+                server=str(server),
+                retryable=False,
+            )
         return [
             Entry(
                 dn=str(item["dn"]),
@@ -200,7 +217,8 @@ def _people(entry: Entry) -> Iterator[Person | Skipped]:
         except (AddressError, UnicodeDecodeError):
             yield Skipped(dn=entry.dn, reason="the mail attribute holds no address")
             continue
-        yield Person(mailbox=mailbox, name=name if len(name) <= _NAME_CHARACTERS_MAX else "")
+        name = name if len(name) <= _NAME_CHARACTERS_MAX else ""
+        yield Person(mailbox=mailbox, name=name, dn=entry.dn)
 
 
 def _password(practice: Practice) -> Callable[[], str]:

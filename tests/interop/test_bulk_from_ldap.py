@@ -42,6 +42,8 @@ def slapd() -> Iterator[Slapd]:
             _person(server, "outside", "odd", mail="eve@evil.example"),
             _person(server, "long", "odd", name="L" * 65),
             _person(server, "nomail", "odd", mail=""),
+            _person(server, "twin1", "twins", mail="twin@corp.example"),
+            _person(server, "twin2", "twins", mail="twin@corp.example"),
         ):
             server.add(odd)
         yield server
@@ -139,7 +141,8 @@ def test_everybody_is_found_page_by_page(slapd: Slapd, tmp_path: Path) -> None:
         found = [*people.search("(departmentNumber=crowd)")]
     assert len(found) == _CROWD
     assert all(isinstance(person, Person) for person in found)
-    assert Person(mailbox=Mailbox.parse("p007@corp.example"), name="P007") in found
+    owner = f"uid=p007,{slapd.people_base}"
+    assert Person(mailbox=Mailbox.parse("p007@corp.example"), name="P007", dn=owner) in found
 
 
 def test_a_mailbox_of_nobody_is_refused(slapd: Slapd, tmp_path: Path) -> None:
@@ -148,6 +151,26 @@ def test_a_mailbox_of_nobody_is_refused(slapd: Slapd, tmp_path: Path) -> None:
         people.require(Mailbox.parse("P007@corp.example"))
         with pytest.raises(UsageError, match="nobody's mailbox"):
             people.require(Mailbox.parse("nobody@corp.example"))
+
+
+def test_a_mailbox_of_two_entries_is_refused(slapd: Slapd, tmp_path: Path) -> None:
+    """Whose the certificate would be is anybody's guess (F11)."""
+    with People.open(_practice(slapd, tmp_path)) as people:
+        with pytest.raises(UsageError, match=r"several entries .*uid=twin1.*uid=twin2"):
+            people.require(Mailbox.parse("twin@corp.example"))
+
+
+def test_references_alone_are_nobody(tmp_path: Path) -> None:
+    """An answer that is elsewhere must not look like a company without people (F07)."""
+    with Slapd() as server:
+        server.add(
+            f"dn: ou=away,{server.people_base}\n"
+            "objectClass: referral\nobjectClass: extensibleObject\nou: away\n"
+            "ref: ldap://127.0.0.1:1/dc=elsewhere\n"
+        )
+        with People.open(_practice(server, tmp_path)) as people:
+            with pytest.raises(DirectoryError, match="never followed"):
+                list(people.search("(departmentNumber=crowd)"))
 
 
 def test_an_address_is_no_filter(slapd: Slapd, tmp_path: Path) -> None:

@@ -127,15 +127,27 @@ def test_who_has_one_half_gets_the_other(ca: Home, now: datetime) -> None:
     assert [order.profile for order in plan.orders] == [Profile.ENCRYPT]
 
 
-def test_an_address_that_two_entries_have_is_issued_for_once(ca: Home, now: datetime) -> None:
-    """The first entry counts, the second is named."""
-    first, second = (
-        Person(mailbox=Mailbox.parse(text), name="")
-        for text in ("alice@corp.example", "ALICE@corp.example")
+def _persons(*pairs: tuple[str, str]) -> list[Person]:
+    return [Person(mailbox=Mailbox.parse(text), name="", dn=dn) for text, dn in pairs]
+
+
+def test_an_address_that_two_entries_have_is_issued_for_nobody(ca: Home, now: datetime) -> None:
+    """The first one may be the wrong one, and would read the other's mail (F11)."""
+    found = _persons(
+        ("alice@corp.example", "uid=alice"),
+        ("bob@corp.example", "uid=bob"),
+        ("ALICE@corp.example", "uid=alice2"),
     )
-    plan = bulk.make_plan(ca, [first, second], WANTED, now=now)
-    assert len(plan.orders) == 1
-    assert "several entries" in plan.skipped[0]
+    plan = bulk.make_plan(ca, found, WANTED, now=now)
+    assert [order.mailbox.address for order in plan.orders] == ["bob@corp.example"]
+    assert [line.rpartition(": ")[2] for line in plan.skipped] == ["uid=alice", "uid=alice2"]
+
+
+def test_an_address_that_one_entry_has_twice_is_issued_for_once(ca: Home, now: datetime) -> None:
+    """The spelling makes no second mailbox."""
+    found = _persons(("alice@corp.example", "uid=alice"), ("ALICE@corp.example", "uid=alice"))
+    plan = bulk.make_plan(ca, found, WANTED, now=now)
+    assert (len(plan.orders), plan.skipped) == (1, ())
 
 
 def test_who_is_skipped_is_named(ca: Home, now: datetime) -> None:
