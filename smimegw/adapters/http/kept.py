@@ -21,13 +21,19 @@ class Kept:
 
     Attributes:
         content: The last good one; None when there never was one.
+        since: When it was asked for last.
         ask_again: When it has to be asked for again.
         failures: How often that failed since.
     """
 
     content: bytes | None = field(repr=False)
+    since: datetime
     ask_again: datetime
     failures: int = 0
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether to ask again; what is from the future is: somebody has set the clock back."""
+        return not self.since <= now < self.ask_again
 
 
 class KeptAnswers:
@@ -44,9 +50,11 @@ class KeptAnswers:
             self._kept.move_to_end(key)
         return kept
 
-    def keep(self, key: tuple[str, ...], content: bytes, ask_again: datetime) -> None:
+    def keep(
+        self, key: tuple[str, ...], content: bytes, ask_again: datetime, *, now: datetime
+    ) -> None:
         """Remember a good answer."""
-        self._put(key, Kept(content=content, ask_again=ask_again))
+        self._put(key, Kept(content=content, since=now, ask_again=ask_again))
 
     def fail(self, key: tuple[str, ...], now: datetime) -> None:
         """Remember that there was none; an earlier good one stays."""
@@ -54,7 +62,8 @@ class KeptAnswers:
         failures = old.failures if old else 0
         pause = min(_FAILED * 2 ** min(failures, 8), _FAILED_LONGEST)
         content = old.content if old else None
-        self._put(key, Kept(content=content, ask_again=now + pause, failures=failures + 1))
+        kept = Kept(content=content, since=now, ask_again=now + pause, failures=failures + 1)
+        self._put(key, kept)
 
     def __len__(self) -> int:
         return len(self._kept)

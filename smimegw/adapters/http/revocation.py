@@ -128,7 +128,7 @@ class HTTPRevocation:
 
     async def _answer(self, key: tuple[str, ...], fetch: _Fetch) -> bytes | None:
         kept = self._kept.find(key)
-        if kept is None or kept.ask_again <= self._clock.now():
+        if kept is None or kept.is_due(self._clock.now()):
             task = self._asking.get(key)
             if task is None:
                 task = asyncio.create_task(self._fetch(key, fetch))
@@ -157,7 +157,7 @@ class HTTPRevocation:
             self._kept.fail(key, self._clock.now())
             self._events.emit("internal.error", error=exc)
         else:
-            self._kept.keep(key, content, ask_again)
+            self._kept.keep(key, content, ask_again, now=self._clock.now())
             seconds = time.monotonic() - began
             self._events.emit("revocation.fetched", **told, size=len(content), seconds=seconds)
 

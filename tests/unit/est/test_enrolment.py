@@ -185,6 +185,19 @@ def test_a_refusal_is_remembered_for_the_configured_time(desk: Desk) -> None:
     assert first.public_key() != second.public_key()
 
 
+def test_a_clock_that_was_ahead_makes_no_pause_longer(desk: Desk) -> None:
+    """Refused while the clock was a year ahead: asked again when it is right (T-27)."""
+
+    async def work(desk: Desk, server: ScriptedEST) -> None:
+        desk.clock.advance(365 * 24 * 60 * MINUTE)
+        await refused(desk, server)
+        desk.clock.advance(-365 * 24 * 60 * MINUTE)
+        server.answer = issuing(CA)
+        await once(desk, server)
+
+    assert len(requests(run(desk, lambda *_: http(403, b"no"), work))) == 2
+
+
 def test_a_refusal_is_remembered_over_a_restart(desk: Desk) -> None:
     """And by other workers: it stands in a file."""
 

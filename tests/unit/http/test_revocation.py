@@ -98,6 +98,17 @@ def test_list_is_kept_until_its_next_update(fetching: Fetching) -> None:
     assert len(fetching.web.asked) == 2
 
 
+def test_a_clock_that_was_ahead_keeps_no_list_for_longer(fetching: Fetching) -> None:
+    """Fetched while the clock was a month ahead: asked for again when it is right (T-13, T-27)."""
+    pass_time(fetching, 30 * 86400)
+    fetching.crls()
+    pass_time(fetching, -30 * 86400)
+    fetching.crls()
+    assert len(fetching.web.asked) == 2
+    fetching.crls()
+    assert len(fetching.web.asked) == 2
+
+
 def test_list_is_kept_for_hours_only(fetching: Fetching) -> None:
     """However far nextUpdate is away: somebody may be revoked today."""
     fetching.web.pages["/1.crl"] = CA.crl(next_update=NOW + 90 * DAY)
@@ -270,15 +281,15 @@ def test_memory_is_bounded_by_octets() -> None:
     """The longest unused goes first."""
     kept = KeptAnswers(10)
     for name in ("a", "b", "c"):
-        kept.keep((name,), b"xxxxx", NOW)
+        kept.keep((name,), b"xxxxx", NOW, now=NOW)
         kept.find(("a",))
     assert kept.find(("b",)) is None
     assert kept.find(("a",)) is not None
     assert kept.find(("c",)) is not None
-    kept.keep(("d",), b"x" * 11, NOW)
+    kept.keep(("d",), b"x" * 11, NOW, now=NOW)
     assert len(kept) == 1
-    kept.keep(("e",), b"x" * 10, NOW)
-    kept.keep(("e",), b"x" * 10, NOW)
+    kept.keep(("e",), b"x" * 10, NOW, now=NOW)
+    kept.keep(("e",), b"x" * 10, NOW, now=NOW)
     assert len(kept) == 1
 
 
