@@ -185,9 +185,8 @@ class Supervisor:
                 return
             failures = 0 if was_ready else failures + 1
             if was_ready and time.monotonic() - began > _STABLE_SECONDS:
-                pause = _FIRST_PAUSE_SECONDS
-            if end.code == 0 and was_ready:
-                pause = 0.0  # somebody asked this one to end
+                # In peace: somebody asked this one to end.
+                pause = _FIRST_PAUSE_SECONDS if end.code else 0.0
             hopeless = self._is_hopeless(end, failures, was_ready)
             self._events.emit(
                 "worker.ended",
