@@ -39,6 +39,11 @@ class Client:
     ) -> None:
         self._writer.transport.abort()
 
+    async def reconnect(self) -> None:
+        """Begin anew with a server that has ended the connection."""
+        await self.__aexit__(None, None, None)
+        await self.__aenter__()
+
     async def say(self, line: str) -> int:
         """Give one command and return the reply's code."""
         self._writer.write(line.encode() + b"\r\n")

@@ -163,10 +163,18 @@ async def _hour(
 
 async def _until_told(session: Client, mail: _Mail, number: int, tally: _Tally) -> None:
     began = time.perf_counter()
-    while (code := await session.send(mail.sender, mail.recipients, mail.numbered(number))) != 250:
+    while (code := await _sent(session, mail, number)) != 250:
         assert code < 500, session.said
         tally.again[session.said[:9]] += 1
         await asyncio.sleep(1)
     tally.seconds.append(time.perf_counter() - began)
     tally.sent += 1
     tally.copies += 1
+
+
+async def _sent(session: Client, mail: _Mail, number: int) -> int:
+    try:
+        return await session.send(mail.sender, mail.recipients, mail.numbered(number))
+    except ConnectionError:
+        await session.reconnect()
+        return 421
