@@ -106,5 +106,9 @@ class Limits:
     late_reply_seconds: float = 600.0  # RFC 5321, 4.5.3.2.6: what a dot's answer may take
     connection_idle_seconds: float = 30.0  # an unused connection to a next hop is kept so long
 
+    def __hash__(self) -> int:
+        """Quick: what is remembered of certificates is looked up by these numbers, too."""
+        return hash((self.message_octets, self.certificates, self.subject_alt_names))
+
 
 DEFAULT_LIMITS = Limits()

@@ -273,11 +273,21 @@ class Reader:
             LimitError: Too deep or too many.
         """
         document, start, depth = self._document, self._position, self._depth
-        tag, content, length = document.header(start, self._end)
+        octets, end, content = document.octets, self._end, start + 2
+        if (
+            content <= end
+            and (length := octets[start + 1]) <= end - content
+            and length < 0x80
+            and (tag := octets[start]) & 0x1F != 0x1F
+            and document.elements_left > 0
+        ):
+            document.elements_left -= 1  # nearly all values: the short form, without a call
+        else:
+            tag, content, length = document.header(start, end)
         if tags and tag not in tags:
             raise CMSError(f"ASN.1 tag {tag:#04x} where {tags[0]:#04x} is expected")
         if length == _INDEFINITE:
-            content_end = document.end_of_contents(content, self._end, depth)
+            content_end = document.end_of_contents(content, end, depth)
             self._position = end = content_end + 2
         else:
             self._position = content_end = end = content + length

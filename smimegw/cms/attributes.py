@@ -184,8 +184,10 @@ def _sole_values(attributes: Element) -> dict[str, Element]:
     while not reader.at_end:
         if len(found) == _MOST:
             raise LimitError("signed_attributes")
-        oid_element, values = reader.read(asn1.SEQUENCE).elements(asn1.OBJECT_IDENTIFIER, asn1.SET)
-        oid = oid_element.oid()
+        fields = reader.read(asn1.SEQUENCE).children()
+        oid = fields.read(asn1.OBJECT_IDENTIFIER).oid()
+        values = fields.read(asn1.SET)
+        fields.finish()
         if oid in found:
             raise SignatureError("attributes", f"signed attribute {oid} is there twice")
         value_reader = values.children()
