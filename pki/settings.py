@@ -13,7 +13,7 @@ from cryptography.x509.oid import ObjectIdentifier
 from pki import authority, practice
 from pki.practice import Practice
 from pki.profiles import Baseline
-from pki.subjects import is_organization_identifier
+from pki.subjects import clean_name, is_organization_identifier
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, ConfigurationError, Problem, UsageError
 
@@ -253,10 +253,20 @@ def _trouble(table: str, key: str, value: object) -> str:
         return f"{value!r} is neither {', nor '.join(Baseline)}"
     if key == "organization_identifier" and value and not is_organization_identifier(str(value)):
         return f"{value!r} does not look like NTRDE-HRB.12345 or LEIXG-…"
+    if key == "organization" and value:
+        return _name_trouble(str(value))
     if key == "unissued" and value not in _UNISSUED:
         return f"{value!r} is neither {' nor '.join(_UNISSUED)}"
     if isinstance(value, list):
         return _list_trouble(table, key, [str(item) for item in value])
+    return ""
+
+
+def _name_trouble(value: str) -> str:
+    try:
+        clean_name(value)
+    except UsageError as error:
+        return str(error)
     return ""
 
 

@@ -13,6 +13,7 @@ from pki import files, home
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.cli.status_service import listening, parse_listen, require_extra
 from pki.register import Certified, serial_text
+from pki.subjects import clean_name
 
 
 @click.group(
@@ -53,12 +54,13 @@ def make(shell: Shell, hosts: tuple[str, ...], gateway: str, output: Path) -> No
     from pki.serve import access  # noqa: PLC0415 - not for the other commands
 
     home.require(shell.directory)
+    name = clean_name(gateway)
     passphrase = shell.passphrase()
-    output.mkdir(mode=0o700, parents=True, exist_ok=True)
     with home.locked(shell.directory):
         places = access.Places.of(shell.directory)
         access.make_server(places, hosts, passphrase, now=shell.now)
-        certificate, key = access.make_client(places, gateway, passphrase, now=shell.now)
+        certificate, key = access.make_client(places, name, passphrase, now=shell.now)
+    output.mkdir(mode=0o700, parents=True, exist_ok=True)
     files.replace(output / "est-ca.pem", places.authority.read_bytes())
     files.replace(output / "gateway.key", key, mode=files.PRIVATE)
     files.replace(output / "gateway.pem", certificate)

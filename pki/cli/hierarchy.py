@@ -21,6 +21,7 @@ from pki.hierarchy import NewKey
 from pki.home import Home
 from pki.places import FIRST, ROOT, successor
 from pki.register import IssuerName, serial_text
+from pki.subjects import clean_name
 from smimegw.errors import UsageError
 from smimegw.x509.certificate import PARSE_ERRORS
 
@@ -65,7 +66,7 @@ def install(shell: Shell, sources: tuple[Path, ...]) -> None:
 )
 @key_options
 @click.option("--days", type=click.IntRange(1, 7300), default=1825, show_default=True)
-@click.option("--name", default="", help="Another name; then there are no cross certificates.")
+@click.option("--name", help="Another name; then there are no cross certificates.")
 @click.option("--external-root", is_flag=True, help="Make a request for a root that is elsewhere.")
 @passphrase_option
 @common_options
@@ -77,7 +78,7 @@ def rollover_command(
     token: str | None,
     pin_file: str | None,
     days: int,
-    name: str,
+    name: str | None,
     external_root: bool,
 ) -> None:
     """Give the issuing CA a new key and a new certificate.
@@ -86,6 +87,7 @@ def rollover_command(
     key signs CRLs until then: keep it.  An interrupted roll-over is finished by the same command.
     """
     keys = read_key_options(key, token, pin_file, experimental=experimental)
+    named = clean_name(name) if name is not None else ""
     with home.reading(shell.directory) as opened:
         current = opened.issuing
         unfinished = _unfinished(opened, current)
@@ -104,7 +106,7 @@ def rollover_command(
         if not unfinished:
             new = NewKey(kind=keys.kind, token=keys.token)
             place, request = rollover.begin(
-                opened, new, passphrase=passphrase, now=shell.now, name=name
+                opened, new, passphrase=passphrase, now=shell.now, name=named
             )
             if not external_root:
                 rollover.certify_here(

@@ -13,6 +13,7 @@ from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
 from pki.home import Home
+from pki.ledger import START
 from pki.places import ROOT
 from pki.register import Certified, IssuerName, Listed, current, serial_text
 from smimegw.errors import UsageError
@@ -196,9 +197,15 @@ def _lacks_responder(opened: Home, name: IssuerName, shell: Shell) -> bool:
 def ledger(shell: Shell, action: str, head: str | None) -> None:
     """Verify the chain of everything the CA did, or write it as JSON lines."""
     try:
-        noted = bytes.fromhex(head) if head else None
+        # An empty one is none that was noted: a script whose file is gone must not hear "OK".
+        noted = bytes.fromhex(head) if head is not None else None
     except ValueError:
         raise UsageError(f"--head: {head!r} is not hexadecimal. `status` shows it.") from None
+    if noted is not None and len(noted) != len(START):
+        raise UsageError(
+            f"--head: a head has {2 * len(START)} hexadecimal digits, and {head!r} has "
+            f"{2 * len(noted)}. `status` shows it."
+        )
     with home.reading(shell.directory) as opened:
         entries, newest = opened.register.ledger.verify(noted)
         if action == "export":

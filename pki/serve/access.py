@@ -7,6 +7,7 @@ and who may ask for certificates must not depend on what it issues.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,9 +22,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from pki import files, keys
 from pki.authority import BACKDATE
 from pki.errors import PassphraseError
+from smimegw.errors import UsageError
 
 REGISTRATION_AUTHORITY = ObjectIdentifier("1.3.6.1.5.5.7.3.28")  # id-kp-cmcRA (RFC 6402, 2.10)
 _AUTHORITY_DAYS, _DAYS = 7300, 825
+_HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")  # RFC 5280, 4.2.1.6
+_HOST_OCTETS = 253
 _NO_USAGE = dict.fromkeys(
     (
         "digital_signature",
@@ -72,12 +76,19 @@ def make_server(places: Places, hosts: Sequence[str], passphrase: bytes, *, now:
 
     Raises:
         PassphraseError: The authority's key does not open.
+        UsageError: One of *hosts* is no host's name.
     """
-    authority, signer = _authority(places, passphrase, now=now)
     names = x509.SubjectAlternativeName([_host(host) for host in hosts])
+    authority, signer = _authority(places, passphrase, now=now)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(
-        key, hosts[0], authority, signer, [ExtendedKeyUsageOID.SERVER_AUTH], names, now=now
+        key,
+        "Enrolment server",
+        authority,
+        signer,
+        [ExtendedKeyUsageOID.SERVER_AUTH],
+        names,
+        now=now,
     )
     files.replace(places.server, _pem(certificate) + _clear(key), mode=files.PRIVATE)
     return places.server
@@ -171,7 +182,13 @@ def _host(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
-        return x509.DNSName(text)
+        pass
+    if len(text) > _HOST_OCTETS or not _HOST.fullmatch(text):
+        raise UsageError(
+            f"--host {text!r} is no host's name. Give the one that the gateway asks for, such as "
+            "ca.corp.example (international names in their form with xn--)."
+        )
+    return x509.DNSName(text)
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

@@ -62,6 +62,8 @@ def test_written_settings_are_read_back(tmp_path: Path, chosen: Settings) -> Non
     [
         ("verson = 1", "Did you mean version"),
         ("country = 'Germany'", "two capital letters"),
+        (f"organization = '{'x' * 65}'", "1 to 64 characters"),
+        ("organization = 'Corp\u202e'", "invisible"),
         ("domains = 'corp.example'", "a list of texts"),
         ("domains = ['corp example']", "is not a domain"),
         ("days.crl = 0", "1 to 9999"),
