@@ -74,19 +74,22 @@ def examine(config: Path, areas: Sequence[str], sample: Mailbox | None) -> tuple
     """What is found in *areas*; a configuration that does not load is all that is said."""
     try:
         configuration = load(config)
-        return asyncio.run(_examine(configuration, areas, sample))
     except ConfigurationError as exc:
         remedy = "correct it; a running gateway goes on with what it read at its start"
-        return tuple(
-            Finding(
-                area="config",
-                what=str(config),
-                health=Health.FAIL,
-                detail=str(problem),
-                remedy=remedy,
-            )
-            for problem in exc.problems
-        )
+        return _all_of(exc, "config", str(config), remedy)
+    try:
+        return asyncio.run(_examine(configuration, areas, sample))
+    except ConfigurationError as exc:
+        # Such as a database that is down, which is no mistake in a file.
+        remedy = "nothing else could be looked at; a gateway would not start now, one that runs may"
+        return _all_of(exc, "start", "gateway", f"{remedy} go on")
+
+
+def _all_of(error: ConfigurationError, area: str, what: str, remedy: str) -> tuple[Finding, ...]:
+    return tuple(
+        Finding(area=area, what=what, health=Health.FAIL, detail=str(problem), remedy=remedy)
+        for problem in error.problems
+    )
 
 
 async def _examine(

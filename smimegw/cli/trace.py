@@ -85,7 +85,9 @@ def _places(
     if files and not needs_key:
         return _expanded(files), b""
     directory = load(config, check_files=False).gateway.state_directory
-    places = _expanded(files or (directory,))
+    places = _expanded(files) if files else record_files(directory)
+    if not places:
+        raise UsageError(f"{directory} holds no decision records; name the files with --records")
     keys = directory / "address-hash.key"
     return places, keys.read_bytes()[:32] if needs_key and keys.exists() else b""
 

@@ -345,6 +345,20 @@ def test_directory_find_exits_1_for_nobody(place: Path) -> None:
     assert call(place, "directory", "find", "none@partner.example").exit_code == 1
 
 
+def test_the_doctor_does_not_blame_the_configuration_for_a_database_that_is_down(
+    place: Path,
+) -> None:
+    """It says what keeps a gateway from starting, and that nothing else was looked at (R-22)."""
+    with (place / "smimegw.toml").open("a") as file:
+        file.write('[database]\nurl = "postgresql://nobody@127.0.0.1:1/none"\n')
+    result = call(place, "doctor", "--json")
+    [finding] = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert (finding["area"], finding["health"]) == ("start", "FAIL")
+    assert "is the server running" in finding["detail"]
+    assert "nothing else could be looked at" in finding["remedy"]
+
+
 def test_damaged_database_is_named(place: Path) -> None:
     """The administrator learns which file and what to do."""
     shutil.copyfile(place / "kek", place / "smimegw.db")

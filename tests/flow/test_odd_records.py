@@ -133,6 +133,16 @@ def test_a_copy_of_a_file_is_no_second_delivery(good: Path, state: Path) -> None
     assert result.stdout == once.stdout
 
 
+def test_a_state_directory_that_is_a_file_is_told(good: Path, state: Path) -> None:
+    """Not read as records that say nothing: exit 2."""
+    text = (good / "smimegw.toml").read_text()
+    path = state / "smimegw.toml"
+    path.write_text(text.replace(f'state_directory = "{good}"', f'state_directory = "{path}"'))
+    result = call(state, "trace", BOB)
+    assert result.exit_code == 2
+    assert f"{path} holds no decision records" in result.output
+
+
 def test_a_packed_file_that_was_cut_is_told(good: Path, state: Path) -> None:
     """Not taken for a chain that ends there: exit 2 or more and the file's name (T-32)."""
     packed = gzip.compress((state / "decisions.jsonl").read_bytes())
