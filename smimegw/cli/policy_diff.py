@@ -101,7 +101,10 @@ def _decisions(on: Sequence[str], config: Path) -> Iterator[dict[str, Any]]:
         paths: tuple[Path, ...] = (Path(place),)
         if found := _LAST.fullmatch(place):
             unit = timedelta(days=1) if found[2] == "d" else timedelta(hours=1)
-            since = (datetime.now(UTC) - int(found[1]) * unit).isoformat()
+            try:
+                since = (datetime.now(UTC) - int(found[1]) * unit).isoformat()
+            except OverflowError:
+                raise UsageError(f"{place}: nobody has records of so long ago") from None
             paths = record_files(load(config, check_files=False).gateway.state_directory)
         elif Path(place).is_dir():
             paths = record_files(Path(place))

@@ -133,6 +133,16 @@ def test_a_copy_of_a_file_is_no_second_delivery(good: Path, state: Path) -> None
     assert result.stdout == once.stdout
 
 
+@pytest.mark.parametrize("place", ["last-999999d", "last-99999999999999999999h"])
+def test_policy_diff_from_before_all_time_is_a_mistake(good: Path, place: str) -> None:
+    """Exit 2 and why (P20)."""
+    result = call(
+        good, "policy", "diff", str(good / "policies"), str(good / "policies"), "--on", place
+    )
+    assert result.exit_code == 2
+    assert "nobody has records of so long ago" in result.output
+
+
 def test_a_state_directory_that_is_a_file_is_told(good: Path, state: Path) -> None:
     """Not read as records that say nothing: exit 2."""
     text = (good / "smimegw.toml").read_text()
