@@ -157,6 +157,16 @@ class Element:
         """The content octets, without end-of-contents; for values that are not long."""
         return self._document.octets[self.content_start : self.content_end]
 
+    def whole(self) -> bytes:
+        """The content octets in one piece.
+
+        Raises:
+            LimitError: They are too many.
+        """
+        if self.content_end - self.content_start <= MEMORY_OCTETS:
+            return bytes(self.content)
+        return self.view.whole()
+
     @property
     def encoded(self) -> bytes:
         """Tag, length and content as they were sent.
@@ -237,9 +247,7 @@ class Element:
         Raises:
             LimitError: It is.
         """
-        if not self.tag & CONSTRUCTED and self.content_end - self.content_start <= MEMORY_OCTETS:
-            return bytes(self.content)
-        return self.octet_string().whole()
+        return self.octet_string().whole() if self.tag & CONSTRUCTED else self.whole()
 
 
 def _chunks(content: Content, bounds: array[int]) -> Iterator[bytes]:

@@ -223,9 +223,7 @@ def _read_signer_info(element: Element) -> SignerInfo:
         digest_algorithm=digest,
         signature_algorithm=algorithm,
         # RFC 5652, 5.4: signed is the SET OF with its own tag and a definite length
-        signed_attributes=(
-            None if attributes is None else der.value(asn1.SET, attributes.view.whole())
-        ),
+        signed_attributes=(None if attributes is None else der.value(asn1.SET, attributes.whole())),
         signature=signature,
         unsupported=unsupported,
     )

@@ -34,7 +34,17 @@ def joint(octets: bytes) -> Content:
     )
 
 
-FORMS = {"bytes": Content, "made": made, "joint": joint}
+def view(octets: bytes) -> Content:
+    """One stretch in the middle of something longer."""
+    return Content(b"before" + octets + b"behind").part(6, 6 + len(octets))
+
+
+def joined(octets: bytes) -> Content:
+    """Bytes alone, which are copied when they are few."""
+    return Content.joined((octets[:7], view(octets[7:])))
+
+
+FORMS = {"bytes": Content, "made": made, "joint": joint, "view": view, "joined": joined}
 forms = pytest.mark.parametrize("form", list(FORMS))
 
 

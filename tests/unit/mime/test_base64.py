@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from smimegw.content import Content
 from smimegw.errors import MIMEError
 from smimegw.mime.base64 import PIECE_OCTETS, decode, encode_lines
 
@@ -81,3 +82,47 @@ sys.stdout.buffer.write(body)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     octets = bytes(index * 31 % 251 for index in range(100_000))
     assert done.stdout == b"".join(encode_lines([octets]))
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("width", [1, 4, 60, 64, 76])
+@pytest.mark.parametrize("cut", [1, 61, 77, 78, 79, 400])
+def test_lines_of_every_width_are_read_wherever_pieces_end(
+    cut: int, width: int, end: bytes
+) -> None:
+    """Line ends lie in strides when lines have one length; a piece may begin anywhere in one."""
+    octets = bytes(range(256)) * 3
+    text = standard.b64encode(octets)
+    lines = [text[at : at + width] for at in range(0, len(text), width)]
+    body = end.join(lines) + end
+    pieces = [body[at : at + cut] for at in range(0, len(body), cut)]
+    assert decode(Content.made(len(body), lambda: iter(pieces))) == octets
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"QUFB\r\nQUFB\r\nQUFB\r\n",
+        b"QUFB\r\nQUFB\nQUFB\r\n",
+        b"QUFB\nQUFB\r\nQUFB",
+        b"QUFB\n\nQUFB\n\nQUFB\n",
+        b"\nQUFB\nQUFB\nQUFB",
+        b"\r\nQUFB\r\nQUFB\r\nQUFB",
+        b"QUFB \r\nQUFB \r\nQUFB \r\n",
+        b"QUF\r\nBQ\r\nUFB\r\nQUFB",
+        b"Q\nUFB\rQUFB\nQUFB\r",
+        b"QUFB QUFB\tQUFB",
+    ],
+)
+def test_uneven_lines_hold_the_same(body: bytes) -> None:
+    """White space is taken out wherever it is (RFC 2045, 6.8)."""
+    assert decode(body) == b"AAA" * 3
+
+
+@pytest.mark.parametrize("odd", [b"!", b"-", b"\0", b"\x0b", b"\xff"])
+@pytest.mark.parametrize("at", [0, 76, 77, 78, 100, 155, 156])
+def test_an_odd_octet_in_even_lines_is_refused(at: int, odd: bytes) -> None:
+    """What stands in the place of a line end or of a letter is no base64 (J05)."""
+    body = b"".join(encode_lines([bytes(171)]))
+    with pytest.raises(MIMEError):
+        decode(body[:at] + odd + body[at + 1 :])

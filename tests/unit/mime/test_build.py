@@ -98,3 +98,20 @@ def test_boundaries_come_from_the_given_source_of_chance() -> None:
     """Same octets, same boundary; 128 bits, inside the 70 characters of RFC 2046."""
     assert boundary(lambda count: b"\0" * count) == boundary(bytes)
     assert len(boundary(lambda count: b"\xff" * count)) <= 70
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "micalg"),
+    [
+        ("", "sha-256"),
+        ("x" * 71, "sha-256"),
+        ('a"b', "sha-256"),
+        ("a\r\nBcc: b@c.example", "sha-256"),
+        ("frontier", "sha-256\r\nBcc: b@c.example"),
+        ("frontier", ""),
+    ],
+)
+def test_a_boundary_or_digest_that_is_none_is_refused(delimiter: str, micalg: str) -> None:
+    """Nothing gets into the Content-Type field by these two (RFC 2046, 5.1.1)."""
+    with pytest.raises(MIMEError):
+        multipart_signed(SIGNED, b"DER", micalg, delimiter)
