@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import ssl
@@ -15,6 +16,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler
 from aiohttp.web_protocol import RequestHandler
 
 from smimegw.errors import UsageError
@@ -26,6 +29,19 @@ _DRAIN_SECONDS = 5.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Ready = Callable[[str], None]
+
+
+class _OursOnly(logging.Filter):
+    """Leaves out what a stranger did wrong: he was told, and writes no lines into our log."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether *record* tells of a bug of ours."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+
+
+_LOGGER = logging.getLogger("smimegw-ca")
+_LOGGER.addFilter(_OursOnly())
 
 
 class _Refused(asyncio.Protocol):
@@ -60,8 +76,14 @@ async def hosting(
         UsageError: The address cannot be listened on.
     """
     application.on_response_prepare.append(_say_little)
+    application.middlewares.append(_refuse_broken_bodies)
     runner = web.AppRunner(
-        application, access_log=None, keepalive_timeout=_IDLE_SECONDS, handle_signals=False
+        application,
+        access_log=None,
+        logger=_LOGGER,
+        auto_decompress=False,  # nobody compresses a request of a KB; bombs are
+        keepalive_timeout=_IDLE_SECONDS,
+        handle_signals=False,
     )
     await runner.setup()
     handlers = runner.server
@@ -128,6 +150,14 @@ async def run_until_stopped(
 
 async def _say_little(_: web.Request, response: web.StreamResponse) -> None:
     response.headers["Server"] = "smimegw-ca"  # versions are nobody's business
+
+
+@web.middleware
+async def _refuse_broken_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.RequestPayloadError:
+        raise web.HTTPBadRequest(text="The body of the request is not HTTP.") from None
 
 
 def _cut(handler: RequestHandler) -> None:

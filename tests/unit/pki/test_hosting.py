@@ -81,6 +81,67 @@ def test_the_server_says_little_of_itself() -> None:
     assert "aiohttp" not in answer
 
 
+POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"GET /\xc3\xa4 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"A" * 30_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        POST + b"Content-Length: -5\r\n\r\n",
+        POST + b"Content-Length: 2\r\nContent-Encoding: gzip\r\n\r\nxx",
+        POST + b"Content-Length: 2\r\nContent-Encoding: br\r\n\r\nxx",
+        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\nxx\r\nzz\r\n\r\n",
+    ],
+    ids=["url", "long", "tls", "length", "gzip", "brotli", "chunk", "second chunk"],
+)
+def test_a_stranger_writes_no_tracebacks_into_the_log(
+    octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nor is it an error of ours, whatever he sends (T-10)."""
+    application = site()
+
+    async def length(request: web.Request) -> web.Response:
+        return web.Response(text=str(len(await request.read())))
+
+    application.router.add_post("/", length)
+
+    async def run() -> bytes:
+        async with hosting(application, "127.0.0.1", 0) as url:
+            reader, writer = await connected(url)
+            writer.write(octets)
+            line = await reader.readline()
+            writer.close()
+            return line
+
+    assert b" 500 " not in asyncio.run(run())
+    assert caplog.text == ""
+
+
+def test_a_bug_of_ours_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The administrator has something to report."""
+    application = site()
+
+    async def broken(_: web.Request) -> web.Response:
+        raise RuntimeError("a bug")
+
+    application.router.add_get("/broken", broken)
+
+    async def run() -> bytes:
+        async with hosting(application, "127.0.0.1", 0) as url:
+            reader, writer = await connected(url)
+            writer.write(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
+            line = await reader.readline()
+            writer.close()
+            return line
+
+    assert b" 500 " in asyncio.run(run())
+    assert "a bug" in caplog.text
+
+
 def test_what_fails_in_the_background_is_reported(tmp_path: Path) -> None:
     """A CRL that is not made in time must not be a surprise."""
 
