@@ -37,7 +37,8 @@ class _OursOnly(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether *record* tells of a bug of ours."""
         error = record.exc_info[1] if record.exc_info else None
-        return not isinstance(error, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+        theirs = HttpProcessingError | web.RequestPayloadError | ConnectionError
+        return not isinstance(error, theirs)
 
 
 _LOGGER = logging.getLogger("smimegw-ca")
