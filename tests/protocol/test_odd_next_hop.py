@@ -80,9 +80,9 @@ def test_next_hop_that_does_not_know_ehlo() -> None:
     async def test(relay: SMTPRelay, sink: ScriptedSink) -> None:
         session = await relay.open("out")
         assert session.extensions == NO_EXTENSIONS
-        path = ReversePath(mailbox=FROM.mailbox, parameters=(("BODY", "8BITMIME"), ("RET", "FULL")))
+        path = ReversePath(mailbox=FROM.mailbox, parameters=(("BODY", "7BIT"), ("RET", "FULL")))
         assert (await session.mail(path)).is_positive
-        assert (await session.recipient(to("bob", ("NOTIFY", "NEVER")))).is_positive
+        assert (await session.recipient(to("bob", ("NOTIFY", "FAILURE")))).is_positive
         assert await session.prepare(CONTENT) is None
         assert [reply.code for reply in await session.commit()] == [250]
         await session.close()
