@@ -273,6 +273,10 @@ class Reader:
         """Nothing is left."""
         return self._position >= self._end
 
+    def next_tag(self) -> int:
+        """Return the identifier octet of the next element, or -1 at the end."""
+        return -1 if self.at_end else self._document.octets[self._position]
+
     def read(self, *tags: int) -> Element:
         """Take the next element; with *tags* it must be one of these.
 
