@@ -65,6 +65,11 @@ def read_key_material(
         UsageError: Nothing that can be used; the text says why and what to do.
         LimitError: The file is absurdly large or slow to open.
     """
+    if password is not None and b"\0" in password:  # the library would end the process
+        raise UsageError(
+            "the password holds an octet of zero, which no password has; is its file in UTF-16?"
+            " Write it in UTF-8"
+        )
     try:
         if b"-----BEGIN PKCS12-----" in octets:
             key, found = _read_pkcs12(_without_armour(octets, limits), password, limits)

@@ -115,6 +115,12 @@ def test_wrong_password() -> None:
         read_key_material(_pkcs12(ALICE), b"wrong")
 
 
+def test_password_with_an_octet_of_zero() -> None:
+    """A file in UTF-16 has some, and the library does not survive them (M10)."""
+    with pytest.raises(UsageError, match="UTF-16"):
+        read_key_material(_pkcs12(ALICE), "pw".encode("utf-16-le"))
+
+
 def test_missing_password() -> None:
     """The text says how to give it (cases H12)."""
     with pytest.raises(UsageError, match="--password-file"):
