@@ -157,8 +157,16 @@ def test_an_older_delta_is_refused(publisher: LDAPPublisher) -> None:
     """Going back would bring revoked certificates to life (RFC 5280, 5.2.3)."""
     ca = make_ca("Old delta CA")
     publisher.publish_crl(delta(ca, 7, 5))
-    with pytest.raises(UsageError, match="older"):
+    with pytest.raises(UsageError, match="not newer"):
         publisher.publish_crl(delta(ca, 6, 5))
+
+
+def test_a_second_list_of_one_number_is_refused(publisher: LDAPPublisher) -> None:
+    """A CA restored from an older copy makes one that forgot a revocation (RFC 5280, 5.2.3)."""
+    ca = make_ca("Restored CA")
+    publisher.publish_crl(ca.crl(revoked=[7], number=5))
+    with pytest.raises(UsageError, match="not newer"):
+        publisher.publish_crl(ca.crl(number=5))
 
 
 def test_a_list_for_cas_has_an_attribute_of_its_own(

@@ -121,7 +121,7 @@ def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
     """Put a CRL in the place of the last one by the same key; False when that is the same.
 
     Raises:
-        UsageError: Not a CRL with a number, or older than the one that is there.
+        UsageError: Not a CRL with a number, or not newer than the one that is there.
         DirectoryError: Nothing was written.
     """
     crl, number = _read_crl(crl_der)
@@ -132,11 +132,11 @@ def publish_crl(engine: sa.Engine, crl_der: bytes) -> bool:
         old = connection.execute(sa.select(crls.c.number, crls.c.der).where(same)).first()
         if old and bytes(old.der) == crl_der:
             return False
-        if old and int(old.number) > number:
+        if old and int(old.number) >= number:
             # RFC 5280, 5.2.3: numbers only grow; going back would bring revoked ones to life.
             raise UsageError(
-                f"CRL number {number} is older than number {old.number}, which is published; "
-                "make a new CRL"
+                f"CRL number {number} is not newer than number {old.number}, which is published "
+                "and another one; make a new CRL"
             )
         connection.execute(sa.delete(crls).where(same))
         connection.execute(

@@ -140,7 +140,7 @@ def plan_crl(entry: Entry | None, crl: RevocationList, base: str) -> Change | No
     A complete list takes away the delta lists that are older: who has it needs them no more.
 
     Raises:
-        UsageError: It is older than the one that is there.
+        UsageError: It is not newer than the one that is there, and another one.
     """
     if entry is None:
         return _new_entry(crl.issuer, crl.attribute, crl.der, base)
@@ -149,11 +149,11 @@ def plan_crl(entry: Entry | None, crl: RevocationList, base: str) -> Change | No
     if crl.der not in values:
         ours = [value for value in values if _is_of(value, crl)]
         newest = max((RevocationList.parse(value).number for value in ours), default=-1)
-        if newest > crl.number:
+        if newest >= crl.number:
             # RFC 5280, 5.2.3: numbers only grow; going back would bring revoked ones to life.
             raise UsageError(
-                f"CRL number {crl.number} is older than number {newest}, which is published; "
-                "make a new CRL"
+                f"CRL number {crl.number} is not newer than number {newest}, which is published "
+                "and another one; make a new CRL"
             )
         others = [value for value in values if value not in ours]
         changes += _missing_class(entry, crl.attribute)
