@@ -54,22 +54,16 @@ class DigestAlgorithm(Enum):
     SHA512 = "sha512"
     SHAKE256 = "shake256"
 
+    def __init__(self, label: str) -> None:
+        """*label* is the name for records."""
+        # in the micalg parameter (RFC 8551, 3.5.3.2; RFC 8692 for SHAKE256)
+        self.micalg = label if label == "shake256" else "sha-" + label.removeprefix("sha")
+        self.is_weak = label == "sha1"  # collisions are known
+
     @property
     def oid(self) -> str:
         """The digest's object identifier."""
         return _DIGEST_OIDS[self]
-
-    @property
-    def micalg(self) -> str:
-        """The name in the micalg parameter (RFC 8551, 3.5.3.2; RFC 8692 for SHAKE256)."""
-        if self is DigestAlgorithm.SHAKE256:
-            return str(self.value)
-        return "sha-" + str(self.value).removeprefix("sha")
-
-    @property
-    def is_weak(self) -> bool:
-        """Collisions are known."""
-        return self is DigestAlgorithm.SHA1
 
     def primitive(self) -> hashes.HashAlgorithm:
         """The hash of `cryptography`."""

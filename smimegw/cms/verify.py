@@ -88,15 +88,16 @@ def verify_signer_info(
     digest_algorithm, algorithm = _algorithms(signer_info)
     if content is not None and not isinstance(content, Content):
         content = Content.joined(content)
-    digest, head = _content_digest(signed_data, content, digest_algorithm)
+    found = _content(signed_data, content)
+    digest = digest_of(digest_algorithm, found)
     attributes = None
     if signer_info.signed_attributes is not None:
         attributes = read_signed_attributes(signer_info.signed_attributes)
         _compare(attributes, signed_data.content_type, digest)
         signed = _signed_value(algorithm.scheme, digest_algorithm, signer_info.signed_attributes)
     else:
-        _refuse_missing_attributes(signed_data.content_type, head)
-        signed = _joined(signed_data, content) if algorithm.scheme.is_pure else digest
+        _refuse_missing_attributes(signed_data.content_type, found.read(0, _HEAD_OCTETS))
+        signed = found.whole() if algorithm.scheme.is_pure else digest
     certificate = _signer(
         _candidates(signed_data, signer_info, extra_certificates, attributes),
         signer_info.signature,
@@ -125,7 +126,10 @@ def _checked(
 
 def digest_of(algorithm: DigestAlgorithm, pieces: Iterable[bytes]) -> bytes:
     """Digest content that comes in pieces."""
-    return _digest(algorithm, pieces)[0]
+    state = hashes.Hash(algorithm.primitive())
+    for piece in pieces:
+        state.update(piece)
+    return state.finalize()
 
 
 def verify_own_signature(
@@ -164,11 +168,6 @@ def _refuse_missing_attributes(content_type: str, head: bytes) -> None:
         raise SignatureError("attributes", "signed attributes are missing")
 
 
-def _joined(signed_data: SignedData, content: Content | None) -> bytes:
-    found = signed_data.encapsulated if content is None else content
-    return found.whole() if found is not None else b""
-
-
 def _signed_value(scheme: SignatureScheme, digest: DigestAlgorithm, octets: bytes) -> bytes:
     """What the key operation takes: the octets themselves (RFC 8419, 3), or their digest."""
     return octets if scheme.is_pure else digest_of(digest, (octets,))
@@ -185,27 +184,16 @@ def _algorithms(signer_info: SignerInfo) -> tuple[DigestAlgorithm, SignatureAlgo
     return digest, algorithm
 
 
-def _content_digest(
-    signed_data: SignedData, content: Content | None, algorithm: DigestAlgorithm
-) -> tuple[bytes, bytes]:
+def _content(signed_data: SignedData, content: Content | None) -> Content:
     encapsulated = signed_data.encapsulated
-    if encapsulated is None and content is None:
+    if content is None:
+        content = encapsulated
+    if content is None:
         raise CMSError("the signature is detached and no content was given")
-    if encapsulated is None or content is None:
-        return _digest(algorithm, encapsulated if content is None else content)
     # a reader of one could be shown the other (cases H21)
-    if encapsulated != content:
+    if encapsulated is not None and encapsulated is not content and encapsulated != content:
         raise SignatureError("digest", "the detached signature carries different content")
-    return _digest(algorithm, content)
-
-
-def _digest(algorithm: DigestAlgorithm, pieces: Iterable[bytes] | None) -> tuple[bytes, bytes]:
-    state, head = hashes.Hash(algorithm.primitive()), b""
-    for piece in pieces or ():
-        if len(head) < _HEAD_OCTETS:
-            head += piece[: _HEAD_OCTETS - len(head)]
-        state.update(piece)
-    return state.finalize(), head
+    return content
 
 
 def _compare(attributes: SignedAttributes, content_type: str, digest: bytes) -> None:

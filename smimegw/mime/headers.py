@@ -30,7 +30,6 @@ __all__ = [
 
 LINE_CHARACTERS = 78  # RFC 5322, 2.1.1: should not be passed
 LINE_CHARACTERS_MAX = 998  # must not
-_HEAD_OCTETS = 4096  # nearly all header sections are shorter
 
 # RFC 5322, 2.2: a name is printable ASCII without the colon; 3.6.8 obsolete: spaces before it.
 _NAME = re.compile(rb"([!-9;-~]+)([ \t]*):")
@@ -163,30 +162,30 @@ def split_header(
     """
     content = Content.of(content)
     most = limits.header_section_octets
-    head = content.read(0, _HEAD_OCTETS)
-    end, separator = _empty_line(head)
-    if not separator and len(head) < len(content):
-        head = content.read(0, most + 4)
-        end, separator = _empty_line(head)
+    end, separator = _empty_line(content, most + 4)
     if end == 0 and separator:
         return b"", separator, content.part(len(separator))
-    header = head[:end]
+    header = content.read(0, end)
     if not _SOME_FIELD.search(header, 0, most):
         return b"", b"", content
     return header, separator, content.part(end + len(separator))
 
 
-def _empty_line(head: bytes) -> tuple[int, bytes]:
-    """Where the first empty line begins and what it is; the end and nothing when there is none."""
-    if head.startswith((b"\r\n", b"\n")):
-        return 0, b"\n" if head.startswith(b"\n") else b"\r\n"
-    crlf = head.find(b"\n\r\n")
-    lf = head.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else len(head))
+def _empty_line(content: Content, most: int) -> tuple[int, bytes]:
+    """Where the first empty line begins and what it is; the end and nothing when there is none.
+
+    The end is also where *most* octets were looked at.
+    """
+    beginning = content.read(0, 2)
+    if beginning == b"\r\n" or beginning.startswith(b"\n"):
+        return 0, b"\n" if beginning.startswith(b"\n") else beginning
+    crlf = content.find(b"\n\r\n", 0, most)
+    lf = content.find(b"\n\n", 0, crlf + 1 if crlf >= 0 else most)
     if lf >= 0:
         return lf + 1, b"\n"
     if crlf >= 0:
         return crlf + 1, b"\r\n"
-    return len(head), b""
+    return min(len(content), most), b""
 
 
 def parse_header_section(octets: bytes, limits: Limits = DEFAULT_LIMITS) -> HeaderSection:
