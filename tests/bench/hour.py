@@ -177,4 +177,5 @@ async def _sent(session: Client, mail: _Mail, number: int) -> int:
         return await session.send(mail.sender, mail.recipients, mail.numbered(number))
     except ConnectionError:
         await session.reconnect()
+        session.said = "421 ended"
         return 421
