@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 from smimegw import failpoints
 from smimegw.adapters.host import watch
+from smimegw.app import SystemClock
 from tests.faults.proxy import Trouble
 from tests.faults.site import ALICE, BOB, Site
 
@@ -213,11 +215,9 @@ def test_the_clock_was_set_back(here: Site, monkeypatch: pytest.MonkeyPatch) -> 
     """R-24: the last decision record is from the future; 421 at MAIL until the clock is right."""
     monkeypatch.setattr(watch, "_REMEMBERED", watch.timedelta(0))
     assert here.outbound(BOB).startswith(_FINE)
-    stamped = here.directory / "state" / "decisions.jsonl"
-    before = stamped.stat()
-    os.utime(stamped, (before.st_atime, before.st_mtime + 3600))
-    assert here.outbound(BOB) == "421 4.3.2 clock is wrong, try later (R-24)"
-    os.utime(stamped, (before.st_atime, before.st_mtime))
+    with monkeypatch.context() as patch:
+        patch.setattr(SystemClock, "now", lambda _: datetime.now(UTC) - timedelta(hours=1))
+        assert here.outbound(BOB) == "421 4.3.2 clock is wrong, try later (R-24)"
     assert here.again(BOB).startswith(_FINE)
 
 
