@@ -1,4 +1,4 @@
-"""The one address parser: SMTP paths, From fields and certificate names all come through here.
+"""The one address parser: SMTP paths, certificate names and `address_lists` come through here.
 
 It is strict on purpose.  Two programs that read one address differently are how a signer is
 forged (cases I07), so whatever leaves room for two readings is refused, even where RFC 5322 has
@@ -7,28 +7,25 @@ an obsolete form for it.
 
 from __future__ import annotations
 
-import binascii
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import idna
 
 from smimegw.errors import AddressError
-from smimegw.limits import DEFAULT_LIMITS, Limits
 
 _LOCAL_PART_OCTETS = 64  # RFC 5321, 4.5.3.1.1
 _DOMAIN_OCTETS = 255  # RFC 5321, 4.5.3.1.2
 _REMEMBERED = 1024  # addresses; one message asks some forty times for the same few
 
-_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"  # RFC 5322, 3.2.3
-_DOT_ATOM = re.compile(rf"[{_ATEXT}\u0080-\U0010ffff]+(?:\.[{_ATEXT}\u0080-\U0010ffff]+)*")
+ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"  # RFC 5322, 3.2.3
+_DOT_ATOM = re.compile(rf"[{ATEXT}\u0080-\U0010ffff]+(?:\.[{ATEXT}\u0080-\U0010ffff]+)*")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*+)"')
-_QUOTED_PAIR = re.compile(r"\\(.)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+QUOTED_PAIR = re.compile(r"\\(.)")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")  # RFC 5321, 4.1.2: sub-domain
 
 
@@ -51,12 +48,12 @@ class Mailbox:
         Raises:
             AddressError: Not exactly one mailbox, or comments, routes, NUL, control characters.
         """
-        text = _decode(text)
-        if _CONTROL.search(text):
+        text = text_of(text)
+        if CONTROL.search(text):
             raise AddressError("control character in an address")
         quoted = _QUOTED.match(text)
         if quoted:
-            local_part, end = _QUOTED_PAIR.sub(r"\1", quoted[1]), quoted.end()
+            local_part, end = QUOTED_PAIR.sub(r"\1", quoted[1]), quoted.end()
         else:
             atoms = _DOT_ATOM.match(text)
             if not atoms:
@@ -89,14 +86,6 @@ class Mailbox:
         return self.address
 
 
-@dataclass(frozen=True, slots=True)
-class NamedMailbox:
-    """A mailbox with the display name that stood before it (decoded, empty when absent)."""
-
-    display_name: str
-    mailbox: Mailbox
-
-
 def parse_path(octets: bytes) -> Mailbox | None:
     """Read the argument of MAIL FROM: or RCPT TO:, brackets included; None for ``<>``.
 
@@ -120,42 +109,21 @@ def parse_path(octets: bytes) -> Mailbox | None:
     return Mailbox.parse(path)
 
 
-def parse_mailboxes(
-    value: bytes | str, *, limits: Limits = DEFAULT_LIMITS
-) -> tuple[NamedMailbox, ...]:
-    """Read the unfolded body of From, Sender, To, Cc … (RFC 5322, 3.4), groups flattened.
+def text_of(octets: str | bytes) -> str:
+    """Read *octets* as ASCII or UTF-8 (RFC 6532).
 
     Raises:
-        AddressError: Anything that is not an address list in every reader's eyes, or more than
-            *limits.addresses* mailboxes.
+        AddressError: They are neither.
     """
-    return _AddressList(value, limits).mailboxes
-
-
-def sole_mailbox(field_bodies: Sequence[bytes], *, limits: Limits = DEFAULT_LIMITS) -> NamedMailbox:
-    """Return the one mailbox of the one field, as a From that is to be trusted must have it.
-
-    Raises:
-        AddressError: No field or several, no mailbox or several, a group, or not parsable.
-    """
-    if len(field_bodies) != 1:
-        raise AddressError(f"{len(field_bodies)} fields where exactly one is allowed")
-    addresses = _AddressList(field_bodies[0], limits)
-    if addresses.has_group or len(addresses.mailboxes) != 1:
-        raise AddressError("a group or not exactly one mailbox where one is demanded")
-    return addresses.mailboxes[0]
+    if isinstance(octets, str):
+        return octets
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError:
+        raise AddressError("an address is neither ASCII nor UTF-8") from None
 
 
 # --- addr-spec -----------------------------------------------------------------------------------
-
-
-def _decode(text: str | bytes) -> str:
-    if isinstance(text, str):
-        return text
-    try:
-        return text.decode("utf-8")
-    except UnicodeDecodeError:
-        raise AddressError("an address is neither ASCII nor UTF-8") from None
 
 
 def _clean_local_part(local_part: str) -> str:
@@ -231,160 +199,3 @@ def _clean_address_literal(literal: str) -> str:
         return f"[{ipaddress.IPv4Address(inner)}]"
     except ValueError:
         raise AddressError("malformed address literal") from None
-
-
-# --- address lists (RFC 5322, 3.4) ---------------------------------------------------------------
-
-_TOKEN = re.compile(
-    rf"""(?P<space>[ \t]+)
-    | (?P<atom>[{_ATEXT}\u0080-\U0010ffff]+)
-    | (?P<quoted>"(?:[^"\\]|\\.)*+")
-    | (?P<angle><(?:[^<>"\\]|"(?:[^"\\]|\\.)*+")*+>)
-    | (?P<literal>\[[^\[\]\\]*+\])
-    | (?P<special>[.@,:;(])""",
-    re.VERBOSE,
-)
-_COMMENT_PIECE = re.compile(r"[^()\\]+|\\.|[()]")
-_ENCODED_WORD = re.compile(r"=\?([A-Za-z0-9_-]+)(?:\*[^?]*)?\?([BbQq])\?([^? ]*)\?=")
-# A list, because codecs such as "unicode_escape" or "punycode" are no character sets.
-_CHARSETS = re.compile(
-    r"(?:us-ascii|utf-8|iso-8859-\d{1,2}|windows-12\d\d|koi8-[ru]|gb2312|gbk|gb18030|big5"
-    r"|shift_jis|iso-2022-(?:jp|kr)|euc-(?:jp|kr))",
-    re.IGNORECASE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Token:
-    kind: str
-    text: str
-    glued: bool  # no white space or comment before it
-
-
-class _AddressList:
-    """Reads one list, token by token, without recursion."""
-
-    def __init__(self, value: bytes | str, limits: Limits) -> None:
-        if len(value) > limits.header_field_octets:
-            raise AddressError("an address field beyond every limit")
-        text = _decode(value)
-        if _CONTROL.search(text.replace("\t", " ")):
-            raise AddressError("control character in an address field")
-        self.has_group = False
-        self._limit = limits.addresses
-        self._found: list[NamedMailbox] = []
-        self._read(text)
-        self.mailboxes = tuple(self._found)
-
-    def _read(self, text: str) -> None:
-        element: list[_Token] = []
-        in_group = after_group = False
-        follows_comma = False
-        for token in _tokens(text):
-            if after_group and token.text != ",":
-                raise AddressError("text after a group")
-            match token.text if token.kind == "special" else "":
-                case ":":
-                    if in_group or not element:
-                        raise AddressError("misplaced : in an address list")
-                    _display_name(element)  # a group's name is a phrase
-                    in_group, self.has_group, follows_comma, element = True, True, False, []
-                case ";":
-                    if not in_group or (follows_comma and not element):
-                        raise AddressError("misplaced ; in an address list")
-                    if element:
-                        self._add(element)
-                    in_group, after_group, follows_comma, element = False, True, False, []
-                case ",":
-                    if not after_group:
-                        self._add(element)
-                    after_group, follows_comma, element = False, True, []
-                case _:
-                    element.append(token)
-        if in_group:
-            raise AddressError("a group that does not end")
-        if element or follows_comma:
-            self._add(element)
-
-    def _add(self, element: list[_Token]) -> None:
-        if not element:
-            raise AddressError("empty place in an address list")
-        if len(self._found) >= self._limit:
-            raise AddressError(f"more than {self._limit} addresses in one field")
-        *phrase, last = element
-        if last.kind == "angle":
-            name, address = _display_name(phrase), last.text[1:-1]
-        else:
-            if not all(token.glued for token in element[1:]):
-                raise AddressError("several words where one address was expected")
-            name, address = "", "".join(token.text for token in element)
-        mailbox = Mailbox.parse(address)
-        if "=?" in mailbox.local_part:  # some readers decode it and see another address
-            raise AddressError("encoded-word in an address (RFC 2047, 5)")
-        self._found.append(NamedMailbox(name, mailbox))
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    position, glued = 0, False
-    while position < len(text):
-        token = _TOKEN.match(text, position)
-        if not token or not token.lastgroup:
-            raise AddressError("character or unbalanced bracket that no address list may hold")
-        position = token.end()
-        if token.lastgroup == "space":
-            glued = False
-        elif token[0] == "(":
-            position = _end_of_comment(text, position)
-            glued = False
-        else:
-            yield _Token(token.lastgroup, token[0], glued)
-            glued = True
-
-
-def _end_of_comment(text: str, position: int) -> int:
-    depth = 1
-    while depth:
-        piece = _COMMENT_PIECE.match(text, position)
-        if not piece:
-            raise AddressError("a comment that does not end")
-        depth += (piece[0] == "(") - (piece[0] == ")")
-        position = piece.end()
-    return position
-
-
-def _display_name(phrase: list[_Token]) -> str:
-    # phrase = 1*word, or obs-phrase with dots: "John Q. Public" is everywhere (RFC 5322, 4.1).
-    if phrase and phrase[0].text == ".":
-        raise AddressError("a display name that begins with a dot")
-    words: list[tuple[str, bool]] = []  # text, whether it was an encoded-word
-    run = ""
-    for token in [*phrase, _Token("end", "", False)]:
-        if run and not (token.glued and (token.kind == "atom" or token.text == ".")):
-            words.append(_decode_word(run))
-            run = ""
-        if token.kind == "quoted":
-            words.append((_QUOTED_PAIR.sub(r"\1", token.text[1:-1]), False))
-        elif token.kind == "atom" or token.text == ".":
-            run += token.text
-        elif token.kind != "end":
-            raise AddressError("a display name that is not a phrase; quotation marks are missing")
-    name = ""
-    encoded_before = True
-    for text, encoded in words:
-        name += text if encoded and encoded_before else (" " if name else "") + text
-        encoded_before = encoded
-    return _CONTROL.sub("\ufffd", name)
-
-
-def _decode_word(word: str) -> tuple[str, bool]:
-    encoded = _ENCODED_WORD.fullmatch(word)
-    if not encoded or not _CHARSETS.fullmatch(encoded[1]):
-        return word, False
-    try:
-        if encoded[2] in "Bb":
-            octets = binascii.a2b_base64(encoded[3])
-        else:
-            octets = binascii.a2b_qp(encoded[3].encode("ascii"), header=True)
-        return octets.decode(encoded[1], "replace"), True
-    except (binascii.Error, UnicodeError, LookupError, ValueError):
-        return word, False

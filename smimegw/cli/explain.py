@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from smimegw.addresses import Mailbox, parse_mailboxes
+from smimegw.address_lists import parse_mailboxes
+from smimegw.addresses import Mailbox
 from smimegw.app import Assembled, assemble
 from smimegw.cli.algorithms import algorithm_lines, algorithm_values
 from smimegw.cli.exits import Exit, exits

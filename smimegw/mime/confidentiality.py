@@ -8,7 +8,7 @@ from email.utils import format_datetime, parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
-from smimegw.addresses import parse_mailboxes
+from smimegw.address_lists import parse_mailboxes
 from smimegw.errors import AddressError, LimitError
 from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.headers import HeaderField, HeaderSection, field

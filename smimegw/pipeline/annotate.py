@@ -8,7 +8,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from smimegw.addresses import Mailbox, NamedMailbox
+from smimegw.address_lists import NamedMailbox
+from smimegw.addresses import Mailbox
 from smimegw.content import Content
 from smimegw.errors import AddressError
 from smimegw.mime.build import boundary as new_boundary

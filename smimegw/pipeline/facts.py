@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
-from smimegw.addresses import Mailbox, NamedMailbox, sole_mailbox
+from smimegw.address_lists import NamedMailbox, sole_mailbox
+from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError
 from smimegw.mime.headers import HeaderSection, decode_words
 from smimegw.pipeline.replies import Refusal

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from smimegw.addresses import Mailbox, parse_mailboxes
+from smimegw.address_lists import parse_mailboxes
+from smimegw.addresses import Mailbox
 from smimegw.cms.algorithms import KeyEncryption
 from smimegw.cms.capabilities import Capabilities
 from smimegw.errors import AddressError, LimitError

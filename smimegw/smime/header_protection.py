@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from smimegw.addresses import parse_mailboxes
+from smimegw.address_lists import parse_mailboxes
 from smimegw.content import Content
 from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
 
-from smimegw.addresses import parse_mailboxes, sole_mailbox
+from smimegw.address_lists import parse_mailboxes, sole_mailbox
 from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.confidentiality import HP_OUTER, is_protected

@@ -11,7 +11,8 @@ from dataclasses import InitVar, dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
-from smimegw.addresses import Mailbox, sole_mailbox
+from smimegw.address_lists import sole_mailbox
+from smimegw.addresses import Mailbox
 from smimegw.cms.capabilities import Capabilities
 from smimegw.cms.content_info import DATA
 from smimegw.cms.identifiers import CertificateIdentifier

@@ -6,7 +6,8 @@ content and stays a part of its own.
 
 from __future__ import annotations
 
-from smimegw.addresses import Mailbox, sole_mailbox
+from smimegw.address_lists import sole_mailbox
+from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.content_type import parse_disposition

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from smimegw.addresses import Mailbox, parse_mailboxes, sole_mailbox
+from smimegw.address_lists import parse_mailboxes, sole_mailbox
+from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, CertificateError
 from smimegw.limits import DEFAULT_LIMITS
 from smimegw.x509 import search

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from smimegw.addresses import parse_mailboxes
+from smimegw.address_lists import parse_mailboxes
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.cms.verify import verify_signer_info
 from smimegw.mime.entity import Entity

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import unicodedata
 
-from smimegw.addresses import Mailbox, parse_mailboxes, parse_path, sole_mailbox
+from smimegw.address_lists import parse_mailboxes, sole_mailbox
+from smimegw.addresses import Mailbox, parse_path
 from smimegw.errors import AddressError, CMSError, LimitError, MIMEError
 from smimegw.mime import base64
 from smimegw.mime.canonical import canonical_for_signing

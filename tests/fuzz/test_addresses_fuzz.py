@@ -7,7 +7,8 @@ import unicodedata
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from smimegw.addresses import Mailbox, parse_mailboxes, parse_path, sole_mailbox
+from smimegw.address_lists import parse_mailboxes, sole_mailbox
+from smimegw.addresses import Mailbox, parse_path
 from smimegw.errors import AddressError
 
 ATEXT = "abcxyzABC0189!#$%&'*+-/=?^_`{|}~"

@@ -6,13 +6,8 @@ import dataclasses
 
 import pytest
 
-from smimegw.addresses import (
-    Mailbox,
-    NamedMailbox,
-    parse_mailboxes,
-    parse_path,
-    sole_mailbox,
-)
+from smimegw.address_lists import NamedMailbox, parse_mailboxes, sole_mailbox
+from smimegw.addresses import Mailbox, parse_path
 from smimegw.errors import AddressError
 from smimegw.limits import DEFAULT_LIMITS
 

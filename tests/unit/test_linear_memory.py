@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from smimegw.addresses import parse_mailboxes
+from smimegw.address_lists import parse_mailboxes
 from smimegw.cms import asn1, der
 from smimegw.cms.algorithms import ContentCipher
 from smimegw.cms.compressed_data import inflate, parse_compressed_data

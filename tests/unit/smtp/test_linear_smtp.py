@@ -13,7 +13,7 @@ from tests.meter.growth import METERED, is_linear
 
 Make = Callable[[int], bytes]
 
-ADDRESSES = METERED["smimegw.addresses"]
+ADDRESSES = METERED["smimegw.address_lists"]
 AUTHSERV, COMMANDS = METERED["smimegw.smtp.authserv_id"], METERED["smimegw.smtp.commands"]
 CONTENT, EXTENSIONS = METERED["smimegw.smtp.content"], METERED["smimegw.smtp.extensions"]
 HEADERS, HTTP = METERED["smimegw.mime.headers"], METERED["smimegw.adapters.http.client"]
