@@ -8,7 +8,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from pki import hierarchy, home, rollover
+from pki import home, installing, rollover
 from pki.cli.founding import (
     key_options,
     read_key_options,
@@ -50,7 +50,7 @@ def install(shell: Shell, sources: tuple[Path, ...]) -> None:
         _install_certificates(shell, certificates)
     for crl in crls:
         with home.changing(shell.directory, now=shell.now) as opened:
-            number = hierarchy.install_crl(opened, crl, now=shell.now)
+            number = installing.install_crl(opened, crl, now=shell.now)
         shell.answer(str(number), kind="crl", issuer=ROOT, number=number)
         shell.talk(f"Took CRL {number} of the root.")
     shell.suggest("smimegw-ca status")
@@ -149,7 +149,7 @@ def _install_certificates(shell: Shell, certificates: list[x509.Certificate]) ->
             if certificate.subject == certificate.issuer:
                 digest = fingerprint_of(certificate)
                 shell.confirm(f"Trust the root {certificate.subject.rfc4514_string()}, {digest}?")
-        place = hierarchy.install(opened, certificates, passphrase=passphrase, now=shell.now)
+        place = installing.install(opened, certificates, passphrase=passphrase, now=shell.now)
         _finish(shell, opened, place, passphrase)
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import click
 
-from pki import approval, crl_schedule, hierarchy, home, responder
+from pki import approval, crl_schedule, home, installing, responder
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
@@ -118,7 +118,7 @@ def _warnings(opened: Home, shell: Shell) -> list[str]:
     warnings = [
         f"the {place} CA waits for its certificate → have {opened.request_path(place)} signed at "
         "the root (smimegw-ca root sign), then: smimegw-ca install FILE"
-        for place in hierarchy.waiting(opened)
+        for place in installing.waiting(opened)
     ]
     for name in opened.listing(now=shell.now):
         warnings += _about(opened, name, shell)

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, crl, founding, hierarchy, home, issuance, keys, rollover
+from pki import authority, crl, founding, hierarchy, home, installing, issuance, keys, rollover
 from pki.errors import PassphraseError, RequestError
 from pki.founding import Founding
 from pki.home import Home
@@ -65,7 +65,7 @@ def _sign(root: Home, ca: Home, place: str = FIRST, days: int = 1000) -> x509.Ce
 
 def _install(root: Home, ca: Home, place: str = FIRST) -> str:
     both = [_sign(root, ca, place), root.authority(ROOT).certificate]
-    return hierarchy.install(ca, both, passphrase=PASSPHRASE, now=NOW)
+    return installing.install(ca, both, passphrase=PASSPHRASE, now=NOW)
 
 
 def test_the_answer_makes_a_working_ca(root: Home, ca: Home, now: datetime) -> None:
@@ -109,7 +109,7 @@ def test_the_answer_to_somebody_elses_request_is_refused(root: Home, ca: Home) -
     issuer = root.issuer(ROOT, ROOT_PASSPHRASE)
     made = hierarchy.certify_issuing(root, issuer, request, domains=(), days=10, now=NOW)
     with pytest.raises(UsageError, match="None of these certificates"):
-        hierarchy.install(
+        installing.install(
             ca, [made.certificate, issuer.certificate], passphrase=PASSPHRASE, now=NOW
         )
 
@@ -117,7 +117,7 @@ def test_the_answer_to_somebody_elses_request_is_refused(root: Home, ca: Home) -
 def test_an_answer_without_its_root_is_refused(root: Home, ca: Home) -> None:
     """Whom to trust must come with it."""
     with pytest.raises(UsageError, match="is not among the files"):
-        hierarchy.install(ca, [_sign(root, ca)], passphrase=PASSPHRASE, now=NOW)
+        installing.install(ca, [_sign(root, ca)], passphrase=PASSPHRASE, now=NOW)
 
 
 def test_an_answer_with_another_root_is_refused(root: Home, ca: Home, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_an_answer_with_another_root_is_refused(root: Home, ca: Home, tmp_path: 
     with home.reading(tmp_path / "other") as opened:
         other = opened.authority(ROOT).certificate
     with pytest.raises(UsageError, match="is not among the files"):
-        hierarchy.install(ca, [_sign(root, ca), other], passphrase=PASSPHRASE, now=NOW)
+        installing.install(ca, [_sign(root, ca), other], passphrase=PASSPHRASE, now=NOW)
 
 
 def test_an_answer_that_makes_no_ca_is_refused(root: Home, ca: Home) -> None:
@@ -146,16 +146,16 @@ def test_an_answer_that_makes_no_ca_is_refused(root: Home, ca: Home) -> None:
         pointers=authority.Pointers(),
     )
     with pytest.raises(UsageError, match="no certificate of a CA"):
-        hierarchy.install(ca, [made, issuer.certificate], passphrase=PASSPHRASE, now=NOW)
+        installing.install(ca, [made, issuer.certificate], passphrase=PASSPHRASE, now=NOW)
     assert ca.issuers == ()
 
 
 def test_an_answer_is_taken_once(root: Home, ca: Home) -> None:
     """Nothing waits for it any more."""
     both = [_sign(root, ca), root.authority(ROOT).certificate]
-    hierarchy.install(ca, both, passphrase=PASSPHRASE, now=NOW)
+    installing.install(ca, both, passphrase=PASSPHRASE, now=NOW)
     with pytest.raises(UsageError, match="None of these certificates"):
-        hierarchy.install(ca, both, passphrase=PASSPHRASE, now=NOW)
+        installing.install(ca, both, passphrase=PASSPHRASE, now=NOW)
 
 
 def test_the_root_lists_its_issuing_cas(root: Home, ca: Home) -> None:
@@ -172,7 +172,7 @@ def test_the_roots_crl_is_carried_too(root: Home, ca: Home) -> None:
     """Readers fetch it where the issuing CA publishes."""
     _install(root, ca)
     made = crl.make(root, ROOT, root.issuer(ROOT, ROOT_PASSPHRASE), now=NOW)
-    assert hierarchy.install_crl(ca, made.crl, now=NOW) == made.number
+    assert installing.install_crl(ca, made.crl, now=NOW) == made.number
     assert ca.crl_path(ROOT).read_bytes() == made.der
 
 
@@ -182,13 +182,13 @@ def test_a_ca_that_the_root_revoked_knows_it(root: Home, ca: Home, now: datetime
     place, _ = rollover.begin(
         ca, hierarchy.NewKey(kind=KeyKind.P_256), passphrase=PASSPHRASE, now=now
     )
-    hierarchy.install(ca, [_sign(root, ca, place)], passphrase=PASSPHRASE, now=now)
+    installing.install(ca, [_sign(root, ca, place)], passphrase=PASSPHRASE, now=now)
     rollover.finish(ca, place, passphrase=PASSPHRASE, now=now)
     pair = rollover.cross_pairs(ca)[0]
     new = root.register.find(f"{ca.authority(place).serial:X}")
     issuance.revoke(root, new, "cACompromise", now=now)
     made = crl.make(root, ROOT, root.issuer(ROOT, ROOT_PASSPHRASE), now=now)
-    hierarchy.install_crl(ca, made.crl, now=now)
+    installing.install_crl(ca, made.crl, now=now)
     assert ca.register.find(f"{pair.new_with_old.serial:X}").revocation is not None
     assert ca.register.find(f"{pair.old_with_new.serial:X}").revocation is None
     with pytest.raises(UsageError, match=r"revoked \(cACompromise\).*rollover"):
@@ -206,9 +206,9 @@ def test_an_older_crl_of_the_root_is_refused(root: Home, ca: Home) -> None:
     """Numbers only grow (RFC 5280, 5.2.3)."""
     _install(root, ca)
     made = crl.make(root, ROOT, root.issuer(ROOT, ROOT_PASSPHRASE), now=NOW)
-    hierarchy.install_crl(ca, made.crl, now=NOW)
+    installing.install_crl(ca, made.crl, now=NOW)
     with pytest.raises(UsageError, match="not newer"):
-        hierarchy.install_crl(ca, made.crl, now=NOW)
+        installing.install_crl(ca, made.crl, now=NOW)
 
 
 def test_a_crl_of_somebody_else_is_refused(root: Home, ca: Home, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_crl_of_somebody_else_is_refused(root: Home, ca: Home, tmp_path: Path)
         forged = opened.register.last_crl(ROOT)
     assert forged is not None
     with pytest.raises(UsageError, match="not signed by the root"):
-        hierarchy.install_crl(ca, forged.crl, now=NOW)
+        installing.install_crl(ca, forged.crl, now=NOW)
 
 
 def test_the_roots_own_key_is_not_certified_again(root: Home) -> None:
@@ -253,7 +253,7 @@ def test_a_rollover_is_certified_by_the_root_elsewhere(root: Home, ca: Home, now
     new = hierarchy.NewKey(kind=KeyKind.P_256)
     place, _ = rollover.begin(ca, new, passphrase=PASSPHRASE, now=now)
     answer = [_sign(root, ca, place)]
-    assert hierarchy.install(ca, answer, passphrase=PASSPHRASE, now=now) == place
+    assert installing.install(ca, answer, passphrase=PASSPHRASE, now=now) == place
     assert len(rollover.finish(ca, place, passphrase=PASSPHRASE, now=now)) == 2
     assert ca.issuing == place
 
@@ -272,5 +272,5 @@ def test_what_another_root_signed_does_not_replace_ours(
         made = hierarchy.certify_issuing(evil, issuer, request, domains=(), days=10, now=NOW)
     both = [made.certificate, issuer.certificate]
     with pytest.raises(UsageError, match="another root"):
-        hierarchy.install(ca, both, passphrase=PASSPHRASE, now=now)
+        installing.install(ca, both, passphrase=PASSPHRASE, now=now)
     assert place not in ca.issuers
