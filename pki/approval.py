@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from pki import issuance, keys, orders, people, possession
 from pki.authority import Issuer
+from pki.chain import Details
 from pki.errors import RequestError
 from pki.home import Home
 from pki.keys import KeyKind, PublicKey
-from pki.ledger import Details
 from pki.orders import Order
 from pki.profiles import Profile
 from pki.register import Certified, serial_text

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from pki import keys
 from pki.certified import Certified, Reservation
-from pki.ledger import START, Entry
+from pki.chain import START, Entry
 from pki.requests import (
     DECISIONS,
     Request,

@@ -1,26 +1,23 @@
 """An append-only book in SQLite whose entries are chained by SHA-256.
 
-Each entry's digest covers the entry and the digest before it, so a changed, removed or inserted
-entry shows.  Entries cut off at the end are found by what stands beside the ledger (`pki.home`)
-and by a head that the administrator noted elsewhere (``smimegw-ca ledger verify --head``).
+A changed, removed or inserted entry shows (`pki.chain`).  Entries cut off at the end are found by
+what stands beside the ledger (`pki.home`) and by a head that the administrator noted elsewhere
+(``smimegw-ca ledger verify --head``).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
+from pki.chain import START, Details, Draft, Entry, chained, linked
 from pki.errors import BusyError, LedgerError
 
 _VERSION = 1
-START = hashlib.sha256(b"smimegw-ca ledger 1").digest()
 _BUSY_SECONDS = 10.0
 _ROWS_AT_ONCE = 1000
 
@@ -41,38 +38,7 @@ CREATE UNIQUE INDEX one_revocation ON entries (serial) WHERE kind = 'revoked';
 CREATE TRIGGER no_update BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 CREATE TRIGGER no_delete BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'append-only'); END;
 """
-
-Detail = str | int | bool
-Details = Mapping[str, Detail]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One line of the book.
-
-    Attributes:
-        serial: The certificate it is about, hexadecimal; empty when about none.
-        der: A certificate or CRL, else empty.
-    """
-
-    number: int
-    at: str
-    kind: str
-    serial: str
-    details: Details
-    der: bytes
-    previous: bytes
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """An entry that is not written yet; the book adds number, time and chain."""
-
-    kind: str
-    serial: str = ""
-    details: Details = field(default_factory=dict)
-    der: bytes = b""
+_INSERT = "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Ledger:
@@ -158,8 +124,8 @@ class Ledger:
                 ).fetchone()
                 number, previous = row or (0, START)
                 for draft in drafts:
-                    entry = _chained(draft, number + 1, previous, at)
-                    self._insert(entry)
+                    entry = chained(draft, number + 1, previous, at)
+                    self._connection.execute(_INSERT, entry.row)
                     number, previous = entry.number, entry.digest
                     written.append(entry)
                 self._connection.execute("COMMIT")
@@ -230,44 +196,16 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _insert(self, entry: Entry) -> None:
-        self._connection.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                entry.number,
-                entry.at,
-                entry.kind,
-                entry.serial,
-                _text(entry.details),
-                entry.der,
-                entry.previous,
-                entry.digest,
-            ),
-        )
-
     def _checked(self, row: tuple[Any, ...], after: int, head: bytes) -> Entry:
-        number, at, kind, serial, text, der, claimed, digest = row
-        held = (
-            number == after + 1
-            and claimed == head
-            and digest == _digest(head, number, at, kind, serial, text, der)
-        )
-        if not held:
+        entry = linked(row, after, head)
+        if entry is None:
+            number, _, kind, serial = row[:4]
             raise LedgerError(
                 f"{self._path}: the chain breaks at entry {number} ({kind} {serial}): it or "
                 "the entry before it was changed after it was written. Stop issuing, keep a "
                 "copy of the file as evidence and restore the ledger from a backup."
             )
-        return Entry(
-            number=number,
-            at=at,
-            kind=kind,
-            serial=serial,
-            details=json.loads(text),
-            der=der,
-            previous=claimed,
-            digest=digest,
-        )
+        return entry
 
     def _make_durable(self) -> None:
         # The rollback journal with EXTRA survives a power cut after COMMIT, the directory included.
@@ -317,39 +255,3 @@ class Ledger:
 
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-
-
-def _chained(draft: Draft, number: int, previous: bytes, at: datetime) -> Entry:
-    when = at.isoformat(timespec="seconds")
-    text = _text(draft.details)
-    return Entry(
-        number=number,
-        at=when,
-        kind=draft.kind,
-        serial=draft.serial,
-        details=draft.details,
-        der=draft.der,
-        previous=previous,
-        digest=_digest(previous, number, when, draft.kind, draft.serial, text, draft.der),
-    )
-
-
-def _text(details: Details) -> str:
-    return json.dumps(dict(details), sort_keys=True, ensure_ascii=False)
-
-
-def _digest(
-    previous: bytes, number: int, at: str, kind: str, serial: str, details: str, der: bytes
-) -> bytes:
-    state = hashlib.sha256(previous)
-    for part in (
-        str(number).encode(),
-        at.encode(),
-        kind.encode(),
-        serial.encode(),
-        details.encode(),
-        der,
-    ):
-        state.update(len(part).to_bytes(8, "big"))  # so that no two splits look the same
-        state.update(part)
-    return state.digest()

@@ -15,9 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki.certified import Certified, IssuerName, Listed, Reservation, serial_text
+from pki.chain import Draft
 from pki.errors import LedgerError, UnknownSerialError
 from pki.history import History
-from pki.ledger import Draft, Ledger
+from pki.ledger import Ledger
 from pki.profiles import Profile
 from pki.revocation import Revocation, RevokedSerial
 from smimegw.addresses import Mailbox

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from pki.certified import Certified, serial_text
-from pki.ledger import Details, Entry
+from pki.chain import Details, Entry
 from pki.profiles import Profile
 from smimegw.addresses import Mailbox
 

@@ -9,11 +9,11 @@ from datetime import timedelta
 import click
 
 from pki import approval, crl_schedule, home, installing, responder
+from pki.chain import START
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
 from pki.home import Home
-from pki.ledger import START
 from pki.places import ROOT
 from pki.register import Certified, IssuerName, Listed, current, serial_text
 from smimegw.errors import UsageError

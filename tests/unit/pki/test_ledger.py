@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pki.chain import Draft
 from pki.errors import LedgerError
-from pki.ledger import Draft, Ledger
+from pki.ledger import Ledger
 
 _PROJECT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
