@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+from smimegw.adapters.smtp.introduction import connect
 from smimegw.adapters.smtp.reach import RecentFailures
 from smimegw.adapters.smtp.settings import NextHopSettings
 from smimegw.adapters.smtp.upstream import Upstream
@@ -50,7 +51,7 @@ class SMTPRelay:
         settings = self._next_hops.get(next_hop)
         if settings is None:
             raise NextHopError(f"there is no next hop {next_hop!r} in the configuration")
-        return await Upstream.connect(
+        return await connect(
             settings,
             hostname=self._hostname,
             limits=self._limits,
