@@ -12,11 +12,11 @@ from smimegw.addresses import Mailbox
 from smimegw.app import Assembled
 from smimegw.cli.exits import Exit
 from smimegw.cli.unwritten import UnwrittenSightings
-from smimegw.pipeline.admit import NOT_OURS
 from smimegw.pipeline.annotate import adoption_text
 from smimegw.pipeline.facts import message_facts
-from smimegw.pipeline.inbound import missing_requirement
+from smimegw.pipeline.live_recipients import NOT_OURS
 from smimegw.pipeline.replies import reply_for
+from smimegw.pipeline.inbound import missing_requirement
 from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.model import Policy
