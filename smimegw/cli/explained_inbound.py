@@ -16,7 +16,7 @@ from smimegw.pipeline.annotate import adoption_text
 from smimegw.pipeline.facts import message_facts
 from smimegw.pipeline.live_recipients import NOT_OURS
 from smimegw.pipeline.replies import reply_for
-from smimegw.pipeline.inbound import missing_requirement
+from smimegw.pipeline.requirements import missing_requirement
 from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.model import Policy

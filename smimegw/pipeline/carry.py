@@ -15,8 +15,8 @@ from smimegw.mime.canonical import canonical_for_signing
 from smimegw.mime.entity import Entity
 from smimegw.mime.lines import has_long_line
 from smimegw.pipeline.assurance import integrity
+from smimegw.pipeline.opened import Opened, readable_entity
 from smimegw.pipeline.replies import Refusal
-from smimegw.pipeline.unwrap import Opened, readable_entity
 from smimegw.smtp.extensions import Extensions
 
 
