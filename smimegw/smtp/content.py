@@ -74,7 +74,8 @@ class ContentReader:
             self.leftover += octets
             return
         data = self._held + octets
-        end = data.find(TERMINATOR)
+        # The dot is found fastest, and what is long has none: base64.
+        end = data.find(TERMINATOR) if b"." in data else -1
         if end >= 0:
             self._take(data[: end + 2])
             self._finish()
