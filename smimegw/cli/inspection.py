@@ -7,7 +7,7 @@ from typing import Any
 
 from asn1crypto import x509 as asn1_x509
 
-from smimegw.cms import algorithm_identifiers
+from smimegw.cms import key_encryption_algorithms
 from smimegw.cms.attributes import read_signed_attributes
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.recipient_info import KeyTransRecipientInfo, RecipientInfo
@@ -116,10 +116,11 @@ def _encrypted(layer: EncryptedLayer) -> Description:
 def _recipient(info: RecipientInfo) -> Description:
     try:
         if isinstance(info, KeyTransRecipientInfo):
-            algorithm = algorithm_identifiers.read_key_transport(info.algorithm)
+            algorithm = key_encryption_algorithms.read_key_transport(info.algorithm)
             label = algorithm.key_encryption.label
         else:
-            label = algorithm_identifiers.read_key_agreement(info.algorithm).key_encryption.label
+            agreement = key_encryption_algorithms.read_key_agreement(info.algorithm)
+            label = agreement.key_encryption.label
     except MessageError:
         label = "not supported"
     return {"key_encryption": label, **_identifier(info.identifier)}

@@ -25,8 +25,8 @@ from smimegw.cli.key_source import (
     read_password,
 )
 from smimegw.cli.key_text import SHORT, print_key
-from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm
+from smimegw.cms.key_encryption_algorithms import KeyTransport, OAEPParameters
 from smimegw.cms.keys import oaep_padding
 from smimegw.errors import CertificateError, DecryptionError, PasswordError, UsageError
 

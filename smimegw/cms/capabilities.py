@@ -11,10 +11,10 @@ from functools import cached_property, lru_cache
 
 from cryptography import x509
 
-from smimegw.cms import algorithm_identifiers, asn1, der
-from smimegw.cms.algorithm_identifiers import KeyAgreement
+from smimegw.cms import algorithm_identifiers, asn1, der, key_encryption_algorithms
 from smimegw.cms.algorithms import ContentCipher, KeyEncryption, KeyWrap
 from smimegw.cms.asn1 import Element
+from smimegw.cms.key_encryption_algorithms import KeyAgreement
 from smimegw.errors import CMSError, LimitError
 from smimegw.x509.certificate import Certificate
 
@@ -149,10 +149,10 @@ def _of(identifier: bytes) -> Capability:
 
 
 def _oaep(item: Capability) -> KeyEncryption | None:
-    if item.oid != algorithm_identifiers.RSAES_OAEP:
+    if item.oid != key_encryption_algorithms.RSAES_OAEP:
         return None
     try:
-        transport = algorithm_identifiers.read_key_transport(asn1.read_document(item.write()))
+        transport = key_encryption_algorithms.read_key_transport(asn1.read_document(item.write()))
     except CMSError:
         return None
     form = transport.oaep
@@ -163,7 +163,7 @@ def _oaep(item: Capability) -> KeyEncryption | None:
 
 def _agreement(item: Capability) -> KeyEncryption | None:
     try:
-        agreement = algorithm_identifiers.read_key_agreement(asn1.read_document(item.write()))
+        agreement = key_encryption_algorithms.read_key_agreement(asn1.read_document(item.write()))
     except CMSError:
         return None
     form = agreement.key_encryption
@@ -173,9 +173,9 @@ def _agreement(item: Capability) -> KeyEncryption | None:
 
 def _written(form: KeyEncryption) -> bytes:
     if not form.is_agreement:
-        return algorithm_identifiers.write_key_transport(form)
+        return key_encryption_algorithms.write_key_transport(form)
     wrap = KeyWrap.AES_256  # the parameter is a key wrap (RFC 5753, 7.1.4); we read every one
-    return algorithm_identifiers.write_key_agreement(
+    return key_encryption_algorithms.write_key_agreement(
         KeyAgreement(
             key_encryption=form,
             wrap=wrap,

@@ -10,8 +10,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.kdf.x963kdf import X963KDF
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 
-from smimegw.cms import algorithm_identifiers, asn1, der
-from smimegw.cms.algorithm_identifiers import KeyAgreement
+from smimegw.cms import algorithm_identifiers, asn1, der, key_encryption_algorithms
 from smimegw.cms.algorithms import (
     DigestAlgorithm,
     KeyEncryption,
@@ -24,6 +23,7 @@ from smimegw.cms.identifiers import (
     issuer_and_serial_number,
     read_issuer_and_serial_number,
 )
+from smimegw.cms.key_encryption_algorithms import KeyAgreement
 from smimegw.cms.keys import AgreementKey, DecryptionCredential
 from smimegw.cms.originator_key import agree, read_originator_key
 from smimegw.cms.triple_des_wrap import triple_des_unwrap
@@ -50,7 +50,7 @@ class KeyAgreeRecipientInfo:
     def is_weak(self) -> bool:
         """The wrap is one of old mail."""
         try:
-            return algorithm_identifiers.read_key_agreement(self.algorithm).wrap.is_weak
+            return key_encryption_algorithms.read_key_agreement(self.algorithm).wrap.is_weak
         except (CMSError, UnsupportedAlgorithmError):
             return False
 
@@ -65,7 +65,7 @@ class KeyAgreeRecipientInfo:
             own = credential.certificate.public_key
             if not isinstance(own, AgreementKey):
                 raise DecryptionError
-            agreement = algorithm_identifiers.read_key_agreement(self.algorithm)
+            agreement = key_encryption_algorithms.read_key_agreement(self.algorithm)
             if agreement.cofactor and not isinstance(own, ec.EllipticCurvePublicKey):
                 raise DecryptionError  # RFC 8418, 3: there is no such form
             peer = read_originator_key(self.originator, own)
@@ -147,7 +147,7 @@ def write_key_agree(
         1,
         der.integer(3),
         der.explicit(0, originator_key),
-        algorithm_identifiers.write_key_agreement(agreement),
+        key_encryption_algorithms.write_key_agreement(agreement),
         der.sequence(
             der.sequence(issuer_and_serial_number(certificate), der.octet_string(encrypted_key))
         ),

@@ -9,8 +9,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa, x448, x25519
 
-from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.errors import DecryptionError, UnsupportedAlgorithmError
 from smimegw.x509.certificate import Certificate
 

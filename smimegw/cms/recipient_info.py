@@ -9,8 +9,7 @@ from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from smimegw.cms import algorithm_identifiers, asn1, der, key_agreement
-from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
+from smimegw.cms import asn1, der, key_agreement, key_encryption_algorithms
 from smimegw.cms.algorithms import KeyEncryption, public_key_of
 from smimegw.cms.asn1 import Element
 from smimegw.cms.identifiers import (
@@ -19,6 +18,7 @@ from smimegw.cms.identifiers import (
     read_identifier,
 )
 from smimegw.cms.key_agreement import KeyAgreeRecipientInfo
+from smimegw.cms.key_encryption_algorithms import KeyTransport, OAEPParameters
 from smimegw.cms.keys import DecryptionCredential, oaep_padding
 from smimegw.errors import CMSError, DecryptionError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
@@ -65,7 +65,7 @@ class KeyTransRecipientInfo:
             KeystoreError: The key cannot be used now.
         """
         try:
-            transport = algorithm_identifiers.read_key_transport(self.algorithm)
+            transport = key_encryption_algorithms.read_key_transport(self.algorithm)
         except CMSError:
             raise DecryptionError from None
         substitute = rng(key_octets)
@@ -160,7 +160,7 @@ def _write_key_trans(recipient: Recipient, content_key: bytes) -> bytes:
     return der.sequence(
         _VERSION_0,
         issuer_and_serial_number(recipient.certificate),
-        algorithm_identifiers.write_key_transport(recipient.key_encryption),
+        key_encryption_algorithms.write_key_transport(recipient.key_encryption),
         der.octet_string(encrypted_key),
     )
 

@@ -20,7 +20,6 @@ from smimegw.adapters.pkcs11.key_encryption import TokenKeyEncryption, generate
 from smimegw.adapters.pkcs11.token import Token
 from smimegw.addresses import Mailbox
 from smimegw.cms import envelope
-from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import (
     ContentCipher,
     DigestAlgorithm,
@@ -28,6 +27,7 @@ from smimegw.cms.algorithms import (
     key_encryption_for,
 )
 from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.cms.keys import DecryptionCredential, SigningCredential, SoftwareDecryptionKey
 from smimegw.cms.recipient_info import Recipient
 from smimegw.content import Content

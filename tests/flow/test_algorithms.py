@@ -8,9 +8,9 @@ import pytest
 from cryptography import x509
 
 from smimegw.addresses import Mailbox
-from smimegw.cms.algorithm_identifiers import read_key_agreement, read_key_transport
 from smimegw.cms.algorithms import ContentCipher, KeyEncryption
 from smimegw.cms.capabilities import OURS, Capabilities
+from smimegw.cms.key_encryption_algorithms import read_key_agreement, read_key_transport
 from smimegw.cms.recipient_info import KeyTransRecipientInfo, RecipientInfo
 from smimegw.memory import Correspondent
 from smimegw.mime.entity import Entity

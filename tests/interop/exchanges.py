@@ -12,12 +12,12 @@ from functools import cache
 
 import pytest
 
-from smimegw.cms.algorithm_identifiers import read_key_agreement, read_key_transport
 from smimegw.cms.compressed_data import inflate, parse_compressed_data
 from smimegw.cms.content_ciphers import ContentCipher
 from smimegw.cms.envelope import Recipient, decrypt, encrypt, parse_enveloped
 from smimegw.cms.enveloped_data import Enveloped
 from smimegw.cms.key_agreement import KeyAgreeRecipientInfo
+from smimegw.cms.key_encryption_algorithms import read_key_agreement, read_key_transport
 from smimegw.cms.keys import (
     DecryptionCredential,
     SigningCredential,

@@ -8,10 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x448, x25519
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from smimegw.cms import algorithm_identifiers, asn1, der, key_agreement
-from smimegw.cms.algorithm_identifiers import KeyTransport
+from smimegw.cms import algorithm_identifiers, asn1, der, key_agreement, key_encryption_algorithms
 from smimegw.cms.identifiers import CertificateIdentifier
 from smimegw.cms.key_agreement import KeyAgreeRecipientInfo
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.cms.keys import DecryptionCredential, PrivateKey, SoftwareDecryptionKey
 from smimegw.cms.originator_key import agree, read_originator_key
 from smimegw.cms.recipient_info import KeyTransRecipientInfo
@@ -137,15 +137,15 @@ def oaep_verdict(vector: Vector) -> Said:
     label = b""
     if vector.test["label"]:
         source = algorithm_identifiers.write(
-            algorithm_identifiers.P_SPECIFIED, der.octet_string(vector.octets("label"))
+            key_encryption_algorithms.P_SPECIFIED, der.octet_string(vector.octets("label"))
         )
         label = der.explicit(2, source)
     parameters = der.sequence(
         der.explicit(0, digest_identifier(group["sha"])), der.explicit(1, mask), label
     )
-    identifier = algorithm_identifiers.write(algorithm_identifiers.RSAES_OAEP, parameters)
+    identifier = algorithm_identifiers.write(key_encryption_algorithms.RSAES_OAEP, parameters)
     try:
-        transport = algorithm_identifiers.read_key_transport(asn1.read_document(identifier))
+        transport = key_encryption_algorithms.read_key_transport(asn1.read_document(identifier))
     except UnsupportedAlgorithmError:
         return Said.UNSUPPORTED
     try:

@@ -20,9 +20,9 @@ from smimegw.adapters.agent import protocol
 from smimegw.adapters.agent.peer import Peer, owners_of, peer_of
 from smimegw.adapters.agent.protocol import Message, ProtocolError, octets, octets_of
 from smimegw.addresses import Mailbox
-from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
 from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.cms.keys import AgreementKey, DecryptionCredential, SigningCredential
 from smimegw.errors import CertificateError, KeystoreError
 from smimegw.limits import DEFAULT_LIMITS

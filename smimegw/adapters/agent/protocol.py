@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm
 from smimegw.cms.identifiers import CertificateIdentifier
+from smimegw.cms.key_encryption_algorithms import KeyTransport, OAEPParameters
 from smimegw.errors import (
     DecryptionError,
     KeystoreError,

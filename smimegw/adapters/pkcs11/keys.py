@@ -30,8 +30,8 @@ from smimegw.adapters.pkcs11.public_keys import (
     read_public_key,
 )
 from smimegw.adapters.pkcs11.token import OpenSession, Token
-from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.cms.keys import AgreementKey
 from smimegw.errors import DecryptionError, KeystoreError, UsageError
 

@@ -14,8 +14,8 @@ from pkcs11.types import DecryptMixin, DeriveMixin, SignMixin
 from smimegw.adapters.pkcs11.public_keys import PublicKey
 from smimegw.adapters.pkcs11.trouble import NOT_DECRYPTED
 from smimegw.cms import der
-from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.errors import DecryptionError, UnsupportedAlgorithmError
 
 _DIGESTS = {

@@ -9,7 +9,6 @@ from functools import cache
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from smimegw.cms import der
-from smimegw.cms.algorithm_identifiers import KeyTransport
 from smimegw.cms.algorithms import (
     ContentCipher,
     DigestAlgorithm,
@@ -20,6 +19,7 @@ from smimegw.cms.algorithms import (
 from smimegw.cms.capabilities import OURS, Capabilities
 from smimegw.cms.content_info import COMPRESSED_DATA, DATA
 from smimegw.cms.envelope import Recipient, encrypt
+from smimegw.cms.key_encryption_algorithms import KeyTransport
 from smimegw.cms.keys import (
     DecryptionCredential,
     SigningCredential,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from smimegw.cms import algorithm_identifiers, asn1, der
-from smimegw.cms.algorithm_identifiers import MGF1, RSAES_OAEP, RSASSA_PSS
+from smimegw.cms import algorithm_identifiers, asn1, der, key_encryption_algorithms
+from smimegw.cms.algorithm_identifiers import MGF1, RSASSA_PSS
 from smimegw.cms.algorithms import (
     ContentCipher,
     DigestAlgorithm,
@@ -16,6 +16,7 @@ from smimegw.cms.algorithms import (
     public_key_of,
     signature_scheme_for,
 )
+from smimegw.cms.key_encryption_algorithms import RSAES_OAEP
 from smimegw.errors import CMSError, UnsupportedAlgorithmError
 from smimegw.limits import Limits
 from tests.fakes.pki import make_ca
@@ -97,12 +98,12 @@ def test_oaep_reads_every_combination(digest: DigestAlgorithm, mgf_digest: Diges
     """Java keeps SHA-1 for the mask (RFC 4055, 4.1)."""
     parameters = _parameters(_digest(digest), _digest(mgf_digest))
     octets = algorithm_identifiers.write(RSAES_OAEP, parameters)
-    oaep = algorithm_identifiers.read_key_transport(asn1.read_document(octets)).oaep
+    oaep = key_encryption_algorithms.read_key_transport(asn1.read_document(octets)).oaep
     assert oaep is not None
     assert (oaep.digest, oaep.mgf_digest) == (digest, mgf_digest)
 
 
-def _label(label: bytes, oid: str = algorithm_identifiers.P_SPECIFIED) -> bytes:
+def _label(label: bytes, oid: str = key_encryption_algorithms.P_SPECIFIED) -> bytes:
     source = algorithm_identifiers.write(oid, der.octet_string(label))
     parameters = _parameters(_digest(SHA256), _digest(SHA256), der.explicit(2, source))
     return algorithm_identifiers.write(RSAES_OAEP, parameters)
@@ -110,7 +111,7 @@ def _label(label: bytes, oid: str = algorithm_identifiers.P_SPECIFIED) -> bytes:
 
 def test_oaep_with_the_empty_label_is_read() -> None:
     """The default, spelled out (RFC 4055, 4.1)."""
-    transport = algorithm_identifiers.read_key_transport(asn1.read_document(_label(b"")))
+    transport = key_encryption_algorithms.read_key_transport(asn1.read_document(_label(b"")))
     assert transport.key_encryption is KeyEncryption.RSA_OAEP_SHA256
 
 
@@ -120,7 +121,7 @@ def test_oaep_with_the_empty_label_is_read() -> None:
 def test_oaep_with_a_label_is_refused(octets: bytes) -> None:
     """Nobody uses labels in mail (RFC 4055, 4.1)."""
     with pytest.raises(UnsupportedAlgorithmError):
-        algorithm_identifiers.read_key_transport(asn1.read_document(octets))
+        key_encryption_algorithms.read_key_transport(asn1.read_document(octets))
 
 
 @pytest.mark.parametrize("place", ["hash", "mask"])
@@ -131,14 +132,14 @@ def test_oaep_with_shake256_is_refused(place: str) -> None:
     parameters = _parameters(*((shake, plain) if place == "hash" else (plain, shake)))
     octets = algorithm_identifiers.write(RSAES_OAEP, parameters)
     with pytest.raises(UnsupportedAlgorithmError):
-        algorithm_identifiers.read_key_transport(asn1.read_document(octets))
+        key_encryption_algorithms.read_key_transport(asn1.read_document(octets))
 
 
 @pytest.mark.parametrize("parameters", [(), (der.sequence(),)], ids=["absent", "empty"])
 def test_oaep_defaults_are_sha1(parameters: tuple[bytes, ...]) -> None:
     """RSAES-OAEP-params ::= SEQUENCE with DEFAULTs (RFC 4055, 4.1)."""
     octets = algorithm_identifiers.write(RSAES_OAEP, *parameters)
-    transport = algorithm_identifiers.read_key_transport(asn1.read_document(octets))
+    transport = key_encryption_algorithms.read_key_transport(asn1.read_document(octets))
     assert transport.key_encryption is KeyEncryption.RSA_OAEP_SHA1
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
 from smimegw.cms.envelope import parse_enveloped
+from smimegw.cms.key_encryption_algorithms import KeyTransport, OAEPParameters
 from smimegw.cms.keys import DecryptionCredential, SoftwareDecryptionKey, SoftwareSigningKey
 from smimegw.errors import DecryptionError, KeystoreError, UnsupportedAlgorithmError
 from tests.unit.cms.people import decryption_credential, person, sealed, signing_credential

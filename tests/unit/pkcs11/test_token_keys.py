@@ -13,8 +13,8 @@ from pkcs11 import Attribute, ObjectClass, exceptions
 
 from smimegw.adapters.pkcs11.keys import KINDS, Duty, TokenKey, TokenKeys
 from smimegw.adapters.pkcs11.token import OpenSession, Token, TokenSettings
-from smimegw.cms.algorithm_identifiers import KeyTransport, OAEPParameters
 from smimegw.cms.algorithms import DigestAlgorithm, SignatureScheme
+from smimegw.cms.key_encryption_algorithms import KeyTransport, OAEPParameters
 from smimegw.cms.keys import SoftwareDecryptionKey, oaep_padding
 from smimegw.errors import DecryptionError, KeystoreError, UnsupportedAlgorithmError
 from tests.fakes.pki import private_key
