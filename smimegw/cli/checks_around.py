@@ -24,7 +24,7 @@ from smimegw.config.sessions import Listener
 from smimegw.config.values import Endpoint
 from smimegw.directories import open_directory, open_resolver
 from smimegw.errors import AuthenticationError, ConfigurationError, DirectoryError, NextHopError
-from smimegw.pipeline.gather import recipient_evidence
+from smimegw.pipeline.recipient_evidence import recipient_evidence
 from smimegw.pipeline.select import recipient_facts
 from smimegw.policy.model import CertificateAnswer
 from smimegw.smtp.extensions import Extensions

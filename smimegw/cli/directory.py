@@ -19,7 +19,7 @@ from smimegw.cli.found_certificates import certificate_lines, found_values, sour
 from smimegw.cli.options import config_option, json_option
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
-from smimegw.pipeline.gather import RecipientEvidence, recipient_evidence
+from smimegw.pipeline.recipient_evidence import RecipientEvidence, recipient_evidence
 from smimegw.pipeline.select import recipient_facts
 from smimegw.policy.model import CertificateAnswer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smimegw.pipeline.gather import JudgedCertificate, RecipientEvidence
+from smimegw.pipeline.recipient_evidence import JudgedCertificate, RecipientEvidence
 from smimegw.pipeline.select import Verdict, evidence_values, recipient_facts, verdicts
 from smimegw.sources import Said, SourceAnswer
 

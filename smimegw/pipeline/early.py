@@ -6,8 +6,8 @@ import asyncio
 
 from smimegw.addresses import Mailbox
 from smimegw.pipeline.facts import direction_of
-from smimegw.pipeline.gather import recipient_evidence
 from smimegw.pipeline.outbound import refusal_reply
+from smimegw.pipeline.recipient_evidence import recipient_evidence
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.decide import decide

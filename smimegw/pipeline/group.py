@@ -11,7 +11,8 @@ from smimegw.cms.algorithms import KeyEncryption
 from smimegw.cms.capabilities import Capabilities
 from smimegw.errors import AddressError, LimitError
 from smimegw.mime.headers import HeaderSection
-from smimegw.pipeline.gather import OutboundEvidence, RecipientEvidence
+from smimegw.pipeline.gather import OutboundEvidence
+from smimegw.pipeline.recipient_evidence import RecipientEvidence
 from smimegw.pipeline.select import chosen, known_of
 from smimegw.policy.algorithms import ChosenCipher, choose_cipher, choose_key_encryption
 from smimegw.policy.model import Decision, Protection, Treatment

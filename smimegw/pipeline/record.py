@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from smimegw.custody import message_id_of
 from smimegw.pipeline.dots import IN_DOUBT, Delivered
 from smimegw.pipeline.facts import direction_of
-from smimegw.pipeline.gather import RecipientEvidence
 from smimegw.pipeline.protect import label_of
+from smimegw.pipeline.recipient_evidence import RecipientEvidence
 from smimegw.pipeline.select import chosen, recipient_facts, verdicts
 from smimegw.policy.model import CertificateAnswer, Decision
 from smimegw.ports import Ports

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities, certificate_capabilities
-from smimegw.pipeline.gather import JudgedCertificate, RecipientEvidence
+from smimegw.pipeline.recipient_evidence import JudgedCertificate, RecipientEvidence
 from smimegw.policy.facts import RecipientFacts
 from smimegw.policy.model import CertificateAnswer
 from smimegw.ports import FoundCertificate

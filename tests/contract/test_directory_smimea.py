@@ -14,7 +14,7 @@ from smimegw.adapters.dns.resolver import RECORDS, ValidatingResolver
 from smimegw.adapters.dns.smimea import SMIMEADirectory, owner_name
 from smimegw.addresses import Mailbox
 from smimegw.errors import DirectoryError
-from smimegw.pipeline.gather import recipient_evidence
+from smimegw.pipeline.recipient_evidence import recipient_evidence
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.ports import FoundCertificate
 from tests.fakes.pki import CA, NOW, PAST, SERVER_AUTH, Issued, make_ca
