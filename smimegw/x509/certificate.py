@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -13,18 +12,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import (
-    AuthorityInformationAccessOID,
-    NameOID,
-    PublicKeyAlgorithmOID,
-)
+from cryptography.x509.oid import AuthorityInformationAccessOID, PublicKeyAlgorithmOID
 
 from smimegw.addresses import Mailbox
-from smimegw.errors import AddressError, CertificateError
+from smimegw.errors import CertificateError
 from smimegw.limits import DEFAULT_LIMITS, Limits
-
-_SMTP_UTF8_MAILBOX = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.9")  # RFC 9598, 3
-_UTF8_STRING = 0x0C
+from smimegw.x509.locations import PLACES, access_urls, crl_places
+from smimegw.x509.mailboxes import alternative_mailboxes, subject_mailboxes
 
 PARSE_ERRORS = (
     ValueError,
@@ -37,8 +31,6 @@ PARSE_ERRORS = (
 """What `cryptography` raises for malformed certificates and lists, some of it only when asked."""
 
 _SUBJECT_TEXT_LETTERS = 200
-_PLACES = 4  # where revocation is asked: real certificates name one or two
-_URL_OCTETS = 1024
 
 
 @dataclass(frozen=True, repr=False)
@@ -76,11 +68,11 @@ class Certificate:
         try:
             names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         except x509.ExtensionNotFound:
-            mailboxes = _subject_mailboxes(parsed.subject)
+            mailboxes = subject_mailboxes(parsed.subject)
         else:
             if len(names) > limits.subject_alt_names:
                 raise CertificateError("limits", f"more than {limits.subject_alt_names} names")
-            mailboxes = _alternative_mailboxes(names)
+            mailboxes = alternative_mailboxes(names)
         return cls(octets, parsed, tuple(dict.fromkeys(mailboxes)))
 
     @cached_property
@@ -223,24 +215,17 @@ class Certificate:
             return frozenset()
         names = [name for point in points.value for name in point.crl_issuer or ()]
         found = [n.value.public_bytes() for n in names if isinstance(n, x509.DirectoryName)]
-        return frozenset(found[:_PLACES])
+        return frozenset(found[:PLACES])
 
     @cached_property
     def ocsp_urls(self) -> tuple[str, ...]:
         """Where its OCSP responders are, in the issuer's order (RFC 5280, 4.2.2.1)."""
-        return self._access_urls(AuthorityInformationAccessOID.OCSP)
+        return access_urls(self.parsed.extensions, AuthorityInformationAccessOID.OCSP)
 
     @cached_property
     def issuer_urls(self) -> tuple[str, ...]:
         """Where its issuer's certificates are, in the issuer's order (RFC 5280, 4.2.2.1)."""
-        return self._access_urls(AuthorityInformationAccessOID.CA_ISSUERS)
-
-    def _access_urls(self, method: x509.ObjectIdentifier) -> tuple[str, ...]:
-        try:
-            access = self.parsed.extensions.get_extension_for_class(x509.AuthorityInformationAccess)
-        except x509.ExtensionNotFound:
-            return ()
-        return _urls(e.access_location for e in access.value if e.access_method == method)
+        return access_urls(self.parsed.extensions, AuthorityInformationAccessOID.CA_ISSUERS)
 
     @property
     def not_before(self) -> datetime:
@@ -251,80 +236,3 @@ class Certificate:
     def not_after(self) -> datetime:
         """End of validity, UTC, aware."""
         return self.parsed.not_valid_after_utc
-
-
-def crl_places(extensions: x509.Extensions) -> tuple[tuple[str, ...], ...]:
-    """URLs of each point that *extensions* of a certificate or a list name for finding lists.
-
-    The URLs of one point lead to the same list.  Points for some reasons only are left out: their
-    lists cannot prove "good".
-    """
-    points = [
-        point
-        for extension in extensions
-        if isinstance(extension.value, x509.CRLDistributionPoints | x509.FreshestCRL)
-        for point in extension.value
-    ]
-    places = [_urls(point.full_name or ()) for point in points if not point.reasons]
-    return tuple(dict.fromkeys(place for place in places if place))[:_PLACES]
-
-
-def _urls(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
-    # Whoever made the certificate chose them, so only plain ones, and not many.
-    urls = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
-    clean = [
-        url
-        for url in urls
-        if url.lower().startswith(("http://", "https://"))
-        and len(url) <= _URL_OCTETS
-        and url.isascii()
-        and url.isprintable()
-        and " " not in url
-    ]
-    return tuple(dict.fromkeys(clean))[:_PLACES]
-
-
-def _alternative_mailboxes(names: x509.SubjectAlternativeName) -> list[Mailbox]:
-    mailboxes = []
-    for name in names:
-        if isinstance(name, x509.RFC822Name):
-            mailboxes += _ascii_mailbox(name.value)
-        elif isinstance(name, x509.OtherName) and name.type_id == _SMTP_UTF8_MAILBOX:
-            mailboxes += _smtp_utf8_mailbox(name.value)
-    return mailboxes
-
-
-def _subject_mailboxes(subject: x509.Name) -> list[Mailbox]:
-    mailboxes = []
-    for attribute in subject.get_attributes_for_oid(NameOID.EMAIL_ADDRESS):
-        value = attribute.value
-        mailboxes += _ascii_mailbox(value if isinstance(value, str) else value.decode("latin-1"))
-    return mailboxes
-
-
-def _ascii_mailbox(text: str) -> list[Mailbox]:
-    # IA5String.  The library lets NUL and UTF-8 pass, and "alice@corp.example\0.evil" ends at the
-    # NUL for some readers (cases F28), so such a certificate is worth nothing.
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise CertificateError("void", "address with NUL, control, space or 8-bit characters")
-    try:
-        return [Mailbox.parse(text)]
-    except AddressError:
-        return []  # a bare domain or other text; names nobody
-
-
-def _smtp_utf8_mailbox(der: bytes) -> list[Mailbox]:
-    # RFC 9598, 3: UTF8String; only for local parts that are not ASCII, or an rfc822Name
-    # constraint could be evaded.
-    if len(der) < 2 or der[0] != _UTF8_STRING:
-        raise CertificateError("void", "SmtpUTF8Mailbox is not a UTF8String")
-    header = 2 if der[1] < 0x80 else 3
-    if der[1] > 0x81 or len(der) - header != der[header - 1]:
-        raise CertificateError("void", "SmtpUTF8Mailbox is too long or has a wrong length")
-    if b" " in der:  # a quoted local part may hold one, but no honest address does
-        raise CertificateError("void", "SmtpUTF8Mailbox is not a clean address")
-    try:
-        mailbox = Mailbox.parse(der[header:])
-    except AddressError as exc:
-        raise CertificateError("void", "SmtpUTF8Mailbox is not a clean address") from exc
-    return [mailbox] if mailbox.needs_smtputf8 else []

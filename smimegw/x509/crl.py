@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives import hashes
 
 from smimegw.errors import CertificateError
 from smimegw.limits import MIB
-from smimegw.x509.certificate import PARSE_ERRORS, Certificate, crl_places
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 from smimegw.x509.crl_scope import scope_of
+from smimegw.x509.locations import crl_places
 
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 _KNOWN_WHEN_CRITICAL = (x509.IssuingDistributionPoint, x509.AuthorityKeyIdentifier)
