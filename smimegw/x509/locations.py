@@ -11,10 +11,10 @@ _URL_OCTETS = 1024
 
 
 def crl_places(extensions: x509.Extensions) -> tuple[tuple[str, ...], ...]:
-    """URLs of each point that *extensions* of a certificate or a list name for finding lists (4.2.1.13).
+    """URLs of each point that *extensions* of a certificate or a list name for finding lists.
 
     The URLs of one point lead to the same list.  Points for some reasons only are left out: their
-    lists cannot prove "good".
+    lists cannot prove "good" (4.2.1.13).
     """
     points = [
         point
