@@ -86,7 +86,7 @@ def load_with_origins(path: Path, *, check_files: bool = True) -> Loaded:
 
 
 def _documents(path: Path) -> list[Document]:
-    drop_ins = path.with_name(path.name + ".d").glob("*.toml")
+    drop_ins = (path.parent / f"{path.name}.d").glob("*.toml")
     # Editors leave files such as .#name.toml behind while they have one open.
     files = [path, *sorted(file for file in drop_ins if not file.name.startswith("."))]
     documents, problems = [], []

@@ -93,14 +93,14 @@ def _ldap_faults(logins: LDAPLogins, path: KeyPath) -> Iterator[Fault]:
 
 
 def _imap_faults(logins: IMAPLogins, path: KeyPath) -> Iterator[Fault]:
-    parts = urlsplit(logins.url)
-    if parts.scheme not in ("imap", "imaps") or not parts.hostname or parts.username is not None:
-        message = f"{show(logins.url)} is not an IMAP URL.  Allowed: imaps://host, imap://host"
+    scheme, host = _server_of(logins.url)
+    if scheme not in ("imap", "imaps"):
+        message = f"{_shown(logins.url)} is not an IMAP URL.  Allowed: imaps://host, imap://host"
         yield Fault((*path, "url"), message)
-    elif parts.scheme == "imap" and not (logins.start_tls or is_loopback(parts.hostname)):
+    elif scheme == "imap" and not (logins.start_tls or is_loopback(host)):
         message = f"{show(logins.url)} is clear text.  Write imaps:// or set start_tls = true"
         yield Fault((*path, "url"), message)
-    elif parts.scheme == "imaps" and logins.start_tls:
+    elif scheme == "imaps" and logins.start_tls:
         yield Fault((*path, "start_tls"), "without effect: imaps:// is TLS from the first octet")
     if logins.deadline.total_seconds() <= 0:
         yield Fault((*path, "deadline"), 'must be longer than nothing.  Write "20s"')
@@ -111,13 +111,30 @@ def url_faults(urls: tuple[str, ...], start_tls: bool, path: KeyPath) -> Iterato
     if not urls:
         yield Fault((*path, "url"), 'empty.  Write "ldaps://ldap.corp.example"')
     for url in urls:
-        parts = urlsplit(url)
-        if parts.scheme not in ("ldap", "ldaps") or not parts.hostname:
-            message = f"{show(url)} is not an LDAP URL.  Allowed: ldaps://host, ldap://host"
+        scheme, host = _server_of(url)
+        if scheme not in ("ldap", "ldaps"):
+            message = f"{_shown(url)} is not an LDAP URL.  Allowed: ldaps://host, ldap://host"
             yield Fault((*path, "url"), message)
-        elif parts.scheme == "ldap" and not (start_tls or is_loopback(parts.hostname)):
+        elif scheme == "ldap" and not (start_tls or is_loopback(host)):
             message = f"{show(url)} is clear text.  Write ldaps:// or set start_tls = true"
             yield Fault((*path, "url"), message)
+
+
+def _server_of(url: str) -> tuple[str, str]:
+    """Return scheme and host; both empty when *url* is malformed or holds more than a server."""
+    try:
+        parts = urlsplit(url)
+        odd = parts.path.strip("/") or parts.query or parts.fragment or parts.port == 0
+    except ValueError:
+        return "", ""
+    if odd or not parts.hostname or "@" in parts.netloc:
+        return "", ""
+    return parts.scheme, parts.hostname
+
+
+def _shown(url: str) -> str:
+    """What a complaint shows of *url*: a password may stand before an @."""
+    return show(url) if "@" not in url else "what holds a login"
 
 
 def _client_certificate_faults(tls: ListenerTLS, path: KeyPath) -> Iterator[Fault]:

@@ -251,6 +251,13 @@ def test_directory_instead_of_file_is_a_problem(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["", "/"])
+def test_empty_file_name_is_a_problem(name: str) -> None:
+    """A variable of a script that is not set makes -c "" (cases E14)."""
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        load(Path(name))
+
+
 def test_secret_written_into_the_file_is_not_repeated(write: Callable[..., Path]) -> None:
     """The message goes to logs and screens."""
     text = (
@@ -261,6 +268,25 @@ def test_secret_written_into_the_file_is_not_repeated(write: Callable[..., Path]
     with pytest.raises(ConfigurationError) as caught:
         load(write(text))
     assert "directory[0].bind.password" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["ldaps://[::1", "ldaps://x:abc", "ldaps://x:99999", "ldaps://x:0", "ldaps://x/dc=y", "//x"],
+)
+def test_url_that_names_no_ldap_server_is_a_mistake(write: Callable[..., Path], url: str) -> None:
+    """What the start would refuse is no correct configuration (cases E14)."""
+    text = write().read_text().replace("ldaps://ldap.corp.example", url)
+    with pytest.raises(ConfigurationError, match=r"directory\[0\]\.url .* is not an LDAP URL"):
+        load(write(text))
+
+
+def test_login_in_a_url_is_not_repeated(write: Callable[..., Path]) -> None:
+    """A password in a URL would go to logs and screens (cases E14)."""
+    text = write().read_text().replace("ldaps://ldap", "ldaps://cn=x:hunter2@ldap")
+    with pytest.raises(ConfigurationError, match=r"directory\[0\]\.url .* holds a login") as caught:
+        load(write(text))
     assert "hunter2" not in str(caught.value)
 
 

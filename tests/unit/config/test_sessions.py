@@ -55,6 +55,11 @@ _MISTAKES = {
         "imap.url",
         "not an IMAP URL",
     ),
+    "no imap server": (
+        SUBMISSION + 'auth = "imap"\n' + IMAP.replace("imaps://", "imaps://["),
+        "imap.url",
+        "not an IMAP URL",
+    ),
     "imap start_tls unused": (
         SUBMISSION + 'auth = "imap"\n' + IMAP + "start_tls = true",
         "imap.start_tls",
