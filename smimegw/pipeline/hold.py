@@ -13,7 +13,7 @@ from smimegw.errors import (
     NextHopTLSError,
 )
 from smimegw.failpoints import reach
-from smimegw.pipeline.dots import BROKEN_OFF
+from smimegw.pipeline.dots import BROKEN_OFF, own_words
 from smimegw.ports import Relay, RelaySession
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, SessionInfo
@@ -91,3 +91,16 @@ async def _hold(
     except NextHopError:
         return UNREACHABLE if session is None else BROKEN_OFF
     return refusal or session
+
+
+def ours(reply: Reply) -> Reply:
+    """A reply that stands where no session holds a copy, as the client gets it."""
+    made_here = reply in (
+        UNREACHABLE,
+        NO_TLS,
+        BROKEN_OFF,
+        LOGIN_REFUSED,
+        UNSENDABLE,
+        TOO_SLOW,
+    )
+    return reply if made_here else own_words(reply)

@@ -23,6 +23,7 @@ from smimegw.pipeline.facts import message_facts, originator
 from smimegw.pipeline.harvest import learn
 from smimegw.pipeline.inbound_record import Why, log_opened, write_inbound
 from smimegw.pipeline.opened import Copy, Opened
+from smimegw.pipeline.outcome import outcome_of
 from smimegw.pipeline.replies import Refusal
 from smimegw.pipeline.requirements import missing_requirement, passed, was_encrypted
 from smimegw.pipeline.settings import Settings
@@ -210,4 +211,4 @@ async def _handed_on(
     sealed_at = ports.clock.now()
     report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)
     delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
-    return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
+    return outcome_of(tx.id, delivered, tx.envelope.recipients)

@@ -22,6 +22,7 @@ from smimegw.pipeline.live_recipients import Learn, LiveRecipients
 from smimegw.pipeline.outbound import handle_outbound
 from smimegw.pipeline.record import log_received, log_refusal
 from smimegw.pipeline.replies import Refusal, reply_for, row_of
+from smimegw.pipeline.reply_time import reply_seconds
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.shadow import handle_shadow
 from smimegw.pipeline.unfinished import remember_untold
@@ -135,9 +136,7 @@ class Incoming:
 
     async def _in_time(self, tx: Transaction, probe: RelaySession) -> Outcome:
         """One clock for everything between the end of the data and the reply."""
-        limits = self._settings.limits
-        seconds = limits.inbound_reply_seconds if self._inbound else limits.outbound_reply_seconds
-        clock = asyncio.timeout(seconds)
+        clock = asyncio.timeout(reply_seconds(self._session.role, self._settings.limits))
         try:
             async with clock:
                 return await self._treat(tx, probe)

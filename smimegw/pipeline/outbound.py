@@ -12,6 +12,7 @@ from smimegw.mime.headers import HeaderField
 from smimegw.pipeline import decision_record, deliver, protect, record
 from smimegw.pipeline.brief import with_keys
 from smimegw.pipeline.complete import completed
+from smimegw.pipeline.outcome import outcome_of
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import Original
 from smimegw.pipeline.replies import Refusal, reply_for
@@ -85,8 +86,8 @@ async def handle_outbound(
         tx, deliveries, probe, ports, settings, report, nobodys
     )
     if begun:
-        return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
-    outcome = deliver.outcome_of(tx.id, delivered, [recipient for recipient, _ in remaining])
+        return outcome_of(tx.id, delivered, tx.envelope.recipients)
+    outcome = outcome_of(tx.id, delivered, [recipient for recipient, _ in remaining])
     return _merged(tx, outcome, refused)
 
 

@@ -21,7 +21,9 @@ from smimegw.pipeline.decision_record import head, tell_deliveries
 from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
+from smimegw.pipeline.outcome import outcome_of
 from smimegw.pipeline.replies import Refusal, reply_for, row_of
+from smimegw.pipeline.reply_time import reply_seconds
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import Direction, Policy
 from smimegw.ports import Events, Ports, Records, RelaySession
@@ -59,7 +61,7 @@ async def handle_shadow(
     sealed_at = ports.clock.now()
     report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)
     delivered = await deliver.all_or_nothing(tx, [delivery], probe, ports, settings, report)
-    return deliver.outcome_of(tx.id, delivered, tx.envelope.recipients)
+    return outcome_of(tx.id, delivered, tx.envelope.recipients)
 
 
 async def _rehearse(
@@ -73,8 +75,7 @@ async def _rehearse(
     """Do everything but deliver; note what the client would have been told."""
     inbound = direction_of(tx.session.role) is Direction.INBOUND
     handle = handle_inbound if inbound else handle_outbound
-    limits = settings.limits
-    seconds = limits.inbound_reply_seconds if inbound else limits.outbound_reply_seconds
+    seconds = reply_seconds(tx.session.role, settings.limits)
     stage = _Stage(probe.extensions, lmtp=probe.is_lmtp)
     rehearsed = replace(
         ports,

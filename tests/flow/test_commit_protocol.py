@@ -16,7 +16,7 @@ import pytest
 from smimegw.addresses import Mailbox
 from smimegw.limits import Limits
 from smimegw.pipeline.admit import Gateway
-from smimegw.pipeline.deliver import IN_DOUBT
+from smimegw.pipeline.dots import IN_DOUBT
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Outcome, Recipient, ReversePath
 from tests.fakes.company import Company, message

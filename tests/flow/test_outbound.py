@@ -14,7 +14,7 @@ from smimegw.limits import Limits
 from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import field
-from smimegw.pipeline.deliver import IN_DOUBT
+from smimegw.pipeline.dots import IN_DOUBT
 from smimegw.policy.model import Protection
 from smimegw.smime.decrypt import decrypt
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
