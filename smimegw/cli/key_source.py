@@ -50,6 +50,18 @@ def password_option(command: F) -> F:
     )(command)
 
 
+def key_file_options(command: F) -> F:
+    """A key in a file of its own, or else of the configured keystore."""
+    kind = click.Path(path_type=Path)
+    command = click.option("--certificate", type=kind, help="Certificate, when not in --key.")(
+        command
+    )
+    command = click.option("--key", "key_file", type=kind, help="Key file (PKCS #12 or PEM).")(
+        command
+    )
+    return password_option(config_option(command))
+
+
 def keystore_of(settings: Configuration) -> FilesKeystore:
     """Return the configured keystore, locked when it has no key-encryption key.
 

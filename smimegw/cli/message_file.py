@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
@@ -22,6 +23,15 @@ from smimegw.mime.lines import with_crlf
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence
 from smimegw.x509.path import Purpose
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def output_option(command: F) -> F:
+    """``--output FILE``, for `write_message`."""
+    return click.option("-o", "--output", default="-", help="Where to write.  [default: stdout]")(
+        command
+    )
 
 
 def read_message(file: str) -> Entity:
