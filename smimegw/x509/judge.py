@@ -7,10 +7,12 @@ a trust anchor puts on itself – is checked here before.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+import contextlib
+from collections.abc import Coroutine, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from asn1crypto import core as asn1_core
 from asn1crypto import x509 as asn1_x509
 from pyhanko_certvalidator.authority import CertTrustAnchor, TrustQualifiers
 from pyhanko_certvalidator.context import ValidationContext
@@ -76,7 +78,7 @@ def judge(
     check_constraints(path, limits=limits)
     try:
         _run(_validation(path, now, policies))
-    except CertificateError:
+    except (CertificateError, MemoryError):
         raise
     except ExpiredError as exc:
         raise CertificateError("expired", str(exc)) from exc
@@ -134,6 +136,19 @@ def _anchor_qualifiers(
         max_path_length=anchor.max_path_length,
         max_aa_path_length=path_length,
     )
+
+
+def _with_its_heirs(parent: type[Any]) -> Iterator[type[Any]]:
+    yield parent
+    for heir in parent.__subclasses__():
+        yield from _with_its_heirs(heir)
+
+
+# QUIRK 2026-11 asn1crypto 1.5.1: a class finishes itself when its first value is made.  When two
+# threads do that at once it stays broken, and no certificate has a path until the process ends.
+for _class in set(_with_its_heirs(asn1_core.Asn1Value)):
+    with contextlib.suppress(TypeError, ValueError):  # a choice wants a value, but is finished
+        _class()
 
 
 def _with_named_curve(certificate: Certificate) -> asn1_x509.Certificate:
