@@ -15,7 +15,8 @@ from pki import lint
 from pki.cli.shell import Command
 from pki.keys import KeyKind
 from pki.profiles import Baseline
-from pki.settings import Settings, parse_country, parse_domain, parse_url
+from pki.setting_values import parse_country, parse_domain, parse_url
+from pki.settings import Settings
 from pki.subjects import clean_name, is_organization_identifier
 from smimegw.errors import UsageError
 

@@ -17,7 +17,7 @@ from pki.export import fingerprint
 from pki.founding import Founding, initialise_root, refuse_second
 from pki.places import ROOT
 from pki.register import Certified, serial_text
-from pki.settings import parse_domain
+from pki.setting_values import parse_domain
 from smimegw.errors import UsageError
 
 _FILE_OCTETS = 16 * 1024 * 1024

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import settings
+from pki import setting_values, settings
 from pki.practice import Addresses, Duplicates, Practice
 from pki.profiles import Baseline
 from pki.settings import Settings
@@ -110,11 +110,11 @@ def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
 )
 def test_domains_are_written_as_names_in_certificates(text: str, expected: str) -> None:
     """A-labels in lower case; a leading dot means every domain below (RFC 5280, 4.2.1.10)."""
-    assert settings.parse_domain(text) == expected
+    assert setting_values.parse_domain(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", ".", "a b", "@corp.example", "[192.0.2.1]", "..corp.example"])
 def test_other_texts_are_no_domains(text: str) -> None:
     """A constraint that permits nothing or everything by mistake is worse than none."""
     with pytest.raises(UsageError):
-        settings.parse_domain(text)
+        setting_values.parse_domain(text)
