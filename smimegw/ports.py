@@ -1,12 +1,13 @@
-"""Every interface between the pipeline and the outside world, on one page.
+"""Every interface between the pipeline and the outside world: directories, keys, time and records.
 
-Some stand beside their values and rules: what is remembered in `memory`, who answers for a message
-in `custody`, what is asked of strangers' servers in `outside`.
+Transactions have modules of their own: those of a client `reception`, ours `next_hop`.  Others
+stand beside their values and rules: what is remembered in `memory`, who answers for a message in
+`custody`, what is asked of strangers' servers in `outside`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ParamSpec, Protocol, TypeVar
@@ -19,11 +20,8 @@ from smimegw.content import MEMORY, Store
 from smimegw.custody import Journal, Ledger, NoJournal, NoLedger
 from smimegw.errors import EnrolmentError
 from smimegw.memory import Correspondents, NoCorrespondents, NoSightings, Sightings
-from smimegw.mime.entity import Entity
+from smimegw.next_hop import Relay
 from smimegw.outside import NoRevocationSource, RevocationSource
-from smimegw.smtp.extensions import Extensions
-from smimegw.smtp.reply import Reply
-from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo
 from smimegw.x509.certificate import Certificate
 
 P = ParamSpec("P")
@@ -154,126 +152,6 @@ class NoEnrolment:
 
     def renew_when_due(self, mailbox: Mailbox, certificate: Certificate) -> None:
         """Nothing is renewed."""
-
-
-# --- the next hop ------------------------------------------------------------------------------
-
-
-class RelaySession(Protocol):
-    """One transaction at the next hop, held open: MAIL, RCPT, content, and the final dot apart."""
-
-    @property
-    def extensions(self) -> Extensions:
-        """What the next hop announced (after TLS)."""
-        ...
-
-    async def mail(self, reverse_path: ReversePath) -> Reply:
-        """Send MAIL; ESMTP parameters the next hop cannot take are left out or refused by it."""
-        ...
-
-    async def recipient(self, recipient: Recipient) -> Reply:
-        """Send RCPT."""
-        ...
-
-    async def prepare(self, content: Iterable[bytes]) -> Reply | None:
-        """Send DATA and the content but not the final dot; a Reply means DATA was refused."""
-        ...
-
-    async def commit(self) -> tuple[Reply, ...]:
-        """Send the final dot; one reply (SMTP) or one per accepted recipient (LMTP).
-
-        Fewer with LMTP when it breaks off among them: the recipients after them are in doubt.
-
-        Raises:
-            NextHopError: With *in_doubt* when the dot went out and no reply came.
-        """
-        ...
-
-    @property
-    def answered(self) -> tuple[Reply, ...]:
-        """The replies to the final dot that have come so far, while `commit` waits for others."""
-        ...
-
-    async def abort(self) -> None:
-        """End the transaction so that the next hop keeps nothing; never raises."""
-        ...
-
-    async def close(self) -> None:
-        """Give the connection back or close it; never raises."""
-        ...
-
-    @property
-    def server(self) -> str:
-        """``host[address]:port`` for logs."""
-        ...
-
-    @property
-    def is_lmtp(self) -> bool:
-        """The next hop answers per recipient."""
-        ...
-
-
-class Relay(Protocol):
-    """Opens transactions at configured next hops."""
-
-    async def open(self, next_hop: str, *, login: tuple[str, str] | None = None) -> RelaySession:
-        """Connect (or reuse a connection), greet, TLS and, with *login*, AUTH.
-
-        Raises:
-            NextHopError: Unreachable, broke off, TLS not as configured.
-            AuthenticationError: The next hop refused the login.
-        """
-        ...
-
-
-# --- what the listener calls ---------------------------------------------------------------------
-
-
-class IncomingTransaction(Protocol):
-    """One MAIL transaction of a client, driven by the listener; implemented by the pipeline."""
-
-    @property
-    def id(self) -> str:
-        """The transaction id."""
-        ...
-
-    async def recipient(self, recipient: Recipient) -> Reply:
-        """Answer one RCPT, live from the next hop and the policy."""
-        ...
-
-    async def finish(self, content: Entity) -> Outcome:
-        """Treat the complete content; every failure is an Outcome, nothing is raised."""
-        ...
-
-    def refused(self, reply: Reply) -> None:
-        """The listener answers the data itself, with *reply*; `abandon` follows.  Never raises."""
-        ...
-
-    async def abandon(self) -> None:
-        """RSET, QUIT or a lost client before the data ended; never raises."""
-        ...
-
-    async def told(self, *, reached: bool) -> None:
-        """The client has the replies after the data, or may not have them; never raises."""
-        ...
-
-
-class Reception(Protocol):
-    """Begins transactions and checks logins; one per process."""
-
-    async def authenticate(self, session: SessionInfo, user: str, password: str) -> Reply:
-        """Check a login (235, 535 or 454)."""
-        ...
-
-    async def begin(
-        self, session: SessionInfo, reverse_path: ReversePath
-    ) -> tuple[Reply, IncomingTransaction | None]:
-        """Answer MAIL; the transaction is None when the reply is not positive."""
-        ...
-
-    async def extensions(self, session: SessionInfo) -> Extensions:
-        """What EHLO may offer: our own limits and what the session's next hop can take."""
-        ...
 
 
 # --- work and records ----------------------------------------------------------------------------

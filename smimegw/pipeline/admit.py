@@ -9,7 +9,8 @@ from smimegw.pipeline.incoming import Incoming
 from smimegw.pipeline.replies import reply_for
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import Policy
-from smimegw.ports import IncomingTransaction, Ports
+from smimegw.ports import Ports
+from smimegw.reception import IncomingTransaction
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import ReversePath, SessionInfo
@@ -22,7 +23,7 @@ _EXTENSIONS_SECONDS = 300.0  # how long a next hop's EHLO answer is offered on
 
 
 class Gateway:
-    """`ports.Reception`: begins transactions with the policy of the moment.
+    """`reception.Reception`: begins transactions with the policy of the moment.
 
     Attributes:
         policy: Exchanged as a whole on reload; None refuses mail (R-16).

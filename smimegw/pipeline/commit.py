@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from smimegw.failpoints import reach
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline.dots import IN_DOUBT, Delivered, Dots, Fates, Held, all_alike, same
 from smimegw.pipeline.hold import ours
 from smimegw.pipeline.ledger_entry import LedgerEntry
 from smimegw.pipeline.reply_time import reply_deadline
 from smimegw.pipeline.reports import tell_of
 from smimegw.pipeline.settings import Settings
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Recipient, Transaction
 

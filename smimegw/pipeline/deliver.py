@@ -16,13 +16,14 @@ from smimegw.content import Content
 from smimegw.custody import message_id_of
 from smimegw.errors import LedgerBusyError, LedgerError
 from smimegw.failpoints import reach
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline.commit import DOTS_SHARE, NO_LEDGER, Commit, Report, is_independent
 from smimegw.pipeline.dots import Delivered, Fates, same
 from smimegw.pipeline.hold import hold_all, ours
 from smimegw.pipeline.ledger_entry import LedgerEntry
 from smimegw.pipeline.reply_time import reply_deadline
 from smimegw.pipeline.settings import Settings
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Recipient, Transaction
 

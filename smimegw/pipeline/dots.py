@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from smimegw.custody import Dot, message_id_of
 from smimegw.errors import JournalError, NextHopError
 from smimegw.failpoints import reach
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline.late_news import News, note_late
 from smimegw.pipeline.ledger_entry import LedgerEntry
 from smimegw.pipeline.replies import mirrored
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Recipient, Transaction
 

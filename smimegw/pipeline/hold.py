@@ -13,8 +13,8 @@ from smimegw.errors import (
     NextHopTLSError,
 )
 from smimegw.failpoints import reach
+from smimegw.next_hop import Relay, RelaySession
 from smimegw.pipeline.dots import BROKEN_OFF, own_words
-from smimegw.ports import Relay, RelaySession
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, SessionInfo
 

@@ -13,6 +13,7 @@ from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.mime.marked_subject import without_marks
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline import deliver
 from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import result_fields, rewritten
@@ -32,7 +33,7 @@ from smimegw.pipeline.thread import with_identifier
 from smimegw.pipeline.unwrap import Peeler
 from smimegw.policy.evaluate import match
 from smimegw.policy.model import Actions, Policy
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.extensions import Extensions
 from smimegw.transaction import Delivery, Outcome, Recipient, ReversePath, Transaction
 

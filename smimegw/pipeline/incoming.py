@@ -13,6 +13,7 @@ from smimegw.errors import DependencyError, RecordError, SpoolError
 from smimegw.failpoints import reach
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline.decision_record import note_aborted, note_reply
 from smimegw.pipeline.dots import BROKEN_OFF
 from smimegw.pipeline.facts import direction_of
@@ -27,7 +28,7 @@ from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.shadow import handle_shadow
 from smimegw.pipeline.unfinished import remember_untold
 from smimegw.policy.model import Direction, Policy
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.content import BARE_LINE_END, NO_ROOM, TOO_LARGE
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.trace import is_loop, received_field
@@ -46,7 +47,7 @@ _NOTHING = Entity.parse(b"")  # content that nobody kept
 
 
 class Incoming:
-    """`ports.IncomingTransaction`: one MAIL transaction of a client."""
+    """`reception.IncomingTransaction`: one MAIL transaction of a client."""
 
     def __init__(
         self,

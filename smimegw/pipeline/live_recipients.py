@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from smimegw.errors import AuthenticationError, NextHopError, NextHopTLSError
 from smimegw.failpoints import reach
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline.dots import BROKEN_OFF
 from smimegw.pipeline.early import early_refusal
 from smimegw.pipeline.facts import direction_of
@@ -15,7 +16,7 @@ from smimegw.pipeline.hold import LOGIN_REFUSED, NO_TLS, UNREACHABLE
 from smimegw.pipeline.replies import mirrored
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import Direction, Policy
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Envelope, Recipient, ReversePath, SessionInfo

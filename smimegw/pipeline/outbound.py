@@ -9,6 +9,7 @@ from smimegw.addresses import Mailbox
 from smimegw.errors import LimitError, MIMEError
 from smimegw.failpoints import reach
 from smimegw.mime.headers import HeaderField
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline import decision_record, deliver, protect, record
 from smimegw.pipeline.brief import with_keys
 from smimegw.pipeline.complete import completed
@@ -20,7 +21,7 @@ from smimegw.pipeline.settings import Settings
 from smimegw.policy.evaluate import stripped_subject, triggers_of
 from smimegw.policy.facts import RecipientFacts
 from smimegw.policy.model import Decision, Policy
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Delivery, Outcome, Transaction
 

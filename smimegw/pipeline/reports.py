@@ -25,9 +25,10 @@ from smimegw.failpoints import reach
 from smimegw.mime.build import boundary
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline.dots import Delivered
 from smimegw.pipeline.settings import Settings
-from smimegw.ports import Ports, RelaySession
+from smimegw.ports import Ports
 from smimegw.smtp.dsn import (
     FailedMessage,
     FailedRecipient,

@@ -16,6 +16,7 @@ from smimegw.content import Content
 from smimegw.custody import NoJournal, NoLedger
 from smimegw.errors import RecordError
 from smimegw.mime.headers import HeaderField, HeaderSection
+from smimegw.next_hop import RelaySession
 from smimegw.pipeline import deliver
 from smimegw.pipeline.decision_record import head, tell_deliveries
 from smimegw.pipeline.facts import direction_of
@@ -26,7 +27,7 @@ from smimegw.pipeline.replies import Refusal, reply_for, row_of
 from smimegw.pipeline.reply_time import reply_seconds
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import Direction, Policy
-from smimegw.ports import Events, Ports, Records, RelaySession
+from smimegw.ports import Events, Ports, Records
 from smimegw.smtp.content import stuffed
 from smimegw.smtp.extensions import Extensions
 from smimegw.smtp.reply import Reply

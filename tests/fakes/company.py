@@ -15,7 +15,7 @@ from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings, TrustMaterial
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
-from smimegw.ports import IncomingTransaction
+from smimegw.reception import IncomingTransaction
 from smimegw.smime.sign import sign_opaque
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import Outcome, Recipient, ReversePath, SessionInfo

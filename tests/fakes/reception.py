@@ -18,7 +18,7 @@ OK = Reply(250, "2.1.0", "OK")
 
 @dataclass
 class FakeTransaction:
-    """Implements ports.IncomingTransaction."""
+    """Implements reception.IncomingTransaction."""
 
     id: str
     session: SessionInfo
@@ -62,7 +62,7 @@ class FakeTransaction:
 
 @dataclass
 class FakeReception:
-    """Implements ports.Reception; every answer can be replaced."""
+    """Implements reception.Reception; every answer can be replaced."""
 
     offered: Extensions = EVERYTHING
     users: dict[str, str] = field(default_factory=dict)

@@ -19,7 +19,8 @@ from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.content import MEMORY, Store
 from smimegw.errors import CommandError
 from smimegw.limits import Limits
-from smimegw.ports import Events, IncomingTransaction, Reception
+from smimegw.ports import Events
+from smimegw.reception import IncomingTransaction, Reception
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole
 from smimegw.transaction import transaction_id

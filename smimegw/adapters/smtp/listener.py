@@ -15,7 +15,8 @@ from smimegw.adapters.smtp.session import Session
 from smimegw.adapters.smtp.settings import ListenerSettings
 from smimegw.content import MEMORY, Store
 from smimegw.limits import Limits
-from smimegw.ports import Events, Reception
+from smimegw.ports import Events
+from smimegw.reception import Reception
 from smimegw.smtp.reply import Reply
 
 _TOO_MANY = Reply(421, "4.3.2", "too many sessions, try again later")

@@ -1,4 +1,4 @@
-"""Transactions at next hops, held before their final dot; implements `ports.Relay`."""
+"""Transactions at next hops, held before their final dot; implements `next_hop.Relay`."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class SMTPRelay:
 
 
 class SMTPSession:
-    """One transaction at a next hop; implements `ports.RelaySession`."""
+    """One transaction at a next hop; implements `next_hop.RelaySession`."""
 
     def __init__(
         self,

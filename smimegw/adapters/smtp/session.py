@@ -1,6 +1,6 @@
 """One client's mail transactions: MAIL, RCPT, DATA, and the replies that the pipeline gives.
 
-What is decided about mail comes from `ports.Reception`; here is only the protocol (RFC 5321;
+What is decided about mail comes from `reception.Reception`; here is only the protocol (RFC 5321;
 RFC 2033 for LMTP's one reply per recipient).
 """
 
@@ -17,7 +17,7 @@ from smimegw.errors import CommandError, LimitError
 from smimegw.failpoints import reach
 from smimegw.limits import Limits
 from smimegw.mime.entity import Entity
-from smimegw.ports import IncomingTransaction
+from smimegw.reception import IncomingTransaction
 from smimegw.smtp.commands import PathArgument, parse_mail, parse_rcpt
 from smimegw.smtp.content import NO_ROOM, TOO_LARGE, ContentReader
 from smimegw.smtp.extensions import size_to_offer
