@@ -35,8 +35,6 @@ from smimegw.outside import NoRevocationSource, RevocationSource
 from smimegw.pipeline.settings import Settings
 from smimegw.ports import Clock, Ports
 
-listener_settings = sessions.listener_settings
-
 
 class SystemClock:
     """The operating system's time."""
@@ -93,68 +91,84 @@ def assemble(
         DirectoryError: The embedded database cannot be opened.
     """
     metrics = Metrics()
-    closing = contextlib.AsyncExitStack()
-    events = events or logged_events(configuration, metrics)
-    database = own_database(configuration)
-    closing.push_async_callback(database.close)
-    clock: Clock = SystemClock()
-    correspondents = DatabaseCorrespondents(database, limits=configuration.limits)
-    published, authorities = open_directories(configuration, database, events, closing)
-    directory = with_harvest(published, correspondents, configuration, clock)
-    keystore = keystores.gateway_keystore(configuration, events)
-    if isinstance(keystore, AgentKeystore):
-        closing.push_async_callback(keystore.close)
-    relay = SMTPRelay(
+    adapters = _Adapters(configuration, events or logged_events(configuration, metrics), worker)
+    metrics.shadow(configuration.gateway.shadow)
+    return Assembled(
+        configuration=configuration,
+        ports=adapters.ports(),
+        settings=read_settings(configuration),
+        keystore=adapters.keystore,
+        metrics=metrics,
+        events=adapters.events,
+        database=adapters.database,
+        journal=adapters.journal,
+        decisions=adapters.decisions,
+        _closing=adapters.closing,
+    )
+
+
+class _Adapters:
+    """Every adapter of one process: opened in this order, closed in the other."""
+
+    def __init__(self, configuration: Configuration, events: LoggedEvents, worker: int) -> None:
+        self._configuration = configuration
+        self.events = events
+        self._clock: Clock = SystemClock()
+        self.closing = closing = contextlib.AsyncExitStack()
+        self.database = own_database(configuration)
+        closing.push_async_callback(self.database.close)
+        self._published, self._authorities = open_directories(
+            configuration, self.database, events, closing
+        )
+        self.keystore = keystores.gateway_keystore(configuration, events)
+        if isinstance(self.keystore, AgentKeystore):
+            closing.push_async_callback(self.keystore.close)
+        self._relay = _relay(configuration)
+        closing.push_async_callback(self._relay.aclose)
+        self._workers = ThreadWorkers(configuration.gateway.worker_threads)
+        closing.push_async_callback(self._workers.close)
+        self.decisions = own_file(configuration, "decisions", worker)
+        self._records = _records(configuration, self.decisions, events)
+        closing.callback(self._records.close)
+        self.journal = FileJournal(own_file(configuration, "dots", worker))
+        closing.push_async_callback(self.journal.close)
+        self._revocation = _revocation(configuration, events, self._clock, closing)
+        self._enrolment = open_enrolment(configuration, self.keystore, events, self._clock, closing)
+
+    def ports(self) -> Ports:
+        """All of them as the pipeline sees them."""
+        configuration, limits = self._configuration, self._configuration.limits
+        events, clock = self.events, self._clock
+        correspondents = DatabaseCorrespondents(self.database, limits=limits)
+        state = configuration.gateway.state_directory
+        spool = configuration.gateway.spool or state
+        return Ports(
+            directory=with_harvest(self._published, correspondents, configuration, clock),
+            authorities=self._authorities,
+            keystore=self.keystore,
+            relay=self._relay,
+            workers=self._workers,
+            events=events,
+            records=self._records,
+            clock=clock,
+            revocation=self._revocation,
+            correspondents=correspondents,
+            sightings=DatabaseSightings(self.database),
+            ledger=DatabaseLedger(self.database, lease_seconds=limits.claim_seconds),
+            journal=self.journal,
+            host=HostWatch(
+                [state, spool], self.decisions, events=events, clock=clock, limits=limits
+            ),
+            enrolment=self._enrolment,
+            spool=FileStore(spool, memory_octets=limits.memory_octets),
+        )
+
+
+def _relay(configuration: Configuration) -> SMTPRelay:
+    return SMTPRelay(
         {name: sessions.next_hop_settings(hop) for name, hop in configuration.next_hop.items()},
         hostname=str(configuration.gateway.hostname),
         limits=configuration.limits,
-    )
-    closing.push_async_callback(relay.aclose)
-    workers = ThreadWorkers(configuration.gateway.worker_threads)
-    closing.push_async_callback(workers.close)
-    decisions = own_file(configuration, "decisions", worker)
-    metrics.shadow(configuration.gateway.shadow)
-    records = _records(configuration, decisions, events)
-    closing.callback(records.close)
-    journal = FileJournal(own_file(configuration, "dots", worker))
-    closing.push_async_callback(journal.close)
-    state = configuration.gateway.state_directory
-    spool = configuration.gateway.spool or state
-    ports = Ports(
-        directory=directory,
-        authorities=authorities,
-        keystore=keystore,
-        relay=relay,
-        workers=workers,
-        events=events,
-        records=records,
-        clock=clock,
-        revocation=_revocation(configuration, events, clock, closing),
-        correspondents=correspondents,
-        sightings=DatabaseSightings(database),
-        ledger=DatabaseLedger(database, lease_seconds=configuration.limits.claim_seconds),
-        journal=journal,
-        host=HostWatch(
-            [state, spool],
-            decisions,
-            events=events,
-            clock=clock,
-            limits=configuration.limits,
-        ),
-        enrolment=open_enrolment(configuration, keystore, events, clock, closing),
-        spool=FileStore(spool, memory_octets=configuration.limits.memory_octets),
-    )
-    return Assembled(
-        configuration=configuration,
-        ports=ports,
-        settings=read_settings(configuration),
-        keystore=keystore,
-        metrics=metrics,
-        events=events,
-        database=database,
-        journal=journal,
-        decisions=decisions,
-        _closing=closing,
     )
 
 

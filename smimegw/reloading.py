@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from smimegw.adapters.files.settings import read_settings
 from smimegw.adapters.smtp.listener import Listener
 from smimegw.adapters.smtp.tls import forget_contexts
-from smimegw.app import listener_settings
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, Problem
@@ -18,6 +17,7 @@ from smimegw.pipeline.admit import Gateway
 from smimegw.pipeline.settings import Settings
 from smimegw.policy.model import Policy
 from smimegw.ports import Events
+from smimegw.sessions import listener_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

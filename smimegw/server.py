@@ -8,7 +8,6 @@ import logging
 import signal
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from smimegw import __version__
 from smimegw.adapters.agent.client import AgentKeystore
@@ -16,19 +15,16 @@ from smimegw.adapters.database.care import DatabaseCare
 from smimegw.adapters.files.advice import advice
 from smimegw.adapters.http.status import StatusServer
 from smimegw.adapters.logs.events import LibraryHandler
-from smimegw.adapters.smtp.listener import Listener, Occupancy
 from smimegw.adapters.smtp.load import LoopLag
 from smimegw.app import Assembled, assemble
 from smimegw.config.model import Configuration
 from smimegw.config.policies import PolicyFolder
 from smimegw.errors import ConfigurationError, JournalError, KeystoreError, Problem
-from smimegw.limits import Limits
+from smimegw.listening import made_listeners
 from smimegw.oversight import Condition, Nobody, Overseer
 from smimegw.pipeline.admit import Gateway
 from smimegw.recovery import recover, take_over
 from smimegw.reloading import Reloading
-from smimegw.sessions import listener_settings, worker_limits
-from smimegw.smtp.roles import ListenerRole
 
 _KEYSTORE_SECONDS = 10.0
 
@@ -68,42 +64,35 @@ class Server:
             clock=self._assembled.ports.clock,
             limits=configuration.limits,
         )
-        processes = configuration.gateway.processes if worker else 1
-        limits = worker_limits(configuration.limits, processes)
-        occupancy = Occupancy(limits)  # sessions are counted over all listeners
-        lag = self._lag = LoopLag(configuration.limits, self._events)
-        self._listeners = [
-            Listener(
-                replace(
-                    listener_settings(name, listener, configuration, processes),
-                    reuse_port=worker > 0,
-                ),
-                self._gateway,
-                _limits_of(listener.role, limits),
-                self._events,
-                occupancy,
-                lag,
-                self._assembled.ports.spool,
-            )
-            for name, listener in configuration.listener.items()
-        ]
+        self._lag = LoopLag(configuration.limits, self._events)
+        self._listeners = made_listeners(
+            configuration,
+            self._gateway,
+            self._events,
+            self._lag,
+            self._assembled.ports.spool,
+            worker=worker,
+        )
         self._reloading = Reloading(
             configuration, policies, self._gateway, self._listeners, self._events
         )
-        address = configuration.metrics.address
-        self._status = StatusServer(
-            address.host,
-            address.port,
-            ready=self._reasons,
-            metrics=self._metrics,
-            shadow=configuration.gateway.shadow,
-        )
+        self._status = self._made_status()
         self._not_ready: list[str] = ["starting"]
         self._stop = asyncio.Event()
         self._stop_reason = ""
         self._failure = ""
         self._reload_turn = asyncio.Lock()
         self._reloads: set[asyncio.Task[None]] = set()  # a task that nobody holds may be lost
+
+    def _made_status(self) -> StatusServer:
+        address = self._configuration.metrics.address
+        return StatusServer(
+            address.host,
+            address.port,
+            ready=self._reasons,
+            metrics=self._metrics,
+            shadow=self._configuration.gateway.shadow,
+        )
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain.
@@ -274,10 +263,3 @@ class Server:
         await self._care.stop()
         await self._assembled.close()
         self._emit("stopped", reason=self._stop_reason)
-
-
-def _limits_of(role: ListenerRole, limits: Limits) -> Limits:
-    """Mail from outside has grown by its protection already, and shrinks when it is opened."""
-    if role is not ListenerRole.MX:
-        return limits
-    return replace(limits, message_octets=int(limits.message_octets * limits.growth), growth=1.0)
