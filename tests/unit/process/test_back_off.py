@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from smimegw import supervisor
+from smimegw import worker_processes
+from smimegw.adapters.logs.events import LoggedEvents
 from smimegw.adapters.process.child import End
-from smimegw.adapters.systemd.notify import SystemdOverseer
 from smimegw.config.load import load
 
 SAMPLE = Path(__file__).resolve().parents[3] / "docs" / "smimegw.toml.sample"
 Life = tuple[float, int, bool]  # seconds, exit code, whether it ever let clients in
 
 
-class _Scripted(supervisor.Supervisor):
-    """Its workers live as a script says, in no time."""
+class _Scripted(worker_processes.WorkerProcesses):
+    """They live as a script says, in no time."""
 
     def __init__(self, lives: Sequence[Life]) -> None:
         configuration = load(SAMPLE, check_files=False)
-        super().__init__(configuration, overseer=SystemdOverseer({}))
+        super().__init__(configuration, LoggedEvents())
         self.lives = list(lives)
         self.pauses: list[float] = []
         self.now = 0.0
@@ -44,9 +44,9 @@ class _Scripted(supervisor.Supervisor):
 def pauses(monkeypatch: pytest.MonkeyPatch, lives: Sequence[Life]) -> tuple[list[float], bool]:
     """The pauses after each of *lives*, and whether the supervisor gave up."""
     scripted = _Scripted(lives)
-    monkeypatch.setattr(supervisor, "time", scripted)
+    monkeypatch.setattr(worker_processes, "time", scripted)
     asyncio.run(scripted._keep(1))
-    return scripted.pauses, scripted._failure is not None
+    return scripted.pauses, scripted.failure is not None
 
 
 def test_a_worker_that_keeps_crashing_is_waited_for_longer_each_time(
