@@ -12,10 +12,11 @@ from cryptography import x509
 
 from pki import authority, files, hierarchy, settings, subjects
 from pki.hierarchy import NewKey
-from pki.home import Home, locked
+from pki.home import Home
 from pki.issuance import make_crl
 from pki.keys import KeyKind
 from pki.ledger import Ledger
+from pki.opening import locked
 from pki.own_keys import TokenChoice
 from pki.places import FIRST, ROOT
 from pki.register import Register

@@ -1,7 +1,7 @@
 """An append-only book in SQLite whose entries are chained by SHA-256.
 
 A changed, removed or inserted entry shows (`pki.chain`).  Entries cut off at the end are found by
-what stands beside the ledger (`pki.home`) and by a head that the administrator noted elsewhere
+what stands beside the ledger (`pki.opening`) and by a head that the administrator noted elsewhere
 (``smimegw-ca ledger verify --head``).
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pki import bulk, home, issuance, orders, people, profiles
+from pki import bulk, issuance, opening, orders, people, profiles
 from pki.cli.founding import parse_kind
 from pki.cli.handing import Output, hand_out, open_output, output_options, parse_mailbox
 from pki.cli.many import NOWHERE, issue_many, processes_by_default
@@ -116,7 +116,7 @@ def _issue_one(
         days=wanted.days,
         operator=wanted.operator,
     )
-    home.require(shell.directory)
+    opening.require(shell.directory)
     passphrase = shell.passphrase()
     target = open_output(shell, holds_key=request is None)
     ordered = [replace(template, profile=each) for each in wanted.profiles]
@@ -128,7 +128,7 @@ def _issue_ordered(
 ) -> None:
     if len(wanted) > 1 and wanted[0].public_key:
         raise UsageError("--profile pair needs two keys. Issue two requests, one for each profile.")
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         people.require_owner(opened.settings.practice, wanted[0].mailbox)
         _warn_of_twins(opened, wanted, shell)
         issuer = opened.issuer(opened.issuing, passphrase)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pki import crl as lists
-from pki import crl_schedule, files, home, places
+from pki import crl_schedule, files, opening, places
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.crl import Delta
 from pki.home import Home
@@ -36,8 +36,8 @@ def crl(shell: Shell, action: str, root: bool, due: bool, delta: bool, output: P
     --due makes one when half its time is over or when a revocation stands on no list yet, and asks
     for the passphrase only then.
     """
-    home.require(shell.directory)
-    with home.reading(shell.directory) as opened:
+    opening.require(shell.directory)
+    with opening.reading(shell.directory) as opened:
         names = (places.ROOT,) if root else _issuing(opened, shell)
         waiting = {name: crl_schedule.due(opened, name, now=shell.now) for name in names if due}
     if action == "show":
@@ -71,7 +71,7 @@ def _not_due(name: IssuerName) -> str:
 def _make(
     shell: Shell, name: IssuerName, passphrase: bytes, *, due: bool, delta: bool
 ) -> Listed | Delta:
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         issuer = opened.issuer(name, passphrase)
         if due:
             return crl_schedule.make_due(opened, name, issuer, now=shell.now)
@@ -81,7 +81,7 @@ def _make(
 
 
 def _newest(shell: Shell, name: IssuerName, *, delta: bool) -> Listed | Delta:
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         current = lists.lists(opened.register, name)
     found = current.delta if delta else current.complete
     if found is None:

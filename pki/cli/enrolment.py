@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from pki import files, home
+from pki import files, opening
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.cli.status_service import listening, parse_listen, require_extra
 from pki.register import Certified, serial_text
@@ -53,10 +53,10 @@ def make(shell: Shell, hosts: tuple[str, ...], gateway: str, output: Path) -> No
     """
     from pki.serve import access  # noqa: PLC0415 - not for the other commands
 
-    home.require(shell.directory)
+    opening.require(shell.directory)
     name = clean_name(gateway)
     passphrase = shell.passphrase()
-    with home.locked(shell.directory):
+    with opening.locked(shell.directory):
         places = access.Places.of(shell.directory)
         access.make_server(places, hosts, passphrase, now=shell.now)
         certificate, key = access.make_client(places, name, passphrase, now=shell.now)
@@ -117,7 +117,7 @@ def serve(
     from pki.serve.office import Office  # noqa: PLC0415
     from pki.serve.timer import AfterEach  # noqa: PLC0415
 
-    home.require(shell.directory)
+    opening.require(shell.directory)
     host, port = parse_listen(listen)
     places = Places.of(shell.directory)
     tls = site.tls_context(server or places.server, client_ca or places.authority)

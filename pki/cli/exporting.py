@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import mldsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import export as packing
-from pki import files, home, keys, mobileconfig
+from pki import files, keys, mobileconfig, opening
 from pki.cli.handing import describe, open_sheets, sheet_options
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.errors import RequestError
@@ -60,7 +60,7 @@ def export(
     """
     wanted = Format(form)
     _check(wanted, output, signer)
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         certified = opened.register.find(serial)
         match wanted:
             case Format.PEM:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import click
 
-from pki import home, lint
+from pki import lint, opening
 from pki.cli.first_settings import issuing_options, read_settings
 from pki.cli.shell import Command, Shell, common_options, examples, passphrase_option
 from pki.export import fingerprint
@@ -176,7 +176,7 @@ def _remark(shell: Shell, chosen: Settings) -> None:
 
 
 def _show_new(shell: Shell, *, in_token: bool) -> None:
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         root = fingerprint(opened.authority(ROOT))
         certificate = opened.certificate_path(ROOT)
         issuing = opened.certificate_path(FIRST)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 from cryptography.x509.oid import NameOID
 
-from pki import export, files, home
+from pki import export, files, opening
 from pki.cli.shell import Command, Json, Shell
 from pki.home import Home
 from pki.register import Certified, serial_text
@@ -92,7 +92,7 @@ def open_sheets(shell: Shell) -> Sheets | None:
     if folder is None:
         return None
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         subject = opened.authority(opened.issuing).certificate.subject
     names = subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     clients = tuple(Client(word) for word in meta.get(f"{__name__}.client", ()))

@@ -8,7 +8,7 @@ import click
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from pki import home, installing, rollover
+from pki import installing, opening, rollover
 from pki.cli.founding import (
     key_options,
     read_key_options,
@@ -45,11 +45,11 @@ _PEM_CRL = b"-----BEGIN X509 CRL-----"
 def install(shell: Shell, sources: tuple[Path, ...]) -> None:
     """Take what an offline root sent: certificates, its CRL, or both."""
     certificates, crls = _sorted_out([(path, read_carried(path)) for path in sources])
-    home.require(shell.directory)
+    opening.require(shell.directory)
     if certificates:
         _install_certificates(shell, certificates)
     for crl in crls:
-        with home.changing(shell.directory, now=shell.now) as opened:
+        with opening.changing(shell.directory, now=shell.now) as opened:
             number = installing.install_crl(opened, crl, now=shell.now)
         shell.answer(str(number), kind="crl", issuer=ROOT, number=number)
         shell.talk(f"Took CRL {number} of the root.")
@@ -88,7 +88,7 @@ def rollover_command(
     """
     keys = read_key_options(key, token, pin_file, experimental=experimental)
     named = clean_name(name) if name is not None else ""
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         current = opened.issuing
         unfinished = _unfinished(opened, current)
         subject = opened.authority(current).name
@@ -101,7 +101,7 @@ def rollover_command(
     if not unfinished:
         shell.confirm(f"Give {subject} a new key?")
     passphrase = shell.passphrase()
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         place = current
         if not unfinished:
             new = NewKey(kind=keys.kind, token=keys.token)
@@ -143,7 +143,7 @@ def _finish(shell: Shell, opened: Home, place: IssuerName, passphrase: bytes) ->
 
 def _install_certificates(shell: Shell, certificates: list[x509.Certificate]) -> None:
     passphrase = shell.passphrase()
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         known = ROOT in opened.issuers
         for certificate in certificates if not known else []:
             if certificate.subject == certificate.issuer:

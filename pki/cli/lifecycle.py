@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import click
 
-from pki import approval, crl_schedule, home, installing, responder
+from pki import approval, crl_schedule, installing, opening, responder
 from pki.chain import START
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
@@ -28,7 +28,7 @@ _NEARLY_OVER = timedelta(days=30)
 @click.pass_obj
 def status(shell: Shell) -> None:
     """Show the CA, what ends soon and whether the CRLs are fresh; exit 3 when something is due."""
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         state = _state(opened, shell)
     shell.answer(table(_rows(state)), **_members(state))
     for warning in state.warnings:
@@ -206,7 +206,7 @@ def ledger(shell: Shell, action: str, head: str | None) -> None:
             f"--head: a head has {2 * len(START)} hexadecimal digits, and {head!r} has "
             f"{2 * len(noted)}. `status` shows it."
         )
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         entries, newest = opened.register.ledger.verify(noted)
         if action == "export":
             shell.json = True

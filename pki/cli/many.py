@@ -13,7 +13,7 @@ import click
 from click._termui_impl import ProgressBar
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import bulk, export, files, home, people, shared_plan
+from pki import bulk, export, files, opening, people, shared_plan
 from pki.bulk import Delivered, Plan, Wanted
 from pki.cli.handing import Output, describe
 from pki.cli.program import WARNINGS
@@ -52,8 +52,8 @@ def issue_many(
         UsageError: Nobody confirmed.
         BusyError: The disk does not take it; repeating goes on from there.
     """
-    home.require(shell.directory)
-    with home.reading(shell.directory) as opened:
+    opening.require(shell.directory)
+    with opening.reading(shell.directory) as opened:
         plan = _plan(opened, ldap_filter, wanted, shell)
     _show(plan, shell, everything=dry_run)
     if dry_run:
@@ -62,7 +62,7 @@ def issue_many(
     passphrase = shell.passphrase()
     if plan.orders:
         shell.confirm(f"Issue {len(plan.orders)} certificates?")
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         # once more: what another process issued meanwhile is left out
         plan = _plan(opened, ldap_filter, wanted, shell)
         if opened.settings.practice.second_person:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from pki import home
+from pki import opening
 from pki.bundles import Bundles, CertificatesOnly, NoBundles, Reader, SignedByOwner
 from pki.cli.published import report, show_plan
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
@@ -107,7 +107,7 @@ def publish(
     """
     if bool(embedded) == bool(ldap_url):
         raise UsageError("Say where to: either --embedded DATABASE or --ldap URL.")
-    home.require(shell.directory)
+    opening.require(shell.directory)
     ldap = None
     if ldap_url:
         ldap = _ldap_target(
@@ -121,7 +121,7 @@ def publish(
             may_add_people=not existing_only,
         )
     keep = Keep(expired=timedelta(days=keep_expired), revoked=timedelta(days=keep_revoked))
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         plan = make_plan(opened, now=shell.now, keep=keep)
         if ldap:
             bundles = _bundles(opened, shell, sign_for, without=without_smime_attribute)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from pki import home, issuance, renewal, revocation
+from pki import issuance, opening, renewal, revocation
 from pki.cli.handing import Output, hand_out, open_output, output_options, parse_mailbox
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
@@ -52,10 +52,10 @@ def renew(
     """
     if due == bool(which) or (within and not due):
         raise UsageError("Say which: SERIAL or ADDRESS, or --due (with --within) for all.")
-    home.require(shell.directory)
+    opening.require(shell.directory)
     passphrase = shell.passphrase()
     target = open_output(shell)
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         found = _due(opened, within, shell) if due else _which(opened, which)
         old = [item for item in found if not due or item.key_held or keep_key]
         orders = [
@@ -96,10 +96,10 @@ def rekey(
 ) -> None:
     """Issue a certificate with a new key and revoke the old one in the same step."""
     reason = revocation.parse_reason(reason)
-    home.require(shell.directory)
+    opening.require(shell.directory)
     passphrase = shell.passphrase()
     target = open_output(shell)
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         old = _which(opened, which)
         shell.confirm(f"Replace {_listed(old)} and revoke what is replaced? It cannot be undone.")
         orders = [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pki import approval, files, home, profiles
+from pki import approval, files, opening, profiles
 from pki.approval import Filing
 from pki.cli.handing import hand_out, open_output, output_options, parse_mailbox
 from pki.cli.program import NO
@@ -98,7 +98,7 @@ def create(
         key_kind=KeyKind(key),
         days=days or 0,
     )
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         filed, question = approval.file(opened, filing, now=shell.now)
         second = opened.settings.practice.second_person
     if challenge:
@@ -127,7 +127,7 @@ def _show_filed(shell: Shell, filed: Request) -> None:
 @click.pass_obj
 def list_requests(shell: Shell, everything: bool) -> None:
     """List what waits for a proof, a decision or a certificate; exit 1 when nothing does."""
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         found = approval.waiting(opened, now=shell.now)
         if everything:
             found = tuple(opened.register.history.requests.values())
@@ -150,7 +150,7 @@ def list_requests(shell: Shell, everything: bool) -> None:
 @click.pass_obj
 def show(shell: Shell, number: int) -> None:
     """Show one request and what became of it."""
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         item = approval.find(opened, number)
     members = _members(item, shell)
     rows = [
@@ -181,7 +181,7 @@ def show(shell: Shell, number: int) -> None:
 @click.pass_obj
 def prove(shell: Shell, number: int, answer: Path) -> None:
     """Record that the owner of the key answered the challenge (RFC 4211, 4.2)."""
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         item = approval.find(opened, number)
         item = approval.prove(opened, item, _read(answer), now=shell.now)
     shell.answer(str(number), **_members(item, shell))
@@ -210,12 +210,12 @@ def approve(
 
     Your name for the ledger is SMIMEGW_CA_OPERATOR, who came by sudo, or the user's.
     """
-    home.require(shell.directory)
-    with home.reading(shell.directory) as opened:
+    opening.require(shell.directory)
+    with opening.reading(shell.directory) as opened:
         holds_key = bool(approval.find(opened, number).key)
     passphrase = b"" if later else shell.passphrase()
     target = open_output(shell, holds_key=holds_key)
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         item = approval.find(opened, number)
         if item.state is not RequestState.ISSUED:
             item = approval.approve(opened, item, operator=shell.operator, now=shell.now)
@@ -247,7 +247,7 @@ def approve(
 @click.pass_obj
 def refuse(shell: Shell, number: int, reason: str) -> None:
     """Refuse a request; whoever still wants a certificate files a new one."""
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         item = approval.find(opened, number)
         item = approval.refuse(opened, item, operator=shell.operator, reason=reason, now=shell.now)
     shell.answer(str(number), **_members(item, shell))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from pki import home, issuance, revocation
+from pki import issuance, opening, revocation
 from pki.cli.shell import Shell, common_options, examples
 from pki.register import serial_text
 
@@ -22,7 +22,7 @@ from pki.register import serial_text
 def revoke(shell: Shell, serial: str, reason: str) -> None:
     """Revoke a certificate for good; the next CRL tells it to everybody."""
     reason = revocation.parse_reason(reason)
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         certified = opened.register.find(serial)
         whose = f"<{certified.mailbox}>" if certified.mailbox else "the issuing CA itself"
         text = serial_text(certified.serial)
@@ -55,7 +55,7 @@ def hold(shell: Shell, serial: str) -> None:
     Nobody encrypts to it and its signatures do not pass until it is released; it can also be
     revoked for good, and then counts as revoked since the hold began.
     """
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         certified = opened.register.find(serial)
         issuance.hold(opened, certified, now=shell.now)
     text = serial_text(certified.serial)
@@ -71,7 +71,7 @@ def hold(shell: Shell, serial: str) -> None:
 @click.pass_obj
 def release(shell: Shell, serial: str) -> None:
     """End a hold: the certificate is good again, and CRLs leave it out."""
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         certified = opened.register.find(serial)
         issuance.release(opened, certified, now=shell.now)
     text = serial_text(certified.serial)

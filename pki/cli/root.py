@@ -8,7 +8,7 @@ import click
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import crl as lists
-from pki import files, hierarchy, home
+from pki import files, hierarchy, opening
 from pki.cli.first_settings import read_subject_settings, subject_options
 from pki.cli.founding import asked_name, key_options, read_key_options
 from pki.cli.handing import describe
@@ -62,7 +62,7 @@ def root_init(
     )
     refuse_second(shell.directory)
     initialise_root(shell.directory, founding, passphrase=shell.passphrase(new=True), now=shell.now)
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         made, path = opened.authority(ROOT), opened.certificate_path(ROOT)
     shell.answer(
         str(path), kind="authority", root_certificate=str(path), root_fingerprint=fingerprint(made)
@@ -107,9 +107,9 @@ def root_sign(
     asked = hierarchy.read_request(read_carried(request))
     name = asked.name.rfc4514_string()
     shell.confirm(f"Make {name} an issuing CA for {', '.join(permitted) or 'any domain'}?")
-    home.require(shell.directory)
+    opening.require(shell.directory)
     passphrase = shell.passphrase()
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         issuer = opened.issuer(ROOT, passphrase)
         made = hierarchy.certify_issuing(
             opened, issuer, asked, domains=permitted, days=days, now=shell.now
@@ -133,9 +133,9 @@ def root_sign(
 @click.pass_obj
 def root_crl(shell: Shell, output: Path | None) -> None:
     """Make the root's next CRL."""
-    home.require(shell.directory)
+    opening.require(shell.directory)
     passphrase = shell.passphrase()
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         made = lists.make(opened, ROOT, opened.issuer(ROOT, passphrase), now=shell.now)
         path = output or opened.crl_path(ROOT)
     if output:
@@ -161,7 +161,7 @@ def root_crl(shell: Shell, output: Path | None) -> None:
 @click.pass_obj
 def root_status(shell: Shell) -> None:
     """Show the root, what it signed, and its CRL."""
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         own, last = opened.authority(ROOT), opened.register.last_crl(ROOT)
         signed = [item for item in opened.register.own_certificates() if item.serial != own.serial]
     rows = [

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from pki import files, home, revision, settings
+from pki import files, opening, revision, settings
 from pki.cli.shell import Shell, common_options, examples, table
 from smimegw.errors import UsageError
 
@@ -34,7 +34,7 @@ def settings_command(shell: Shell, action: str, key: str, words: tuple[str, ...]
         _set(shell, key, words)
     elif words:
         raise UsageError("To change a setting write: smimegw-ca settings set KEY VALUE")
-    home.require(shell.directory)
+    opening.require(shell.directory)
     found = revision.values(settings.load(shell.directory / settings.FILE_NAME))
     if key:
         if key not in found:
@@ -46,7 +46,7 @@ def settings_command(shell: Shell, action: str, key: str, words: tuple[str, ...]
 
 def _set(shell: Shell, key: str, words: tuple[str, ...]) -> None:
     path = shell.directory / settings.FILE_NAME
-    with home.changing(shell.directory, now=shell.now) as opened:
+    with opening.changing(shell.directory, now=shell.now) as opened:
         before = path.read_text("utf-8")
         text = revision.revise(before, key, words, chosen=opened.settings)
         settings.parse(text, path)

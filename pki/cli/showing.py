@@ -8,7 +8,7 @@ from datetime import timedelta
 import click
 
 from pki import export as packing
-from pki import home
+from pki import opening
 from pki.cli.handing import describe, parse_mailbox
 from pki.cli.program import NO
 from pki.cli.shell import Shell, common_options, examples, table
@@ -51,7 +51,7 @@ def list_command(
     """
     span = parse_span(expires_in) if expires_in else None
     mailbox = parse_mailbox(address) if address else None
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         found = [item for item in opened.register.certificates() if item.mailbox]
     if span:
         found = [item for item in current(found) if shell.now <= item.not_after < shell.now + span]
@@ -81,7 +81,7 @@ def list_command(
 @click.pass_obj
 def show(shell: Shell, serial: str) -> None:
     """Show one certificate; SERIAL may be its first digits."""
-    with home.reading(shell.directory) as opened:
+    with opening.reading(shell.directory) as opened:
         certified = opened.register.find(serial)
         followers = [
             serial_text(item.serial)

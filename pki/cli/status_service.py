@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import click
 from cryptography import x509
 
-from pki import home, responder
+from pki import opening, responder
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.places import ROOT
 from pki.register import IssuerName, serial_text
@@ -75,8 +75,8 @@ def serve(shell: Shell, listen: str, make_due: bool) -> None:
 @click.pass_obj
 def ocsp(shell: Shell, action: str, due: bool) -> None:  # noqa: ARG001 - room for others
     """Appoint a new OCSP responder: a new key and a short-lived certificate for it."""
-    home.require(shell.directory)
-    with home.reading(shell.directory) as opened:
+    opening.require(shell.directory)
+    with opening.reading(shell.directory) as opened:
         issuing = [name for name in opened.listing(now=shell.now) if name != ROOT]
         waiting = [
             name
@@ -88,7 +88,7 @@ def ocsp(shell: Shell, action: str, due: bool) -> None:  # noqa: ARG001 - room f
         return
     passphrase = shell.passphrase()
     for name in waiting:
-        with home.changing(shell.directory, now=shell.now) as opened:
+        with opening.changing(shell.directory, now=shell.now) as opened:
             issuer = opened.issuer(name, passphrase)
             made = responder.appoint(opened, name, issuer, now=shell.now)
         serial = serial_text(made.serial)

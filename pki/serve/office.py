@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from pki import approval, home, keys, lint
+from pki import approval, keys, lint, opening
 from pki.approval import Filing
 from pki.authority import Issuer
 from pki.errors import RequestError
@@ -110,7 +110,7 @@ class Office:
     # --- in the one thread -----------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._home = self._stack.enter_context(home.reading(self._path))
+        self._home = self._stack.enter_context(opening.reading(self._path))
         issuing = self._key(self._home).certificate
         baseline = self._home.settings.baseline
         if baseline is not Baseline.NONE:
@@ -136,8 +136,8 @@ class Office:
         opened, now = self._opened, self._now()
         wanted = parse_request(asked.csr)
         mailbox = mailbox_of(wanted)
-        with home.locked(self._path):
-            home.mend(opened, now=now)
+        with opening.locked(self._path):
+            opening.mend(opened, now=now)
             found = _issued_before(opened, wanted, mailbox, asked.profile, now)
             if found is not None:
                 return found

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from pki import crl, home, responder, settings
+from pki import crl, opening, responder, settings
 from pki.crl import Lists
 from pki.errors import BusyError, LedgerError, PassphraseError
 from pki.home import Home
@@ -43,7 +43,7 @@ class Records:
             LedgerError: The chain does not hold.
             BusyError: It cannot be read now.
         """
-        with home.reading(path) as whole:  # which also rolls back what a crash of a writer left
+        with opening.reading(path) as whole:  # which also rolls back what a crash of a writer left
             chosen = whole.settings
         ledger = Ledger(_read_only(path / "ledger.db"), path / "ledger.db")
         opened = Home(path=path, settings=chosen, register=Register(ledger))

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pki import bulk, founding, home
+from pki import bulk, founding, opening
 from pki.bulk import Wanted
 from pki.keys import KeyKind
 from pki.people import Person
@@ -97,7 +97,7 @@ def _issue(path: Path, asked: argparse.Namespace) -> dict[str, object]:
     rates: list[float] = []
     began = since = time.perf_counter()
     count = 0
-    with home.changing(path, now=now) as opened:
+    with opening.changing(path, now=now) as opened:
         issuer = opened.issuer(opened.issuing, _PASSPHRASE)
         plan = bulk.make_plan(opened, _people(asked.people), wanted, now=now)
         with Workbench(
@@ -126,15 +126,15 @@ def _issue(path: Path, asked: argparse.Namespace) -> dict[str, object]:
 
 def _read_again(path: Path) -> dict[str, object]:
     began = time.perf_counter()
-    with home.changing(path, now=datetime.now(UTC)) as opened:
-        opening = time.perf_counter() - began
+    with opening.changing(path, now=datetime.now(UTC)) as opened:
+        waited = time.perf_counter() - began
         began = time.perf_counter()
         entries, _ = opened.register.ledger.verify()
         verifying = time.perf_counter() - began
     return {
         "entries": entries,
         "ledger_mib": round((path / "ledger.db").stat().st_size / _KIB / _KIB, 1),
-        "seconds_to_open": round(opening, 2),
+        "seconds_to_open": round(waited, 2),
         "seconds_to_verify": round(verifying, 2),
         "peak_mib_after_reading": _peak(resource.RUSAGE_SELF),
     }

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pki import founding, home
+from pki import founding, opening
 from pki.people import People, Person, checked_filter
 from pki.practice import Addresses, Practice
 from pki.settings import Settings
@@ -114,7 +114,7 @@ class Administrator:
 
     def mailboxes(self) -> Counter[str]:
         """How many certificates everybody has."""
-        with home.reading(self.folder / "ca") as opened:
+        with opening.reading(self.folder / "ca") as opened:
             everybody = opened.register.certificates()
         return Counter(str(item.mailbox) for item in everybody if item.mailbox)
 

@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import founding, home, installing, rollover
+from pki import founding, installing, opening, rollover
 from pki.keys import KeyKind
 from pki.places import FIRST, ROOT
 from tests.interop.openssl import openssl
@@ -61,7 +61,7 @@ def test_the_answer_of_a_root_that_openssl_runs_is_installed(waiting: Path, tmp_
     )
     certificates = [x509.load_pem_x509_certificate(path.read_bytes()) for path in (answer, root)]
     now = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
-    with home.changing(waiting, now=now) as ca:
+    with opening.changing(waiting, now=now) as ca:
         place = installing.install(ca, certificates, passphrase=PASSPHRASE, now=now)
         rollover.finish(ca, place, passphrase=PASSPHRASE, now=now)
         leaf = tmp_path / "leaf.pem"

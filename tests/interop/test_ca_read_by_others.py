@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import crl, export, founding, home, issuance
+from pki import crl, export, founding, issuance, opening
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
@@ -36,7 +36,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
         settings=Settings(organization="Corp", delta_urls=("http://pki.corp.example/delta.crl",)),
     )
     founding.initialise(path, plan, passphrase=PASSPHRASE, now=NOW - timedelta(days=1))
-    with home.changing(path, now=NOW) as opened:
+    with opening.changing(path, now=NOW) as opened:
         yield opened
 
 

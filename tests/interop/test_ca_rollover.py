@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import crl, founding, home, issuance, rollover
+from pki import crl, founding, issuance, opening, rollover
 from pki.hierarchy import NewKey
 from pki.home import Home
 from pki.keys import KeyKind
@@ -36,7 +36,7 @@ def ca(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
     )
     path = tmp_path / "ca"
     founding.initialise(path, plan, passphrase=PASSPHRASE, now=NOW - timedelta(days=2))
-    with home.changing(path, now=NOW) as opened:
+    with opening.changing(path, now=NOW) as opened:
         yield opened
 
 

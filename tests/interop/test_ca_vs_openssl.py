@@ -14,7 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, export, founding, home, issuance, keys, request, subjects
+from pki import authority, export, founding, issuance, keys, opening, request, subjects
 from pki.authority import Pointers, Validity
 from pki.home import Home
 from pki.issuance import Order
@@ -55,7 +55,7 @@ def _found(path: Path, kind: KeyKind) -> Path:
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     """A CA with P-256 keys."""
     path = _found(tmp_path_factory.mktemp("ca") / "ca", KeyKind.P_256)
-    with home.changing(path, now=NOW) as opened:
+    with opening.changing(path, now=NOW) as opened:
         yield opened
 
 
@@ -65,7 +65,7 @@ def other_ca(
 ) -> Iterator[Home]:
     """CAs with the other kinds of keys, for the tests where the CA's signature matters."""
     path = _found(tmp_path_factory.mktemp("other") / "ca", KeyKind(request.param))
-    with home.changing(path, now=NOW) as opened:
+    with opening.changing(path, now=NOW) as opened:
         yield opened
 
 

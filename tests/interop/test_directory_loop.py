@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pki import founding, home, issuance
+from pki import founding, issuance, opening
 from pki.cli import main, publishing
 from pki.issuance import Order
 from pki.keys import KeyKind
@@ -93,7 +93,7 @@ bind = {{ dn = "{slapd.gateway_dn}", password = {{ file = "{folder}/gateway.pass
     def issued_long_ago(self, address: str, days: int) -> str:
         """As `issue`, a year ago."""
         now = datetime.now(UTC) - timedelta(days=FOUNDED_DAYS - 10)
-        with home.changing(self.path, now=now) as opened:
+        with opening.changing(self.path, now=now) as opened:
             order = Order(
                 mailbox=Mailbox.parse(address),
                 profile=Profile.BOTH,

@@ -12,7 +12,7 @@ import ldap3
 import pytest
 from click.testing import CliRunner
 
-from pki import founding, home, issuance
+from pki import founding, issuance, opening
 from pki.cli import main, publishing
 from pki.home import Home
 from pki.issuance import Order
@@ -42,7 +42,7 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="Killed CA", settings=Settings(domains=("corp.example",)), key_kind=KeyKind.P_256
     )
     founding.initialise(path, plan, passphrase=PASSPHRASE, now=now - timedelta(days=1))
-    with home.changing(path, now=now) as opened:
+    with opening.changing(path, now=now) as opened:
         gone = _issue(opened, "gone@corp.example", now)
         for name in ("there", "new"):
             _issue(opened, f"{name}@corp.example", now)

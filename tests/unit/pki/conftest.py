@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import founding, home
+from pki import founding, opening
 from pki.home import Home
 from pki.settings import Settings
 from tests.unit.pki.steps import NOW, PASSPHRASE, Operator
@@ -42,7 +42,7 @@ def ca_path(_template: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def ca(ca_path: Path, now: datetime) -> Iterator[Home]:
     """The same, open for changes."""
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         yield opened
 
 

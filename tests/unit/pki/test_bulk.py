@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from pki import bulk, home, keys, shared_plan
+from pki import bulk, keys, opening, shared_plan
 from pki.bulk import Wanted
 from pki.home import Home
 from pki.keys import KeyKind
@@ -37,10 +37,10 @@ _CHILD = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from pki import home
+from pki import opening
 from tests.unit.pki.test_bulk import run
 now = datetime.fromisoformat(sys.argv[2])
-with home.changing(Path(sys.argv[1]), now=now) as ca:
+with opening.changing(Path(sys.argv[1]), now=now) as ca:
     run(ca, now)
 """
 
@@ -84,7 +84,7 @@ def test_a_kill_loses_and_doubles_nothing(ca_path: Path, now: datetime, point: s
         check=False,
     )
     assert killed.returncode == -9
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         assert ca.register.open_reservations() == ()
         recorded = 2 if point in ("bulk.recorded", "bulk.written") else 1
         before = [item for item in ca.register.certificates() if item.mailbox]

@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pki.cli import main
-from pki.home import locked
 from pki.ledger import Ledger
+from pki.opening import locked
 from tests.unit.pki.steps import PASSPHRASE
 
 _CONTEXT = click.Context(main)
@@ -257,7 +257,7 @@ def test_a_busy_ca_is_no_error_of_the_administrator(
     admin: Administrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 4: try again."""
-    monkeypatch.setattr("pki.home.LOCK_SECONDS", 0.0)
+    monkeypatch.setattr("pki.opening.LOCK_SECONDS", 0.0)
     with locked(admin.directory):
         result = admin.type("crl", "make")
     assert result.exit_code == 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from pki import home, keys
+from pki import keys, opening
 from pki.register import serial_text
 from tests.unit.pki.steps import PASSPHRASE, issue
 
@@ -20,7 +20,7 @@ _CHILD = """
 import os, sys
 from datetime import datetime
 from pathlib import Path
-from pki import files, home, issuance
+from pki import files, issuance, opening
 from pki.ledger import Ledger
 from tests.unit.pki.steps import PASSPHRASE, issue, revoke_and_list
 
@@ -40,7 +40,7 @@ def deadly(function):
     return wrapped
 
 now = datetime.fromisoformat(now)
-with home.changing(Path(path), now=now) as ca:
+with opening.changing(Path(path), now=now) as ca:
     known = ca.register.certificates()[-1]
     Ledger.append_all = deadly(Ledger.append_all)
     for name in ("write_new", "replace", "make_directory"):
@@ -73,7 +73,7 @@ def test_issuing_survives_a_kill(ca_path: Path, now: datetime, step: int, moment
     """The certificate is whole with its key, or the number is used up and nothing else (M22)."""
     assert _die(ca_path, "issue", step, moment, now)
     issued_before_death = step == 5 or (step == 4 and moment == "after")
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         people = [item for item in ca.register.certificates() if item.mailbox]
         assert len(people) == issued_before_death
         for item in people:
@@ -101,10 +101,10 @@ def test_issuing_has_five_durable_steps(ca_path: Path, now: datetime) -> None:
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_revoking_survives_a_kill(ca_path: Path, now: datetime, step: int, moment: str) -> None:
     """A recorded revocation is on the next CRL, and CRL numbers neither repeat nor go back."""
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         victim = issue(ca, now)
     assert _die(ca_path, "revoke", step, moment, now)
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         last = ca.register.last_crl("issuing")
         assert last is not None
         assert ca.crl_path("issuing").read_bytes() == last.der

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
-from pki import approval, home, issuance
+from pki import approval, issuance, opening
 from pki.profiles import Profile
 from pki.register import Certified, serial_text
 from pki.serve import access, est
@@ -115,7 +115,7 @@ class Server:
 
     def count(self) -> int:
         """Certificates of mailboxes in the ledger."""
-        with home.reading(self.path) as opened:
+        with opening.reading(self.path) as opened:
             return sum(1 for each in opened.register.certificates() if each.mailbox)
 
 
@@ -172,7 +172,7 @@ def test_the_ledger_says_who_asked(ca_path: Path) -> None:
         await server.gateway.enrol(csr(ALICE))
 
     serve(ca_path, work)
-    with home.reading(ca_path) as opened:
+    with opening.reading(ca_path) as opened:
         (request,) = opened.register.history.requests.values()
     assert request.requester == "est:gw1"
 
@@ -280,7 +280,7 @@ def test_the_authorities_are_told_to_everybody(ca_path: Path) -> None:
     async def work(server: Server) -> None:
         said = await server.client().ask("GET", "/cacerts")
         assert said.fields["Content-Type"] == "application/pkcs7-mime"
-        with home.reading(server.path) as opened:
+        with opening.reading(server.path) as opened:
             wanted = {opened.authority(name).certificate for name in opened.issuers}
         assert set(said.certificates) == wanted
 
@@ -359,7 +359,7 @@ def test_a_ledger_that_does_not_hold_says_nothing_to_clients(ca_path: Path) -> N
     """503 and Retry-After; the text is the administrator's."""
 
     async def work(server: Server) -> None:
-        with home.locked(ca_path):
+        with opening.locked(ca_path):
             pass
         (ca_path / "ledger.db").write_bytes(b"x" * 4096)
         said = await server.gateway.enrol(csr(ALICE))
@@ -407,7 +407,7 @@ def test_a_request_waits_for_a_second_person(ca_path: Path) -> None:
             assert (said.status, said.fields["Retry-After"]) == (202, "300")
 
     assert serve(ca_path, work).count() == 0
-    with home.reading(ca_path) as opened:
+    with opening.reading(ca_path) as opened:
         assert len(opened.register.history.requests) == 1
 
 
@@ -417,7 +417,7 @@ def test_after_approval_the_same_request_is_answered(ca_path: Path) -> None:
 
     async def work(server: Server) -> None:
         assert (await server.gateway.enrol(REQUEST)).status == 202
-        with home.changing(ca_path, now=NOW) as opened:
+        with opening.changing(ca_path, now=NOW) as opened:
             approval.approve(opened, approval.find(opened, 1), operator="berta", now=NOW)
         assert (await server.gateway.enrol(REQUEST)).certificate
 
@@ -430,7 +430,7 @@ def test_a_refusal_is_told_with_its_reason(ca_path: Path) -> None:
 
     async def work(server: Server) -> None:
         await server.gateway.enrol(REQUEST)
-        with home.changing(ca_path, now=NOW) as opened:
+        with opening.changing(ca_path, now=NOW) as opened:
             request = approval.find(opened, 1)
             approval.refuse(opened, request, operator="berta", reason="left us", now=NOW)
         said = await server.gateway.enrol(REQUEST)
@@ -450,7 +450,7 @@ def test_a_new_key_follows_the_old_certificate(ca_path: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         second = await server.gateway.enrol(csr(ALICE, key=key), "/simplereenroll")
         assert second.certificate.public_key() == key.public_key()
-        with home.reading(server.path) as opened:
+        with opening.reading(server.path) as opened:
             found = opened.register.find(serial_text(second.certificate.serial_number))
         assert found.renews == first.certificate.serial_number
 
@@ -472,7 +472,7 @@ def test_a_revoked_key_is_not_certified_again(ca_path: Path) -> None:
 
     async def work(server: Server) -> None:
         made = (await server.gateway.enrol(csr(ALICE))).certificate
-        with home.changing(ca_path, now=NOW) as opened:
+        with opening.changing(ca_path, now=NOW) as opened:
             certified = opened.register.find(serial_text(made.serial_number))
             issuance.revoke(opened, certified, "keyCompromise", now=NOW)
         for action in ("/simpleenroll", "/simplereenroll"):

@@ -7,7 +7,7 @@ import ssl
 from datetime import timedelta
 from pathlib import Path
 
-from pki import home
+from pki import opening
 from pki.profiles import Profile
 from pki.serve import access, est
 from pki.serve.hosting import hosting
@@ -95,7 +95,7 @@ def test_the_gateway_renews_what_the_ca_issued(ca_path: Path, tmp_path: Path) ->
             await office.close()
 
     asyncio.run(run())
-    with home.reading(ca_path) as opened:
+    with opening.reading(ca_path) as opened:
         issued = [each for each in opened.register.certificates() if each.mailbox]
     assert [each.profile for each in issued] == [Profile.BOTH, Profile.BOTH]
     assert issued[1].renews == issued[0].serial

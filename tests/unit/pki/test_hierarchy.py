@@ -10,7 +10,17 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki import authority, crl, founding, hierarchy, home, installing, issuance, keys, rollover
+from pki import (
+    authority,
+    crl,
+    founding,
+    hierarchy,
+    installing,
+    issuance,
+    keys,
+    opening,
+    rollover,
+)
 from pki.errors import PassphraseError, RequestError
 from pki.founding import Founding
 from pki.home import Home
@@ -38,7 +48,7 @@ def root(tmp_path: Path) -> Iterator[Home]:
         key_kind=KeyKind.P_384,
     )
     founding.initialise_root(tmp_path / "root", plan, passphrase=ROOT_PASSPHRASE, now=YESTERDAY)
-    with home.changing(tmp_path / "root", now=NOW) as opened:
+    with opening.changing(tmp_path / "root", now=NOW) as opened:
         yield opened
 
 
@@ -51,7 +61,7 @@ def ca(tmp_path: Path) -> Iterator[Home]:
         key_kind=KeyKind.P_256,
     )
     founding.initialise_issuing(tmp_path / "ca", plan, passphrase=PASSPHRASE, now=YESTERDAY)
-    with home.changing(tmp_path / "ca", now=NOW) as opened:
+    with opening.changing(tmp_path / "ca", now=NOW) as opened:
         yield opened
 
 
@@ -124,7 +134,7 @@ def test_an_answer_with_another_root_is_refused(root: Home, ca: Home, tmp_path: 
     """The same name and another key is another root."""
     plan = Founding(name="Corp Root", settings=Settings(), key_kind=KeyKind.P_384)
     founding.initialise_root(tmp_path / "other", plan, passphrase=PASSPHRASE, now=YESTERDAY)
-    with home.reading(tmp_path / "other") as opened:
+    with opening.reading(tmp_path / "other") as opened:
         other = opened.authority(ROOT).certificate
     with pytest.raises(UsageError, match="is not among the files"):
         installing.install(ca, [_sign(root, ca), other], passphrase=PASSPHRASE, now=NOW)
@@ -216,7 +226,7 @@ def test_a_crl_of_somebody_else_is_refused(root: Home, ca: Home, tmp_path: Path)
     _install(root, ca)
     plan = Founding(name="Corp Root", settings=Settings(), key_kind=KeyKind.P_384)
     founding.initialise_root(tmp_path / "other", plan, passphrase=PASSPHRASE, now=YESTERDAY)
-    with home.reading(tmp_path / "other") as opened:
+    with opening.reading(tmp_path / "other") as opened:
         forged = opened.register.last_crl(ROOT)
     assert forged is not None
     with pytest.raises(UsageError, match="not signed by the root"):
@@ -267,7 +277,7 @@ def test_what_another_root_signed_does_not_replace_ours(
     place, request = rollover.begin(ca, new, passphrase=PASSPHRASE, now=now)
     plan = Founding(name="Evil Root", settings=Settings(), key_kind=KeyKind.P_256)
     founding.initialise_root(tmp_path / "evil", plan, passphrase=PASSPHRASE, now=YESTERDAY)
-    with home.changing(tmp_path / "evil", now=NOW) as evil:
+    with opening.changing(tmp_path / "evil", now=NOW) as evil:
         issuer = evil.issuer(ROOT, PASSPHRASE)
         made = hierarchy.certify_issuing(evil, issuer, request, domains=(), days=10, now=NOW)
     both = [made.certificate, issuer.certificate]

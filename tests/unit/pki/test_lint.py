@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
-from pki import authority, crl, founding, home, issuance, keys, lint, orders, responder
+from pki import authority, crl, founding, issuance, keys, lint, opening, orders, responder
 from pki.authority import Pointers, Validity
 from pki.errors import LintError
 from pki.home import Home
@@ -113,7 +113,7 @@ def strict_ca(tmp_path, now) -> Home:
     )
     plan = founding.Founding(name="Corp Mail CA", settings=settings, key_kind=KeyKind.P_256)
     founding.initialise(tmp_path / "ca", plan, passphrase=PASSPHRASE, now=now - timedelta(days=1))
-    with home.changing(tmp_path / "ca", now=now) as opened:
+    with opening.changing(tmp_path / "ca", now=now) as opened:
         yield opened
 
 

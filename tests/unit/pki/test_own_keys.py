@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from cryptography import x509
 
-from pki import founding, home, own_keys, rollover
+from pki import founding, opening, own_keys, rollover
 from pki.cli import main
 from pki.errors import PassphraseError
 from pki.hierarchy import NewKey
@@ -65,7 +65,7 @@ def test_a_ca_lives_in_a_token(
 ) -> None:
     """It issues, and its certificates and first CRLs verify under each other (RFC 5280, 6.1)."""
     path = _found(tmp_path / "ca", choice, kind, now)
-    with home.changing(path, now=now) as ca:
+    with opening.changing(path, now=now) as ca:
         certified = issue(ca, now)
         root, issuing = ca.authority(ROOT).certificate, ca.authority(FIRST).certificate
         crl = ca.register.last_crl(FIRST)
@@ -90,7 +90,7 @@ def test_a_rollover_moves_the_ca_from_a_file_into_a_token(
     ca_path: Path, choice: TokenChoice, now: datetime
 ) -> None:
     """The old key stays in its file, the new one never was in one."""
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         new = NewKey(kind=KeyKind.P_256, token=choice)
         place, request = rollover.begin(ca, new, passphrase=PASSPHRASE, now=now)
         rollover.certify_here(ca, place, request, days=1000, passphrase=PASSPHRASE, now=now)
@@ -108,7 +108,7 @@ def test_a_key_that_is_gone_from_the_token_is_told(
     held = TokenKeys(soft.open())
     for key in held.all():
         held.remove(key)
-    with home.changing(path, now=now) as ca, pytest.raises(KeystoreError, match="holds 0"):
+    with opening.changing(path, now=now) as ca, pytest.raises(KeystoreError, match="holds 0"):
         ca.issuer(FIRST, PASSPHRASE)
 
 
@@ -135,7 +135,7 @@ def test_a_missing_pin_file_is_told(
     """Before the token is asked."""
     path = _found(tmp_path / "ca", choice, KeyKind.P_256, now)
     pin_file.unlink()
-    with home.changing(path, now=now) as ca, pytest.raises(PassphraseError, match="PIN"):
+    with opening.changing(path, now=now) as ca, pytest.raises(PassphraseError, match="PIN"):
         ca.issuer(FIRST, PASSPHRASE)
 
 
@@ -165,7 +165,7 @@ def test_a_damaged_reference_is_told(tmp_path: Path, choice: TokenChoice, now: d
     """Restoring it from the backup is enough: it holds no secret."""
     path = _found(tmp_path / "ca", choice, KeyKind.P_256, now)
     (path / FIRST / own_keys.TOKEN_FILE).write_text("uri = \n")
-    with home.changing(path, now=now) as ca, pytest.raises(PassphraseError, match="backup"):
+    with opening.changing(path, now=now) as ca, pytest.raises(PassphraseError, match="backup"):
         ca.issuer(FIRST, PASSPHRASE)
 
 

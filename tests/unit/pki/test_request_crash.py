@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import approval, home
+from pki import approval, opening
 from pki.approval import Filing
 from pki.home import Home
 from pki.keys import KeyKind
@@ -24,10 +24,10 @@ _CHILD = """
 import sys
 from datetime import datetime
 from pathlib import Path
-from pki import home
+from pki import opening
 from tests.unit.pki.test_request_crash import go_on
 now = datetime.fromisoformat(sys.argv[2])
-with home.changing(Path(sys.argv[1]), now=now) as ca:
+with opening.changing(Path(sys.argv[1]), now=now) as ca:
     go_on(ca, now)
 """
 _PROFILES = (Profile.SIGN, Profile.ENCRYPT)
@@ -75,7 +75,7 @@ def test_a_request_is_finished_after_a_kill(ca_path: Path, now: datetime, point:
         check=False,
     )
     assert killed.returncode == -9
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         request = go_on(ca, now)
         issued = [item for item in ca.register.certificates() if item.mailbox]
         kinds = [entry.kind for entry in ca.register.ledger.entries()]
@@ -93,5 +93,5 @@ def test_processes_at_once_issue_a_request_once(ca_path: Path, now: datetime) ->
         for _ in range(2)
     ]
     assert [process.wait(timeout=120) for process in running] == [0, 0]
-    with home.reading(ca_path) as ca:
+    with opening.reading(ca_path) as ca:
         assert len([item for item in ca.register.certificates() if item.mailbox]) == 2

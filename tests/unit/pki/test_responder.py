@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import home, responder
+from pki import opening, responder
 from pki.errors import PassphraseError
 from pki.home import Home
 from pki.profiles import Profile
@@ -154,9 +154,9 @@ def test_a_reservation_that_a_crash_left_is_closed(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(responder, "sign", crash)
-    with home.changing(ca_path, now=now) as opened, pytest.raises(KeyboardInterrupt):
+    with opening.changing(ca_path, now=now) as opened, pytest.raises(KeyboardInterrupt):
         appoint(opened, now)
     monkeypatch.undo()
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         assert opened.register.open_reservations() == ()
         assert appoint(opened, now).path.exists()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from pki import crl, export, home, issuance, places, rollover
+from pki import crl, export, issuance, opening, places, rollover
 from pki.errors import PassphraseError
 from pki.hierarchy import NewKey
 from pki.home import Home
@@ -148,9 +148,9 @@ def test_finishing_twice_changes_nothing(ca: Home, now: datetime) -> None:
 
 def test_a_crash_leaves_the_old_key_at_work(ca_path: Path, now: datetime) -> None:
     """A key and a request alone change nobody's issuer (cases M22)."""
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         rollover.begin(ca, NEW, passphrase=PASSPHRASE, now=now)
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         assert ca.issuing == FIRST
         assert issue(ca, now).issuer == FIRST
 

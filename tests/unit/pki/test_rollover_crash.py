@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pki import home, rollover
+from pki import opening, rollover
 from pki.places import FIRST, ROOT
 from tests.unit.pki.steps import PASSPHRASE, issue
 
@@ -53,11 +53,11 @@ def test_a_rollover_survives_a_kill(ca_path: Path, tmp_path: Path, point: str) -
     """One new CA, one pair of cross certificates, no serial number twice (cases M22)."""
     assert _roll_over(ca_path, tmp_path, point) == -signal.SIGKILL
     now = _now()
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         assert issue(ca, now).issuer == ca.issuing  # whichever it is, it works
     assert _roll_over(ca_path, tmp_path) == 0
     now = _now()  # not before: the new issuer's certificate begins when the program ran
-    with home.changing(ca_path, now=now) as ca:
+    with opening.changing(ca_path, now=now) as ca:
         assert ca.issuers == (ROOT, FIRST, SECOND)
         assert len(rollover.cross_pairs(ca)) == 1
         assert ca.register.last_crl(SECOND) is not None

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from cryptography import x509
 from cryptography.x509 import ocsp as library
 
-from pki import crl, home, issuance, lint, responder, rollover
+from pki import crl, issuance, lint, opening, responder, rollover
 from pki.cli import main
 from pki.errors import LedgerError
 from pki.founding import Founding, initialise
@@ -68,7 +68,7 @@ def test_what_is_not_due_asks_for_no_passphrase(type_in: Type) -> None:
 
 def test_a_revocation_makes_the_list_due(ca_path: Path, now: datetime, type_in: Type) -> None:
     """The next timer tells everybody."""
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         certified = issue(opened, now)
         issuance.revoke(opened, certified, "superseded", now=now)
     result = type_in("crl", "make", "--due", "--json")
@@ -148,7 +148,7 @@ def test_status_says_that_an_offline_key_has_to_come_back(tmp_path: Path, now: d
 def test_status_is_content_with_a_delta(ca_path: Path, now: datetime, type_in: Type) -> None:
     """What a delta lists is no news."""
     configure(ca_path, "delta = []", 'delta = ["http://pki.corp.example/d.crl"]')
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         issuance.revoke(opened, issue(opened, now), "superseded", now=now)
     assert "1 revoked after the newest issuing CRL" in type_in("status").stderr
     type_in("crl", "make", "--due")
@@ -197,7 +197,7 @@ def asked(ca_path: Path, now: datetime, path: str, body: bytes = b"") -> tuple[i
 
 def question(ca_path: Path, now: datetime) -> bytes:
     """About a certificate that is good."""
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         certified = issue(opened, now)
         issuer = Certificate.parse(opened.authority("issuing").der)
         return ocsp.request(Certificate.parse(certified.der), issuer)
@@ -220,7 +220,7 @@ def test_without_a_responder_nobody_is_answered(ca_path: Path, now: datetime) ->
 def test_a_responder_that_has_ended_asks_for_patience(ca_path: Path, now: datetime) -> None:
     """RFC 6960, 2.3: tryLater; nobody would believe its answers."""
     body = question(ca_path, now)
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         responder.appoint(opened, "issuing", opened.issuer("issuing", PASSPHRASE), now=now)
     _, said = asked(ca_path, now + timedelta(days=40), "/ocsp", body)
     assert status_of(said) is library.OCSPResponseStatus.TRY_LATER
@@ -228,7 +228,7 @@ def test_a_responder_that_has_ended_asks_for_patience(ca_path: Path, now: dateti
 
 def test_after_a_roll_over_each_ca_has_its_responder(ca_path: Path, now: datetime) -> None:
     """RFC 6960, 4.2.2.2: same name, other key; each answers for what it issued."""
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         old = issue(opened, now)
         new_key = NewKey(kind=KeyKind.P_256)
         place, request = rollover.begin(opened, new_key, passphrase=PASSPHRASE, now=now)
@@ -253,7 +253,7 @@ def test_after_a_roll_over_each_ca_has_its_responder(ca_path: Path, now: datetim
 
 def test_a_responder_alone_keeps_no_old_ca_alive(ca_path: Path, now: datetime) -> None:
     """Else each would be followed by another, for years."""
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         place, request = rollover.begin(
             opened, NewKey(kind=KeyKind.P_256), passphrase=PASSPHRASE, now=now
         )
@@ -300,7 +300,7 @@ def test_the_service_cannot_write_the_ledger(ca_path: Path, now: datetime) -> No
 def test_lists_are_clean(ca_path: Path, now: datetime, kind: str) -> None:
     """M20: pkilint finds no error in what we sign."""
     configure(ca_path, "delta = []", 'delta = ["http://pki.corp.example/d.crl"]')
-    with home.changing(ca_path, now=now) as opened:
+    with opening.changing(ca_path, now=now) as opened:
         issuer = opened.issuer("issuing", PASSPHRASE)
         certified = [issue(opened, now, f"user{number}@corp.example") for number in range(3)]
         made: x509.CertificateRevocationList = crl.make(opened, "issuing", issuer, now=now).crl
