@@ -16,15 +16,16 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from pki import issuance, keys, orders, people, possession
 from pki.authority import Issuer
+from pki.certified import Certified
 from pki.chain import Details
 from pki.errors import RequestError
 from pki.home import Home
 from pki.keys import KeyKind, PublicKey
 from pki.orders import Order
 from pki.profiles import Profile
-from pki.register import Certified, serial_text
 from pki.request import parse_request
 from pki.requests import Proof, Request, RequestState
+from pki.serial_numbers import serial_text
 from smimegw import failpoints
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError

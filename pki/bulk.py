@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import files, orders
 from pki.authority import Issuer
+from pki.certified import Certified
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.orders import Order, Prepared
 from pki.people import Person, Skipped
 from pki.profiles import Profile
-from pki.register import Certified
 from pki.validity import BACKDATE
 from pki.workbench import Blank, Made, Workbench
 from smimegw import failpoints

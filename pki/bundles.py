@@ -16,9 +16,9 @@ from typing import Protocol
 from cryptography.hazmat.primitives.asymmetric import mldsa
 
 from pki import keys
+from pki.certified import Certified
 from pki.home import Home
 from pki.plan import issuer_certificate
-from pki.register import Certified
 from smimegw.adapters.ldap.publication import Bundle
 from smimegw.cms.algorithms import ContentCipher, signature_scheme_for
 from smimegw.cms.capabilities import OURS, Capabilities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,15 +10,10 @@ from cryptography import x509
 
 from pki.profiles import Profile
 from pki.revocation import HOLD, Revocation
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 
 IssuerName = str  # "root", "issuing", then "issuing-2" and so on after roll-overs
-
-
-def serial_text(serial: int) -> str:
-    """Return a serial number as OpenSSL prints it: hexadecimal, upper case, whole octets."""
-    text = f"{serial:X}"
-    return text if len(text) % 2 == 0 else "0" + text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,3 +158,12 @@ class Reservation:
             publish_from=self.publish_from,
             own=self.own,
         )
+
+
+def current(certificates: Iterable[Certified]) -> tuple[Certified, ...]:
+    """Return per mailbox and profile the newest certificate that is not revoked."""
+    newest: dict[tuple[str, Profile], Certified] = {}
+    for certified in certificates:
+        if certified.mailbox and certified.profile and not certified.revocation:
+            newest[certified.mailbox.key, certified.profile] = certified
+    return tuple(newest.values())

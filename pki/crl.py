@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authority, files
 from pki.authority import BACKDATE, Issuer
+from pki.certified import IssuerName, Listed
 from pki.home import Home
 from pki.places import ROOT
-from pki.register import IssuerName, Listed, Register
+from pki.register import Register
 from pki.revocation import RevokedSerial
 from pki.validity import require_begun
 from smimegw.errors import UsageError

@@ -8,9 +8,9 @@ from cryptography import x509
 
 from pki import crl
 from pki.authority import Issuer
+from pki.certified import IssuerName, Listed
 from pki.crl import REMOVED, Delta, makes_deltas
 from pki.home import Home
-from pki.register import IssuerName, Listed
 
 
 def due(home: Home, name: IssuerName, *, now: datetime) -> tuple[str, ...]:

@@ -13,11 +13,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat, pkcs12
 
 from pki import keys
+from pki.certified import Certified
 from pki.errors import RequestError
 from pki.home import Home
 from pki.keys import PrivateKey
 from pki.places import ROOT
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 
 _ROUNDS = 200_000  # readers add the two bags up, and some refuse more than a million

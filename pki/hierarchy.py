@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authority, files, keys, lint, own_keys, signing
 from pki.authority import Issuer, Pointers, Validity
+from pki.certified import Certified, IssuerName, Reservation
 from pki.errors import RequestError
 from pki.home import Home
 from pki.issuance import certify
@@ -24,7 +25,6 @@ from pki.keys import KeyKind, PublicKey
 from pki.own_keys import TokenChoice
 from pki.places import ROOT
 from pki.profiles import Baseline, Profile
-from pki.register import Certified, IssuerName, Reservation
 from pki.request import parse_request
 from pki.settings import Settings
 from smimegw import failpoints

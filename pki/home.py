@@ -19,9 +19,11 @@ from pathlib import Path
 
 from pki import authority, own_keys, places, settings
 from pki.authority import Issuer
+from pki.certified import Certified, IssuerName
 from pki.extensions import Pointers
 from pki.profiles import Profile
-from pki.register import Certified, IssuerName, Register, serial_text
+from pki.register import Register
+from pki.serial_numbers import serial_text
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError

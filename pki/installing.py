@@ -15,12 +15,13 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import files, keys, own_keys, places
+from pki.certified import IssuerName, Reservation
 from pki.home import Home
 from pki.issuance import certify, revoked_with
 from pki.places import ROOT
 from pki.profiles import Profile
-from pki.register import IssuerName, Reservation, serial_text
 from pki.revocation import Revocation
+from pki.serial_numbers import serial_text
 from smimegw import failpoints
 from smimegw.errors import UsageError
 

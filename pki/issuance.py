@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import crl, files, keys
 from pki.authority import Issuer
+from pki.certified import Certified, IssuerName, Listed, Reservation
 from pki.home import Home
 from pki.keys import PrivateKey
 from pki.orders import Order, prepare
 from pki.places import ROOT
-from pki.register import Certified, IssuerName, Listed, Reservation, serial_text
 from pki.revocation import Revocation
+from pki.serial_numbers import serial_text
 from smimegw import failpoints
 from smimegw.errors import UsageError
 

@@ -14,11 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import files, settings
+from pki.certified import IssuerName
 from pki.errors import BusyError, LedgerError
 from pki.home import Home
 from pki.ledger import Ledger
 from pki.profiles import Profile
-from pki.register import IssuerName, Register
+from pki.register import Register
 from smimegw.errors import UsageError
 
 LOCK_SECONDS = 10.0

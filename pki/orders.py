@@ -10,13 +10,14 @@ from cryptography import x509
 
 from pki import authority, keys, lint, profiles, subjects
 from pki.authority import Issuer, Validity
+from pki.certified import Certified, IssuerName, Reservation
 from pki.errors import RequestError
 from pki.home import Home
 from pki.keys import KeyKind, PrivateKey, PublicKey
 from pki.practice import Duplicates
 from pki.profiles import Profile
-from pki.register import Certified, IssuerName, Reservation, serial_text
 from pki.requests import RequestState
+from pki.serial_numbers import serial_text
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError

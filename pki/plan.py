@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from pki import crl, rollover
+from pki.certified import Certified, Listed
 from pki.crl import Delta
 from pki.home import Home
-from pki.register import Certified, Listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

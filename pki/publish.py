@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from pki.certified import Certified, Listed
 from pki.crl import Delta
 from pki.plan import Crossed, Plan
-from pki.register import Certified, Listed
 from smimegw.errors import DirectoryError
 
 Item = TypeVar("Item")

@@ -7,35 +7,22 @@ reservation that the next command turns into *abandoned*: the number is used up,
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pki.certified import Certified, IssuerName, Listed, Reservation, serial_text
+from pki import serial_numbers
+from pki.certified import Certified, IssuerName, Listed, Reservation
 from pki.chain import Draft
-from pki.errors import LedgerError, UnknownSerialError
+from pki.errors import LedgerError
 from pki.history import History
 from pki.ledger import Ledger
-from pki.profiles import Profile
 from pki.revocation import Revocation, RevokedSerial
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
-
-__all__ = [
-    "Certified",
-    "IssuerName",
-    "Listed",
-    "Register",
-    "Reservation",
-    "current",
-    "serial_text",
-]
-_SERIAL_TRIES = 5
-_SERIAL_DIGITS_MIN = 4  # of an abbreviated serial number
-_HEXADECIMAL = "0123456789ABCDEF"
 
 
 class Register:
@@ -85,7 +72,7 @@ class Register:
         used = self.history.serials
         drawn: list[int] = []
         for _ in reservations:
-            drawn.append(_unused(used, drawn, draw_serial))
+            drawn.append(serial_numbers.unused(used, drawn, draw_serial))
         self.ledger.append_all(
             [
                 Draft(kind="reserved", serial=serial_text(serial), details=reservation.details())
@@ -259,63 +246,8 @@ class Register:
             UsageError: Several do.
         """
         known = self.history.certificates
-        if (exact := known.get(_serial_number(text))) is not None:
-            return exact
-        return _find(known.values(), text)
+        return known[serial_numbers.find(known, text)]
 
     def find_mailbox(self, mailbox: Mailbox) -> tuple[Certified, ...]:
         """Return every certificate for *mailbox*, oldest first."""
         return self.history.of_mailbox(mailbox)
-
-
-def current(certificates: Iterable[Certified]) -> tuple[Certified, ...]:
-    """Return per mailbox and profile the newest certificate that is not revoked."""
-    newest: dict[tuple[str, Profile], Certified] = {}
-    for certified in certificates:
-        if certified.mailbox and certified.profile and not certified.revocation:
-            newest[certified.mailbox.key, certified.profile] = certified
-    return tuple(newest.values())
-
-
-def _unused(used: set[str], drawn: Sequence[int], draw_serial: Callable[[], int]) -> int:
-    for _ in range(_SERIAL_TRIES):
-        serial = draw_serial()
-        if serial > 0 and serial_text(serial) not in used and serial not in drawn:
-            return serial
-    raise LedgerError(
-        "The random serial numbers repeat, so this machine's randomness is broken. "
-        "Do not issue anything here; look at the virtual machine's random device."
-    )
-
-
-def _serial_number(text: str) -> int:
-    try:
-        return int(_digits(text), 16)
-    except ValueError:
-        return 0
-
-
-def _digits(text: str) -> str:
-    return text.replace(":", "").replace(" ", "").upper().removeprefix("0X")
-
-
-def _find(certificates: Iterable[Certified], text: str) -> Certified:
-    known = {serial_text(certified.serial): certified for certified in certificates}
-    wanted = _digits(text)
-    if wanted and len(wanted) < _SERIAL_DIGITS_MIN and not wanted.strip(_HEXADECIMAL):
-        raise UsageError(
-            f"{text!r} is too short for a serial number. Give {_SERIAL_DIGITS_MIN} digits or more."
-        )
-    if len(wanted) >= _SERIAL_DIGITS_MIN:
-        beginning = [serial for serial in known if serial.startswith(wanted)]
-        if len(beginning) == 1:
-            return known[beginning[0]]
-        if beginning:
-            raise UsageError(
-                f"{text!r} fits {len(beginning)} certificates: {', '.join(beginning[:3])}. "
-                "Give more digits."
-            )
-    beginnings = {serial[: max(len(wanted), _SERIAL_DIGITS_MIN)]: serial for serial in known}
-    near = difflib.get_close_matches(wanted, beginnings, n=1)
-    hint = f"Did you mean {beginnings[near[0]]}?" if near else "See them with: smimegw-ca list"
-    raise UnknownSerialError(f"This CA issued no certificate with serial number {text!r}. {hint}")

@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pki import keys
+from pki.certified import Certified, current
 from pki.home import Home
 from pki.orders import Order
 from pki.profiles import Profile
-from pki.register import Certified, current, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from pki.certified import Certified, serial_text
+from pki.certified import Certified
 from pki.chain import Details, Entry
 from pki.profiles import Profile
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 
 DECISIONS = frozenset({"proven", "approved", "refused"})

@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authority, extensions, files, profiles
 from pki.authority import Issuer, Validity
+from pki.certified import IssuerName, Reservation
 from pki.errors import PassphraseError
 from pki.home import Home
 from pki.ocsp import Responder
 from pki.profiles import Profile
-from pki.register import IssuerName, Reservation
 
 _FILE_OCTETS = 64 * 1024
 

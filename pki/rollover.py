@@ -16,12 +16,12 @@ from cryptography import x509
 
 from pki import authority, hierarchy, lint, places
 from pki.authority import Issuer, Validity
+from pki.certified import Certified, IssuerName, Reservation
 from pki.hierarchy import NewKey
 from pki.home import Home
 from pki.issuance import certify, make_crl
 from pki.places import ROOT
 from pki.profiles import Baseline, Profile
-from pki.register import Certified, IssuerName, Reservation
 from pki.subjects import authority_name, clean_name
 from smimegw.errors import UsageError
 

@@ -8,9 +8,9 @@ from typing import Self
 
 import sqlalchemy
 
+from pki.certified import Certified, Listed
 from pki.crl import Delta
 from pki.plan import Crossed
-from pki.register import Certified, Listed
 from smimegw.adapters.database import publisher as database
 from smimegw.adapters.database.engine import open_database
 from smimegw.adapters.ldap.publication import Bundle

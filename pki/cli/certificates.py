@@ -16,8 +16,8 @@ from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
-from pki.register import serial_text
 from pki.request import CertificationRequest, parse_request
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 

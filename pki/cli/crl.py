@@ -8,10 +8,10 @@ import click
 
 from pki import crl as lists
 from pki import crl_schedule, files, opening, places
+from pki.certified import IssuerName, Listed
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.crl import Delta
 from pki.home import Home
-from pki.register import IssuerName, Listed
 
 
 @click.command(

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from pki import files, opening
+from pki.certified import Certified
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.cli.status_service import listening, parse_listen, require_extra
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from pki.subjects import clean_name
 
 

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import export as packing
 from pki import files, keys, mobileconfig, opening
+from pki.certified import Certified
 from pki.cli.handing import describe, open_sheets, sheet_options
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.errors import RequestError
 from pki.export import Format
 from pki.home import Home
 from pki.mobileconfig import Identity
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.cms.keys import SigningCredential, SoftwareSigningKey
 from smimegw.errors import UsageError
 from smimegw.x509.certificate import Certificate

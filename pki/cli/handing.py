@@ -11,9 +11,10 @@ import click
 from cryptography.x509.oid import NameOID
 
 from pki import export, files, opening
+from pki.certified import Certified
 from pki.cli.shell import Command, Json, Shell
 from pki.home import Home
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from pki.sheets import Client, Sheets
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, UsageError

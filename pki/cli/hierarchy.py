@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from pki import installing, opening, rollover
+from pki.certified import IssuerName
 from pki.cli.founding import (
     key_options,
     read_key_options,
@@ -20,7 +21,7 @@ from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.hierarchy import NewKey
 from pki.home import Home
 from pki.places import FIRST, ROOT, successor
-from pki.register import IssuerName, serial_text
+from pki.serial_numbers import serial_text
 from pki.subjects import clean_name
 from smimegw.errors import UsageError
 from smimegw.x509.certificate import PARSE_ERRORS

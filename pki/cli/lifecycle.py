@@ -9,13 +9,14 @@ from datetime import timedelta
 import click
 
 from pki import approval, crl_schedule, installing, opening, responder
+from pki.certified import Certified, IssuerName, Listed, current
 from pki.chain import START
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Json, Shell, common_options, examples, table
 from pki.export import fingerprint
 from pki.home import Home
 from pki.places import ROOT
-from pki.register import Certified, IssuerName, Listed, current, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.errors import UsageError
 
 _NEARLY_OVER = timedelta(days=30)

@@ -15,11 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import bulk, export, files, opening, people, shared_plan
 from pki.bulk import Delivered, Plan, Wanted
+from pki.certified import Certified
 from pki.cli.handing import Output, describe
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Shell
 from pki.home import Home
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from pki.workbench import Parcel, Workbench
 
 _BEGUN = ".begun"  # in the folder of files: when the run began that fills it

@@ -9,7 +9,7 @@ from pki.cli.shell import Shell
 from pki.crl import Delta
 from pki.plan import Plan
 from pki.publish import Outcome
-from pki.register import serial_text
+from pki.serial_numbers import serial_text
 
 
 def show_plan(plan: Plan, shell: Shell) -> None:

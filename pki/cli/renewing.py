@@ -8,12 +8,13 @@ from datetime import timedelta
 import click
 
 from pki import issuance, opening, renewal, revocation
+from pki.certified import Certified, current
 from pki.cli.handing import Output, hand_out, open_output, output_options, parse_mailbox
 from pki.cli.program import WARNINGS
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.home import Home
 from pki.orders import Order
-from pki.register import Certified, current, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.errors import UsageError
 
 _PUBLISH = "smimegw-ca publish --ldap URL …   or   --embedded FILE"

@@ -12,8 +12,8 @@ from pki.cli.handing import hand_out, open_output, output_options, parse_mailbox
 from pki.cli.program import NO
 from pki.cli.shell import Json, Shell, common_options, examples, passphrase_option, table
 from pki.keys import KeyKind
-from pki.register import serial_text
 from pki.requests import Request, RequestState
+from pki.serial_numbers import serial_text
 from smimegw.errors import UsageError
 
 _FILE_OCTETS = 1024 * 1024

@@ -6,7 +6,7 @@ import click
 
 from pki import issuance, opening, revocation
 from pki.cli.shell import Shell, common_options, examples
-from pki.register import serial_text
+from pki.serial_numbers import serial_text
 
 
 @click.command(

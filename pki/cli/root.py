@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import crl as lists
 from pki import files, hierarchy, opening
+from pki.certified import Certified
 from pki.cli.first_settings import read_subject_settings, subject_options
 from pki.cli.founding import asked_name, key_options, read_key_options
 from pki.cli.handing import describe
@@ -16,7 +17,7 @@ from pki.cli.shell import Shell, common_options, examples, passphrase_option, ta
 from pki.export import fingerprint
 from pki.founding import Founding, initialise_root, refuse_second
 from pki.places import ROOT
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from pki.setting_values import parse_domain
 from smimegw.errors import UsageError
 

@@ -9,10 +9,11 @@ import click
 
 from pki import export as packing
 from pki import opening
+from pki.certified import Certified, current
 from pki.cli.handing import describe, parse_mailbox
 from pki.cli.program import NO
 from pki.cli.shell import Shell, common_options, examples, table
-from pki.register import Certified, current, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.errors import UsageError
 
 _SPAN = re.compile(r"(\d{1,5})([hdwy])")

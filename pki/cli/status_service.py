@@ -11,9 +11,10 @@ import click
 from cryptography import x509
 
 from pki import opening, responder
+from pki.certified import IssuerName
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.places import ROOT
-from pki.register import IssuerName, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.errors import UsageError
 
 _DUE = (("crl", "make", "--due"), ("ocsp", "make", "--due"))

@@ -20,9 +20,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from pki import profiles
+from pki.certified import Certified
 from pki.errors import BusyError, LedgerError, PassphraseError
 from pki.profiles import Profile
-from pki.register import Certified
 from pki.serve.access import REGISTRATION_AUTHORITY
 from pki.serve.office import Asked, Office, Waiting
 from smimegw.cms import der

@@ -19,10 +19,10 @@ from typing import TypeVar
 from pki import approval, keys, lint, opening
 from pki.approval import Filing
 from pki.authority import Issuer
+from pki.certified import Certified, IssuerName, current
 from pki.errors import RequestError
 from pki.home import Home
 from pki.profiles import Baseline, Level, Profile
-from pki.register import Certified, IssuerName, current
 from pki.request import CertificationRequest, parse_request
 from pki.requests import Request, RequestState
 from smimegw.addresses import Mailbox

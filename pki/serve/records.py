@@ -13,12 +13,13 @@ from datetime import datetime
 from pathlib import Path
 
 from pki import crl, opening, responder, settings
+from pki.certified import IssuerName
 from pki.crl import Lists
 from pki.errors import BusyError, LedgerError, PassphraseError
 from pki.home import Home
 from pki.ledger import Ledger
 from pki.ocsp import NOT_ISSUED, Responder, Standing
-from pki.register import IssuerName, Register
+from pki.register import Register
 from smimegw.cms.sign import certificates_only
 from smimegw.x509.certificate import Certificate
 

@@ -18,11 +18,11 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from pki import ocsp
+from pki.certified import IssuerName
 from pki.errors import BusyError, LedgerError
 from pki.ocsp import Failure, Responder, Times
 from pki.ocsp_request import REQUEST_OCTETS, Request, parse_request
 from pki.places import is_place
-from pki.register import IssuerName
 from pki.serve.records import Records
 from smimegw.errors import CMSError, LimitError, UsageError
 

@@ -12,11 +12,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import crl, export, founding, issuance, opening
+from pki.certified import Certified
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
 from pki.profiles import Profile
-from pki.register import Certified
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
 

@@ -10,11 +10,11 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import crl, founding, issuance, opening, rollover
+from pki.certified import Certified
 from pki.hierarchy import NewKey
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.places import FIRST, ROOT
-from pki.register import Certified
 from smimegw.errors import CertificateError
 from smimegw.x509.certificate import Certificate
 from smimegw.x509.evidence import Evidence

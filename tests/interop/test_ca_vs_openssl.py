@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pki import authority, export, founding, issuance, keys, opening, request, subjects
 from pki.authority import Pointers, Validity
+from pki.certified import Certified
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
 from pki.profiles import Profile
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from tests.interop.openssl import openssl, refusal

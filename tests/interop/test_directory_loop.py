@@ -17,7 +17,7 @@ from pki.cli import main, publishing
 from pki.issuance import Order
 from pki.keys import KeyKind
 from pki.profiles import Profile
-from pki.register import serial_text
+from pki.serial_numbers import serial_text
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from smimegw.cli.directory import directory

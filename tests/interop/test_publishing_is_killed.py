@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 
 from pki import founding, issuance, opening
+from pki.certified import Certified
 from pki.cli import main, publishing
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
 from pki.profiles import Profile
-from pki.register import Certified
 from pki.settings import Settings
 from smimegw.addresses import Mailbox
 from tests.peers.slapd import Slapd

@@ -11,12 +11,12 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from pki import issuance
+from pki.certified import Certified
 from pki.cli import main
 from pki.home import Home
 from pki.issuance import Order
 from pki.keys import KeyKind
 from pki.profiles import Profile
-from pki.register import Certified
 from smimegw.addresses import Mailbox
 
 NOW = datetime.now(UTC).replace(microsecond=0)

@@ -20,12 +20,12 @@ from cryptography.x509.oid import NameOID
 
 from pki import approval
 from pki.approval import Filing
+from pki.certified import Certified
 from pki.errors import RequestError
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.practice import Duplicates
 from pki.profiles import Profile
-from pki.register import Certified
 from pki.requests import Proof, Request, RequestState
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from pki import keys, opening
-from pki.register import serial_text
+from pki.serial_numbers import serial_text
 from tests.unit.pki.steps import PASSPHRASE, issue
 
 # The child counts every durable step (ledger entry, new file, replaced file, new directory) and

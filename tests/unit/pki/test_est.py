@@ -20,8 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
 from pki import approval, issuance, opening
+from pki.certified import Certified
 from pki.profiles import Profile
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from pki.serve import access, est
 from pki.serve.hosting import hosting
 from pki.serve.office import Office

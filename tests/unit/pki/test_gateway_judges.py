@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from pki.certified import Certified
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.profiles import Profile
-from pki.register import Certified
 from smimegw.addresses import Mailbox
 from smimegw.errors import CertificateError
 from smimegw.x509.certificate import Certificate

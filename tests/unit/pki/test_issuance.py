@@ -9,11 +9,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import issuance, keys, register, renewal
+from pki import issuance, keys, renewal
+from pki.certified import Certified
 from pki.errors import LedgerError, PassphraseError, RequestError, UnknownSerialError
 from pki.home import Home
 from pki.keys import KeyKind
 from pki.profiles import Profile
+from pki.serial_numbers import serial_text
 from smimegw.addresses import Mailbox
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue, order, revoke_and_list
@@ -191,7 +193,7 @@ def test_renewal_makes_a_new_key_and_leaves_the_old_certificate_valid(
     assert new.certificate.public_key() != old.certificate.public_key()
     assert new.certificate.subject == old.certificate.subject
     assert (new.mailbox, new.profile, new.renews) == (old.mailbox, old.profile, old.serial)
-    assert ca.register.find(register.serial_text(old.serial)).status(now) == "valid"
+    assert ca.register.find(serial_text(old.serial)).status(now) == "valid"
 
 
 def test_renewal_may_keep_the_key(ca: Home, now: datetime) -> None:
@@ -217,12 +219,12 @@ def test_nothing_follows_a_revoked_certificate(ca: Home, now: datetime) -> None:
     old = issue(ca, now)
     revoke_and_list(ca, old, now, "superseded")
     with pytest.raises(UsageError, match="revoked"):
-        _renew(ca, ca.register.find(register.serial_text(old.serial)), now)
+        _renew(ca, ca.register.find(serial_text(old.serial)), now)
 
 
 def test_an_unknown_serial_number_suggests_the_nearest(ca: Home, now: datetime) -> None:
     """One wrong digit is the usual mistake."""
-    text = register.serial_text(issue(ca, now).serial)
+    text = serial_text(issue(ca, now).serial)
     wrong = text[:5] + ("0" if text[5] != "0" else "1") + text[6:]
     with pytest.raises(UnknownSerialError, match=text):
         ca.register.find(wrong)
@@ -232,9 +234,7 @@ def test_an_unknown_serial_number_suggests_the_nearest(ca: Home, now: datetime) 
 def test_serial_numbers_are_found_in_every_spelling(ca: Home, now: datetime, write) -> None:
     """Lower case, with colons as OpenSSL prints, or the first digits."""
     certified = issue(ca, now)
-    assert ca.register.find(write(register.serial_text(certified.serial))).serial == (
-        certified.serial
-    )
+    assert ca.register.find(write(serial_text(certified.serial))).serial == (certified.serial)
 
 
 def test_an_ambiguous_beginning_is_not_guessed(ca: Home, now: datetime) -> None:
@@ -254,7 +254,7 @@ def test_certificates_are_found_by_mailbox_in_every_case(ca: Home, now: datetime
     assert ca.register.find_mailbox(Mailbox.parse("alice@corp.example")) == (certified,)
 
 
-def _renew(ca: Home, old: register.Certified, now: datetime, *, keep_key: bool = False):
+def _renew(ca: Home, old: Certified, now: datetime, *, keep_key: bool = False):
     successor = renewal.renewal(ca, old, passphrase=PASSPHRASE, keep_key=keep_key, days=None)
     issuer = ca.issuer("issuing", PASSPHRASE)
     return issuance.issue(ca, issuer, successor, passphrase=PASSPHRASE, now=now)

@@ -14,7 +14,7 @@ from pki.home import Home
 from pki.plan import Keep, Plan, make_plan
 from pki.profiles import Profile
 from pki.publish import carry_out
-from pki.register import serial_text
+from pki.serial_numbers import serial_text
 from pki.targets import EmbeddedTarget
 from smimegw.adapters.database.directory import EmbeddedDirectory
 from smimegw.adapters.database.engine import open_database

@@ -9,10 +9,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki import issuance, renewal
+from pki.certified import Certified
 from pki.home import Home
 from pki.plan import make_plan
 from pki.profiles import Profile
-from pki.register import Certified
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue, order
 

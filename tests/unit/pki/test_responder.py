@@ -15,8 +15,8 @@ from pki import opening, responder
 from pki.errors import PassphraseError
 from pki.home import Home
 from pki.profiles import Profile
-from pki.register import serial_text
 from pki.responder import Appointment
+from pki.serial_numbers import serial_text
 from tests.unit.pki.steps import PASSPHRASE
 
 DAY = timedelta(days=1)

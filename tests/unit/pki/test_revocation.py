@@ -8,8 +8,9 @@ import pytest
 from cryptography import x509
 
 from pki import issuance, keys, revocation
+from pki.certified import Certified
 from pki.home import Home
-from pki.register import Certified, serial_text
+from pki.serial_numbers import serial_text
 from smimegw.errors import UsageError
 from tests.unit.pki.steps import PASSPHRASE, issue, revoke_and_list
 

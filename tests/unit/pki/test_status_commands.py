@@ -21,7 +21,7 @@ from pki.founding import Founding, initialise
 from pki.hierarchy import NewKey
 from pki.keys import KeyKind
 from pki.places import FIRST
-from pki.register import serial_text
+from pki.serial_numbers import serial_text
 from pki.serve import site
 from pki.serve.hosting import hosting
 from pki.serve.records import Records
