@@ -20,7 +20,7 @@ print(*sorted({heir.__qualname__ for heir in heirs(core.Asn1Value)
 
 
 def test_no_class_of_the_asn1_library_is_finished_by_two_threads_at_once() -> None:
-    """All are finished on import; else each certificate could be refused for good (cases E)."""
+    """All are finished on import; else each certificate could be refused for good (R-08)."""
     done = subprocess.run(
         [sys.executable, "-c", _UNFINISHED], capture_output=True, text=True, timeout=60, check=True
     )
