@@ -9,7 +9,7 @@ from datetime import datetime
 from smimegw.addresses import Mailbox
 from smimegw.content import Content
 from smimegw.mime.entity import Entity
-from smimegw.policy.model import Protection
+from smimegw.policy.choices import Protection
 from smimegw.smime.encrypt import Protected
 from smimegw.smtp.reply import Reply
 from smimegw.smtp.roles import ListenerRole

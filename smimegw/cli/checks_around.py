@@ -26,7 +26,7 @@ from smimegw.directories import open_directory, open_resolver
 from smimegw.errors import AuthenticationError, ConfigurationError, DirectoryError, NextHopError
 from smimegw.pipeline.recipient_evidence import recipient_evidence
 from smimegw.pipeline.select import recipient_facts
-from smimegw.policy.model import CertificateAnswer
+from smimegw.policy.answers import CertificateAnswer
 from smimegw.smtp.extensions import Extensions
 
 _CONNECT_SECONDS = 5.0

@@ -21,7 +21,7 @@ from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.pipeline.recipient_evidence import RecipientEvidence, recipient_evidence
 from smimegw.pipeline.select import recipient_facts
-from smimegw.policy.model import CertificateAnswer
+from smimegw.policy.answers import CertificateAnswer
 
 _CANNOT_TELL = {CertificateAnswer.UNAVAILABLE, CertificateAnswer.REVOCATION_UNKNOWN}
 

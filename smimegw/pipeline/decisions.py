@@ -10,11 +10,12 @@ from smimegw.pipeline import group
 from smimegw.pipeline.gather import OutboundEvidence
 from smimegw.pipeline.own_layers import OwnLayers
 from smimegw.pipeline.select import recipient_facts
+from smimegw.policy.answers import SigningAnswer, ThreadAnswer
 from smimegw.policy.decide import decide
 from smimegw.policy.evaluate import Matched
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.matrix import Trouble
-from smimegw.policy.model import Decision, SigningAnswer, ThreadAnswer
+from smimegw.policy.model import Decision
 
 
 def all_decided(

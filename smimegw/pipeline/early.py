@@ -10,10 +10,11 @@ from smimegw.pipeline.outbound import refusal_reply
 from smimegw.pipeline.recipient_evidence import recipient_evidence
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
+from smimegw.policy.answers import SigningAnswer
 from smimegw.policy.decide import decide
 from smimegw.policy.early import match_early, refuses_recipient
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
-from smimegw.policy.model import Direction, Policy, SigningAnswer
+from smimegw.policy.model import Direction, Policy
 from smimegw.ports import Ports
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import ReversePath, SessionInfo

@@ -11,7 +11,7 @@ import asyncio
 from smimegw.addresses import Mailbox
 from smimegw.errors import EnrolmentError
 from smimegw.pipeline.settings import Settings
-from smimegw.policy.model import SigningAnswer
+from smimegw.policy.answers import SigningAnswer
 from smimegw.ports import Ports
 
 _EXPIRED = "expired"

@@ -12,7 +12,7 @@ from smimegw.errors import DatabaseError
 from smimegw.pipeline.recipient_evidence import RecipientEvidence, recipient_evidence
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.signing_evidence import SigningEvidence, signing_evidence
-from smimegw.policy.model import SigningAnswer
+from smimegw.policy.answers import SigningAnswer
 from smimegw.ports import Ports
 
 

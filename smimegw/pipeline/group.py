@@ -15,7 +15,8 @@ from smimegw.pipeline.gather import OutboundEvidence
 from smimegw.pipeline.recipient_evidence import RecipientEvidence
 from smimegw.pipeline.select import chosen, known_of
 from smimegw.policy.algorithms import ChosenCipher, choose_cipher, choose_key_encryption
-from smimegw.policy.model import Decision, Protection, Treatment
+from smimegw.policy.choices import Protection
+from smimegw.policy.model import Decision, Treatment
 from smimegw.smime.encrypt import already_protected
 from smimegw.smime.media_types import EncryptedLayer
 from smimegw.transaction import Recipient

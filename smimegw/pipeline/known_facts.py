@@ -14,16 +14,10 @@ from smimegw.errors import AddressError, RecordError
 from smimegw.pipeline import group
 from smimegw.pipeline.plan import Plan
 from smimegw.pipeline.select import recipient_facts
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
 from smimegw.policy.evaluate import applies
 from smimegw.policy.facts import MessageFacts
-from smimegw.policy.model import (
-    CertificateAnswer,
-    Conditions,
-    Direction,
-    Policy,
-    SigningAnswer,
-    ThreadAnswer,
-)
+from smimegw.policy.model import Conditions, Direction, Policy
 from smimegw.policy.replay import Known, field_key
 from smimegw.policy.triggers import contains_word
 

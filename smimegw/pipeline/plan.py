@@ -21,16 +21,12 @@ from smimegw.pipeline.recipient_evidence import RecipientEvidence
 from smimegw.pipeline.select import recipient_facts
 from smimegw.pipeline.settings import Settings
 from smimegw.pipeline.thread import answered_marks, thread_answer
+from smimegw.policy.answers import ThreadAnswer
+from smimegw.policy.choices import WithoutCertificate
 from smimegw.policy.decide import asks_for_thread
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.facts import MessageFacts, RecipientFacts
-from smimegw.policy.model import (
-    Decision,
-    Policy,
-    Rule,
-    ThreadAnswer,
-    WithoutCertificate,
-)
+from smimegw.policy.model import Decision, Policy, Rule
 from smimegw.ports import Ports
 from smimegw.transaction import Transaction
 

@@ -18,7 +18,7 @@ from smimegw.mime.confidentiality import HeaderConfidentiality
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, encode_text_field
 from smimegw.pipeline.group import Group
-from smimegw.policy.model import Protection
+from smimegw.policy.choices import Protection
 from smimegw.smime.encrypt import Protected, already_protected, encrypt, sign_outside
 from smimegw.smime.header_protection import protect_header
 from smimegw.smime.media_types import EncryptedLayer

@@ -13,7 +13,8 @@ from smimegw.pipeline.facts import direction_of
 from smimegw.pipeline.protect import label_of
 from smimegw.pipeline.recipient_evidence import RecipientEvidence
 from smimegw.pipeline.select import chosen, recipient_facts, verdicts
-from smimegw.policy.model import CertificateAnswer, Decision
+from smimegw.policy.answers import CertificateAnswer
+from smimegw.policy.model import Decision
 from smimegw.ports import Ports
 from smimegw.smtp.reply import Reply
 from smimegw.transaction import Envelope, SessionInfo, Transaction

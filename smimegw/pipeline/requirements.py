@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smimegw.pipeline.assurance import overall
 from smimegw.pipeline.opened import Opened
-from smimegw.policy.model import Requirement
+from smimegw.policy.choices import Requirement
 from smimegw.smime.report import LayerKind
 
 

@@ -7,8 +7,8 @@ from datetime import date, datetime
 
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities, certificate_capabilities
 from smimegw.pipeline.recipient_evidence import JudgedCertificate, RecipientEvidence
+from smimegw.policy.answers import CertificateAnswer
 from smimegw.policy.facts import RecipientFacts
-from smimegw.policy.model import CertificateAnswer
 from smimegw.ports import FoundCertificate
 from smimegw.sources import Said
 from smimegw.x509.certificate import Certificate

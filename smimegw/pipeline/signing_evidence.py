@@ -13,7 +13,7 @@ from smimegw.pipeline.enrol import enrol, would_help
 from smimegw.pipeline.issuer_evidence import evidence_for
 from smimegw.pipeline.once_more import once_more
 from smimegw.pipeline.settings import Settings
-from smimegw.policy.model import SigningAnswer
+from smimegw.policy.answers import SigningAnswer
 from smimegw.ports import Ports
 from smimegw.x509.lint import signing_flaw
 from smimegw.x509.path import Purpose

@@ -11,7 +11,7 @@ from smimegw.errors import DatabaseError
 from smimegw.limits import Limits
 from smimegw.memory import SightingKind
 from smimegw.mime.headers import HeaderSection, field
-from smimegw.policy.model import ThreadAnswer
+from smimegw.policy.answers import ThreadAnswer
 from smimegw.ports import Ports
 from smimegw.transaction import Transaction
 

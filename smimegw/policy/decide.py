@@ -6,20 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
+from smimegw.policy.choices import Protection, QuoteEncrypted, SignatureWish, WithoutCertificate
 from smimegw.policy.evaluate import Matched
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.matrix import Trouble, certificate_trouble, signing_trouble, thread_trouble
-from smimegw.policy.model import (
-    CertificateAnswer,
-    Decision,
-    Direction,
-    Protection,
-    QuoteEncrypted,
-    SignatureWish,
-    SigningAnswer,
-    ThreadAnswer,
-    WithoutCertificate,
-)
+from smimegw.policy.model import Decision, Direction
 
 
 def decide(

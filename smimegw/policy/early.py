@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from smimegw.addresses import Mailbox
+from smimegw.policy.choices import Partial
 from smimegw.policy.evaluate import Matched, applies
 from smimegw.policy.facts import MessageFacts
-from smimegw.policy.model import Conditions, Partial, Policy, Rule
+from smimegw.policy.model import Conditions, Policy, Rule
 
 
 def match_early(policy: Policy, known: MessageFacts, recipient: Mailbox) -> Matched | None:

@@ -5,17 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from smimegw.addresses import Mailbox
+from smimegw.policy.choices import Requirement
 from smimegw.policy.facts import MessageFacts
-from smimegw.policy.matrix import (
-    FailureMatrix,
-)
-from smimegw.policy.model import (
-    Conditions,
-    Direction,
-    Policy,
-    Requirement,
-    Rule,
-)
+from smimegw.policy.matrix import FailureMatrix
+from smimegw.policy.model import Conditions, Direction, Policy, Rule
 from smimegw.policy.parse_matrix import shipped
 from smimegw.policy.triggers import contains_word, normalised, without_words
 

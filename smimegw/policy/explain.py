@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from smimegw.policy.choices import QuoteEncrypted, Requirement, SignatureWish, WithoutCertificate
 from smimegw.policy.early import refuses_recipient
 from smimegw.policy.header_keys import header_text
-from smimegw.policy.model import (
-    Conditions,
-    Direction,
-    QuoteEncrypted,
-    Requirement,
-    Rule,
-    SignatureWish,
-    Treatment,
-    WithoutCertificate,
-)
+from smimegw.policy.model import Conditions, Direction, Rule, Treatment
 
 _WITHOUT_TEXTS = {
     WithoutCertificate.REFUSE: "refuse the message",

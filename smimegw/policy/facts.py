@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from smimegw.addresses import Mailbox
-from smimegw.policy.model import CertificateAnswer, Direction, SigningAnswer
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer
+from smimegw.policy.model import Direction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,19 +14,17 @@ from smimegw.errors import AddressError
 from smimegw.mime.build import SignedForm
 from smimegw.mime.confidentiality import HeaderConfidentiality
 from smimegw.policy.algorithms import Because
-from smimegw.policy.matrix import Trouble
-from smimegw.policy.model import (
-    CertificateAnswer,
-    Direction,
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
+from smimegw.policy.choices import (
     Partial,
     Protection,
     QuoteEncrypted,
     Requirement,
     SignatureWish,
-    SigningAnswer,
-    ThreadAnswer,
     WithoutCertificate,
 )
+from smimegw.policy.matrix import Trouble
+from smimegw.policy.model import Direction
 from smimegw.toml.structure import FaultError, Structurer, show
 
 DomainPattern = NewType("DomainPattern", str)

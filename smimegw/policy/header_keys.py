@@ -10,8 +10,8 @@ from smimegw.mime.confidentiality import (
     HeaderProtection,
     is_protected,
 )
+from smimegw.policy.choices import Protection
 from smimegw.policy.forms import ThenForm
-from smimegw.policy.model import Protection
 
 KEYS = ("header_confidentiality", "hidden_fields", "legacy_display")
 

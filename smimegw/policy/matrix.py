@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from smimegw.policy.model import CertificateAnswer, Protection, SigningAnswer, ThreadAnswer
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
+from smimegw.policy.choices import Protection
 
 
 class Verdict(StrEnum):

@@ -1,4 +1,4 @@
-"""The words of a policy: protections, conditions, rules, treatments, decisions."""
+"""The values of a policy: treatments, conditions, rules, cases, decisions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureSche
 from smimegw.cms.capabilities import NOTHING_KNOWN, Capabilities
 from smimegw.mime.build import SignedForm
 from smimegw.mime.confidentiality import UNPROTECTED, HeaderProtection
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
+from smimegw.policy.choices import (
+    Partial,
+    Protection,
+    QuoteEncrypted,
+    Requirement,
+    SignatureWish,
+    WithoutCertificate,
+)
 
 if TYPE_CHECKING:
     from smimegw.policy.matrix import FailureMatrix
@@ -21,100 +30,6 @@ class Direction(StrEnum):
 
     OUTBOUND = "outbound"
     INBOUND = "inbound"
-
-
-class Protection(StrEnum):
-    """What a recipient's copy gets."""
-
-    NONE = "none"
-    SIGN = "sign"
-    ENCRYPT = "encrypt"
-    SIGN_THEN_ENCRYPT = "sign-then-encrypt"
-    SIGN_ENCRYPT_SIGN = "sign-encrypt-sign"  # triple wrapped (RFC 2634, 1.1)
-
-    @property
-    def signs(self) -> bool:
-        """The copy is signed."""
-        return self not in (Protection.NONE, Protection.ENCRYPT)
-
-    @property
-    def encrypts(self) -> bool:
-        """The copy is encrypted."""
-        return self not in (Protection.NONE, Protection.SIGN)
-
-    @property
-    def signs_outside(self) -> bool:
-        """What is encrypted is signed once more, so that relays can tell who made it."""
-        return self is Protection.SIGN_ENCRYPT_SIGN
-
-
-class WithoutCertificate(StrEnum):
-    """What happens when encryption is wanted and the directory has no usable certificate."""
-
-    REFUSE = "refuse"
-    SEND_SIGNED = "send-signed"
-    SEND_CLEAR = "send-clear"
-    PORTAL = "portal"
-
-
-class CertificateAnswer(StrEnum):
-    """What the look-up of one mailbox's encryption certificate came to."""
-
-    USABLE = "usable"
-    NONE = "none"  # the directory answered: no entry, or none with this address (R-01, R-07)
-    EXPIRED = "expired"  # only expired or not yet valid ones (R-03)
-    REVOKED = "revoked"  # (R-04)
-    UNSUITABLE = "unsuitable"  # weak, wrong purpose, untrusted CA (R-08)
-    AMBIGUOUS = "ambiguous"  # two people share the address
-    REVOCATION_UNKNOWN = "revocation-unknown"  # (R-05)
-    UNAVAILABLE = "unavailable"  # the directory could not answer (R-06)
-
-
-class SigningAnswer(StrEnum):
-    """What the look-up of the originator's signing credential came to."""
-
-    USABLE = "usable"
-    NONE = "none"  # (R-10, R-11)
-    EXPIRED = "expired"
-    LOCKED = "locked"  # keystore sealed (R-13)
-    UNAVAILABLE = "unavailable"
-
-
-class ThreadAnswer(StrEnum):
-    """Whether a message answers one that the gateway opened."""
-
-    CLEAR = "clear"
-    ENCRYPTED = "encrypted"  # (R-23)
-    UNKNOWN = "unknown"  # the database could not answer (R-22)
-
-
-class QuoteEncrypted(StrEnum):
-    """Whether an answer to encrypted mail may leave unencrypted."""
-
-    REFUSE = "refuse"  # it may quote what came encrypted (R-23)
-    ALLOW = "allow"
-
-
-class SignatureWish(StrEnum):
-    """How much a signature is wanted where the protection signs."""
-
-    REQUIRED = "required"  # no signing certificate: refuse (R-10)
-    OPTIONAL = "optional"  # no signing certificate: send unsigned (R-11)
-
-
-class Partial(StrEnum):
-    """Who is refused when one recipient's copy cannot be made."""
-
-    REFUSE_MESSAGE = "refuse-message"
-    REFUSE_RECIPIENT = "refuse-recipient"  # alone, at RCPT where the rule is known there (N-20)
-
-
-class Requirement(StrEnum):
-    """What an inbound message must have had (R-52)."""
-
-    NONE = "none"
-    SIGNED = "signed"
-    ENCRYPTED = "encrypted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,30 +8,26 @@ from dataclasses import dataclass
 
 from smimegw.cms.algorithms import DigestAlgorithm
 from smimegw.errors import ConfigurationError, Problem
-from smimegw.policy.forms import (
-    CipherWord,
-    RuleForm,
-    ThenForm,
-    WhenForm,
-    policy_structurer,
+from smimegw.policy.answers import CertificateAnswer
+from smimegw.policy.choices import (
+    Partial,
+    Protection,
+    QuoteEncrypted,
+    Requirement,
+    SignatureWish,
+    WithoutCertificate,
 )
+from smimegw.policy.forms import CipherWord, RuleForm, ThenForm, WhenForm, policy_structurer
 from smimegw.policy.header_keys import header_problems, header_protection
 from smimegw.policy.model import (
     Actions,
     Case,
-    CertificateAnswer,
     Conditions,
     Direction,
     HeaderTrigger,
-    Partial,
     Policy,
-    Protection,
-    QuoteEncrypted,
-    Requirement,
     Rule,
-    SignatureWish,
     Treatment,
-    WithoutCertificate,
 )
 from smimegw.policy.parse_cases import case_of
 from smimegw.policy.parse_matrix import FILE_NAME, parse_matrix, shipped

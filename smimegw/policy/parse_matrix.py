@@ -8,8 +8,8 @@ from importlib.resources import files
 from typing import Any
 
 from smimegw.errors import ConfigurationError, Problem
+from smimegw.policy.choices import Protection
 from smimegw.policy.matrix import FailureMatrix, Trouble, Verdict
-from smimegw.policy.model import Protection
 from smimegw.toml.document import Document
 from smimegw.toml.structure import did_you_mean, show
 

@@ -13,21 +13,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from smimegw.addresses import Mailbox
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
+from smimegw.policy.choices import Protection, Requirement
 from smimegw.policy.decide import decide
 from smimegw.policy.evaluate import Matched, applies
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import (
-    CertificateAnswer,
     Conditions,
     Decision,
     Direction,
     HeaderTrigger,
     Policy,
-    Protection,
-    Requirement,
     Rule,
-    SigningAnswer,
-    ThreadAnswer,
     Treatment,
 )
 

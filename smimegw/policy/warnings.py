@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from smimegw.policy.choices import QuoteEncrypted, SignatureWish, WithoutCertificate
 from smimegw.policy.matrix import FailureMatrix, Trouble, Verdict
-from smimegw.policy.model import (
-    Conditions,
-    Direction,
-    QuoteEncrypted,
-    Rule,
-    SignatureWish,
-    WithoutCertificate,
-)
+from smimegw.policy.model import Conditions, Direction, Rule
 
 
 def warnings(rules: Sequence[Rule], matrix: FailureMatrix) -> Iterator[str]:

@@ -15,7 +15,7 @@ from smimegw.mime.build import SignedForm
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import field
 from smimegw.pipeline.dots import IN_DOUBT
-from smimegw.policy.model import Protection
+from smimegw.policy.choices import Protection
 from smimegw.smime.decrypt import decrypt
 from smimegw.smime.media_types import EncryptedLayer, SignedLayer, layer_of
 from smimegw.smtp.extensions import Extensions

@@ -25,8 +25,8 @@ from smimegw.errors import (
     RevocationError,
 )
 from smimegw.limits import Limits
+from smimegw.policy.choices import Protection
 from smimegw.policy.matrix import Trouble, Verdict
-from smimegw.policy.model import Protection
 from smimegw.policy.parse import parse_policy
 from smimegw.policy.parse_matrix import FILE_NAME, parse_matrix
 from smimegw.policy.triggers import contains_word, normalised, without_words

@@ -70,8 +70,8 @@ def row_problems(root: Path) -> Iterator[str]:
 
 def matrix_page() -> str:
     """The shipped failure matrix as a table."""
+    from smimegw.policy.choices import Protection
     from smimegw.policy.matrix import Trouble
-    from smimegw.policy.model import Protection
     from smimegw.policy.parse_matrix import shipped
 
     matrix = shipped()

@@ -8,24 +8,20 @@ from typing import Any
 import pytest
 
 from smimegw.addresses import Mailbox
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer
+from smimegw.policy.choices import Protection, Requirement, SignatureWish, WithoutCertificate
 from smimegw.policy.decide import decide
 from smimegw.policy.evaluate import Matched, match
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.model import (
     Actions,
-    CertificateAnswer,
     Conditions,
     Decision,
     Direction,
     HeaderTrigger,
     Policy,
-    Protection,
-    Requirement,
     Rule,
-    SignatureWish,
-    SigningAnswer,
     Treatment,
-    WithoutCertificate,
 )
 from smimegw.policy.parse_matrix import shipped
 

@@ -11,24 +11,13 @@ import pytest
 from smimegw.addresses import Mailbox
 from smimegw.errors import ConfigurationError
 from smimegw.pipeline.replies import ROWS, OpenRow, reply_for
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
+from smimegw.policy.choices import Protection, QuoteEncrypted, SignatureWish, WithoutCertificate
 from smimegw.policy.decide import decide
 from smimegw.policy.evaluate import Matched
 from smimegw.policy.facts import MessageFacts, RecipientFacts, SigningFacts
 from smimegw.policy.matrix import FailureMatrix, Trouble, Verdict
-from smimegw.policy.model import (
-    Actions,
-    CertificateAnswer,
-    Conditions,
-    Decision,
-    Direction,
-    Protection,
-    QuoteEncrypted,
-    Rule,
-    SignatureWish,
-    SigningAnswer,
-    ThreadAnswer,
-    WithoutCertificate,
-)
+from smimegw.policy.model import Actions, Conditions, Decision, Direction, Rule
 from smimegw.policy.parse import parse_policy
 from smimegw.policy.parse_matrix import FILE_NAME, parse_matrix, shipped
 from smimegw.policy.replay import Known, ask_again

@@ -7,14 +7,9 @@ from dataclasses import replace
 import pytest
 
 from smimegw.addresses import Mailbox
+from smimegw.policy.answers import CertificateAnswer, SigningAnswer, ThreadAnswer
 from smimegw.policy.facts import MessageFacts
-from smimegw.policy.model import (
-    CertificateAnswer,
-    Direction,
-    Policy,
-    SigningAnswer,
-    ThreadAnswer,
-)
+from smimegw.policy.model import Direction, Policy
 from smimegw.policy.parse import parse_policy
 from smimegw.policy.replay import Known, ask_again
 
