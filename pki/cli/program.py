@@ -15,6 +15,7 @@ import click
 from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.errors import LedgerError, PassphraseError, UnknownSerialError
 from smimegw import __version__
+from smimegw.adapters.host.standard_streams import settle_standard_streams
 from smimegw.errors import DependencyError, SmimegwError
 
 NO, USAGE, WARNINGS, AGAIN, NOT_ALLOWED, BUG, INTERRUPTED = 1, 2, 3, 4, 5, 70, 130
@@ -64,6 +65,11 @@ class Refusal(click.ClickException):
 
 class Program(click.Group):
     """A group whose commands end in the documented exit codes."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program: whatever the streams are, there is no traceback."""
+        settle_standard_streams()
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Their names, in alphabetical order as click has them."""

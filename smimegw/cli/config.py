@@ -106,7 +106,7 @@ def show_command(key: str, config: Path, as_json: bool, origin: bool, defaults: 
       smimegw config show --defaults
     """
     if defaults:
-        click.echo(sample(), nl=False)
+        click.echo(sample().encode(), nl=False)  # TOML is UTF-8, whatever the terminal is
         return Exit.YES
     loaded = load_with_origins(config, check_files=False)
     if as_json:
@@ -156,6 +156,7 @@ def _explanation(description: KeyDescription) -> list[str]:
 
 
 @config.command("sample")
+@exits
 def sample_command() -> None:
     """Print a configuration with every key explained.
 
@@ -164,4 +165,4 @@ def sample_command() -> None:
       smimegw config sample
       smimegw config sample > /etc/smimegw/smimegw.toml
     """
-    click.echo(sample(), nl=False)
+    click.echo(sample().encode(), nl=False)  # TOML is UTF-8, whatever the terminal is

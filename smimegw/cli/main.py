@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
 from smimegw import __version__
+from smimegw.adapters.host.standard_streams import settle_standard_streams
 
 # Each lives in the module of its name; only the one that is asked for is imported.
 _COMMANDS = (
@@ -17,6 +19,15 @@ _COMMANDS = (
 
 class _LateGroup(click.Group):
     """Imports a command when it is named: the gateway's libraries take a second to load."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run as a program: whatever the streams are, there is no traceback."""
+        settle_standard_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as exc:  # such as a full disk under --help
+            click.echo(f"Error: {exc.strerror or exc}", err=True)
+            raise SystemExit(2) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
