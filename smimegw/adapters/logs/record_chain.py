@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 BEGINNING = "0" * 64  # what the first line of a chain says came before it
+_FIRST = f'{{"prev": "{BEGINNING}", '.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +110,17 @@ def verify(lines: Iterable[bytes]) -> ChainReport:
         reason = walk.step(line)
         if reason:
             return walk.report(broken_line=number, reason=reason)
+    if not walk.records and not _is_half_a_record(walk.rubbish):
+        return walk.report(broken_line=1, reason="no line of it is a decision record")
     # What a crash left at the end is told by the next record; there is none yet.
     walk.torn += bool(walk.rubbish)
     return walk.report()
+
+
+def _is_half_a_record(rubbish: Sequence[bytes]) -> bool:
+    """Whether a crash at the first record can have left no more than *rubbish*."""
+    left = b"".join(rubbish).rstrip(b"\0")  # blocks that did not get to the disk
+    return len(rubbish) < 2 and left.startswith(_FIRST[: len(left)])
 
 
 class _Walk:

@@ -188,6 +188,24 @@ def test_file_of_nothing_but_a_torn_line_begins_a_chain(tmp_path: Path) -> None:
     assert (report.records, report.torn, report.begins) == (1, 1, BEGINNING)
 
 
+@pytest.mark.parametrize("text", [b"From: a\r\n\r\ntext\r\n", b"line", b'{"a\n', b"\x00\n\x00\n"])
+def test_file_that_holds_no_record_is_no_chain(tmp_path: Path, text: bytes) -> None:
+    """Another file, or one that was overwritten, is not taken for a good one (cases T-32)."""
+    path = tmp_path / "decisions.jsonl"
+    path.write_bytes(text)
+    report = _verify(path)
+    assert (report.broken_line, report.reason) == (1, "no line of it is a decision record")
+
+
+@pytest.mark.parametrize("text", [b"", b'{"prev": "00', b"\x00\x00\x00", b'{"pr\x00\x00\n'])
+def test_first_record_may_be_torn_just_now(tmp_path: Path, text: bytes) -> None:
+    """A crash at the very first record leaves half of it, or blocks of zeros (cases T-32)."""
+    path = tmp_path / "decisions.jsonl"
+    path.write_bytes(text)
+    report = _verify(path)
+    assert (report.records, report.torn, report.broken_line) == (0, int(bool(text)), 0)
+
+
 def test_long_torn_end_is_read_back_to_the_last_record(records: Path) -> None:
     """Two megabytes of zeros, as some file systems leave them after a power cut."""
     tip = _verify(records).tip
