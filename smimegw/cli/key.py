@@ -11,6 +11,7 @@ import click
 from smimegw.adapters.keys.containers import read_certificates
 from smimegw.adapters.keys.files import FilesKeystore
 from smimegw.adapters.keys.key_object import KeyObject
+from smimegw.adapters.pkcs11.uri import TokenURI
 from smimegw.addresses import Mailbox
 from smimegw.cli import key_recovery as recovery
 from smimegw.cli import key_rotation as rotation
@@ -47,6 +48,7 @@ def adopt(certificate: Path, uri: str, addresses: tuple[str, ...], config: Path)
       smimegw key adopt alice.pem "pkcs11:id=%01%02"
       smimegw key adopt alice.pem "pkcs11:object=alice%202027"
     """
+    TokenURI.parse(uri)
     store = open_keystore(config, None, None)
     refuse_wrong_owner(store.path)
     found, *chain = read_certificates(read_bounded(certificate))

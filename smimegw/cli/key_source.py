@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -129,7 +130,7 @@ def read_password(password_file: str | None) -> bytes | None:
     else:
         with Path(password_file).open("rb") as file:
             line = file.readline(_PASSWORD_OCTETS)
-    password = line.rstrip(b"\r\n")
+    password = line.removeprefix(codecs.BOM_UTF8).rstrip(b"\r\n")  # some editors begin with a BOM
     if not password:
         raise UsageError(f"--password-file {password_file}: the first line is empty")
     return password

@@ -127,6 +127,10 @@ def _read_pkcs12(
 ) -> tuple[object, tuple[Certificate, ...]]:
     check_pkcs12(octets, limits)
     try:
+        (password or b"").decode()  # RFC 7292, B.1: letters, not octets
+    except UnicodeDecodeError:
+        raise PasswordError("wrong password: it is not UTF-8; write its file in UTF-8") from None
+    try:
         loaded = pkcs12.load_pkcs12(octets, password)
     except ValueError:
         if password is None:

@@ -41,8 +41,8 @@ class TokenURI:
         Raises:
             UsageError: Not such a URI, or one with a PIN in it.
         """
-        if not text.startswith(_SCHEME):
-            raise UsageError(f"{text!r} is not a PKCS#11 URI; one begins with {_SCHEME}")
+        if not (text.startswith(_SCHEME) and text.isascii()):
+            raise UsageError(f"{text!r} is not a PKCS#11 URI; one begins with {_SCHEME}, in ASCII")
         path, _, query = text.removeprefix(_SCHEME).partition("?")
         said: dict[str, bytes] = {}
         for part in (*path.split(";"), *query.split("&")):

@@ -67,6 +67,13 @@ def test_generated_key_is_not_printed(desk: Desk) -> None:
     assert "key_encryption_key = { file =" in result.output
 
 
+def test_password_file_may_begin_with_a_bom(desk: Desk) -> None:
+    """Some editors write one before UTF-8; it is no part of the password (cases H12)."""
+    password = b"\xef\xbb\xbfcorrect horse\r\n"
+    result = desk.at("import", desk.p12, "--password-file", "-", stdin=password)
+    assert result.exit_code == 0, result.output
+
+
 def test_key_encryption_key_is_never_overwritten(desk: Desk) -> None:
     """That would lose every private key."""
     before = desk.kek.read_bytes()
@@ -463,6 +470,15 @@ def test_key_encryption_key_and_key_in_a_token(desk: Desk) -> None:
     shown = json.loads(desk.run("show", "alice@ours.example", "--json", "-c", config).output)
     assert shown["holder"] == "token"
     assert shown["key_encryption_key"] in made.output
+
+
+def test_name_that_is_no_uri_is_not_adopted(desk: Desk) -> None:
+    """Octets that are no text, as a shell can give them, are an answer to their author (M10)."""
+    _, config = _with_token(desk)
+    (desk.directory / "alice.pem").write_bytes(ALICE.pem)
+    result = desk.run("adopt", desk.directory / "alice.pem", "pkcs11:object=\udcff", "-c", config)
+    assert result.exit_code == 2
+    assert "is not a PKCS#11 URI" in result.output
 
 
 def test_key_that_was_made_in_the_token_is_adopted(desk: Desk) -> None:

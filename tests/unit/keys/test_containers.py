@@ -17,7 +17,7 @@ from smimegw.adapters.keys import containers
 from smimegw.adapters.keys.containers import read_certificates, read_key_material
 from smimegw.adapters.keys.key_object import KeyPurpose, purpose_of
 from smimegw.cms import der
-from smimegw.errors import CertificateError, UsageError
+from smimegw.errors import CertificateError, PasswordError, UsageError
 from tests.fakes.pki import Issued, make_ca
 
 ROOT = make_ca("Container Root")
@@ -119,6 +119,12 @@ def test_password_with_an_octet_of_zero() -> None:
     """A file in UTF-16 has some, and the library does not survive them (M10)."""
     with pytest.raises(UsageError, match="UTF-16"):
         read_key_material(_pkcs12(ALICE), "pw".encode("utf-16-le"))
+
+
+def test_password_that_is_not_utf_8() -> None:
+    """An editor wrote Latin-1; the text says so instead of blaming the key (cases H12)."""
+    with pytest.raises(PasswordError, match="wrong password: it is not UTF-8"):
+        read_key_material(_pkcs12(ALICE), "schlüssel".encode("latin-1"))
 
 
 def test_missing_password() -> None:

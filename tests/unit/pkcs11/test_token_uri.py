@@ -29,6 +29,8 @@ def test_written_uri_reads_back() -> None:
     ("text", "reason"),
     [
         ("token=x", "not a PKCS#11 URI"),
+        ("pkcs11:object=sch\u00fcler", "in ASCII"),
+        ("pkcs11:object=\udcff", "in ASCII"),
         ("pkcs11:token=x?pin-value=1234", "no PIN"),
         ("pkcs11:token=x?pin-source=file:/pin", "no PIN"),
         ("pkcs11:token=x;token=y", "twice"),
