@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smimegw.addresses import ATEXT, CONTROL, QUOTED_PAIR, Mailbox, text_of
 from smimegw.errors import AddressError
@@ -35,10 +35,17 @@ _CHARSETS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class NamedMailbox:
-    """A mailbox with the display name that stood before it (decoded, empty when absent)."""
+    """A mailbox with the display name that stood before it (decoded, empty when absent).
+
+    Attributes:
+        display_name: As people read it.
+        mailbox: What counts.
+        comment: What stood in (brackets) in a field of one mailbox; some readers show it as a name.
+    """
 
     display_name: str
     mailbox: Mailbox
+    comment: str = ""
 
 
 def parse_mailboxes(
@@ -64,7 +71,7 @@ def sole_mailbox(field_bodies: Sequence[bytes], *, limits: Limits = DEFAULT_LIMI
     addresses = _AddressList(field_bodies[0], limits)
     if addresses.has_group or len(addresses.mailboxes) != 1:
         raise AddressError("a group or not exactly one mailbox where one is demanded")
-    return addresses.mailboxes[0]
+    return replace(addresses.mailboxes[0], comment=" ".join(addresses.comments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class _AddressList:
         if CONTROL.search(text.replace("\t", " ")):
             raise AddressError("control character in an address field")
         self.has_group = False
+        self.comments: list[str] = []
         self._limit = limits.addresses
         self._found: list[NamedMailbox] = []
         self._read(text)
@@ -93,7 +101,7 @@ class _AddressList:
         element: list[_Token] = []
         in_group = after_group = False
         follows_comma = False
-        for token in _tokens(text):
+        for token in _tokens(text, self.comments):
             if after_group and token.text != ",":
                 raise AddressError("text after a group")
             match token.text if token.kind == "special" else "":
@@ -137,7 +145,7 @@ class _AddressList:
         self._found.append(NamedMailbox(name, mailbox))
 
 
-def _tokens(text: str) -> Iterator[_Token]:
+def _tokens(text: str, comments: list[str]) -> Iterator[_Token]:
     position, glued = 0, False
     while position < len(text):
         token = _TOKEN.match(text, position)
@@ -147,7 +155,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         if token.lastgroup == "space":
             glued = False
         elif token[0] == "(":
-            position = _end_of_comment(text, position)
+            begin, position = position, _end_of_comment(text, position)
+            comments.append(CONTROL.sub("\ufffd", text[begin : position - 1]))
             glued = False
         else:
             yield _Token(token.lastgroup, token[0], glued)

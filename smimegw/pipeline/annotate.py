@@ -13,6 +13,7 @@ from smimegw.addresses import Mailbox
 from smimegw.content import Content
 from smimegw.errors import AddressError
 from smimegw.mime.build import boundary as new_boundary
+from smimegw.mime.encoded_words import decode_words
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.pipeline.adoption import Adoption
@@ -143,14 +144,17 @@ def _value(text: str) -> str:
 
 def shows_other_address(author: NamedMailbox) -> bool:
     """The display name holds an address that is not the one behind it (I05)."""
-    # As it looks to people: full-width letters are letters, zero-width ones are nothing.
+    # As it looks to people: full-width letters are letters, zero-width ones are nothing.  Many
+    # programs decode encoded words where none may be (RFC 2047, 5), and show a comment as a name.
+    shown = f"{author.display_name} {author.comment}"
+    text = decode_words(shown.encode("utf-8", "replace"))
     name = "".join(
         letter
-        for letter in unicodedata.normalize("NFKC", author.display_name)
+        for letter in unicodedata.normalize("NFKC", text)
         if unicodedata.category(letter) != "Cf"
     )
-    shown = (word.strip("@.") for word in _BETWEEN_ADDRESSES.split(name))
-    return any("@" in address and not _names(address, author.mailbox) for address in shown)
+    words = (word.strip("@.") for word in _BETWEEN_ADDRESSES.split(name))
+    return any("@" in address and not _names(address, author.mailbox) for address in words)
 
 
 def _names(address: str, mailbox: Mailbox) -> bool:

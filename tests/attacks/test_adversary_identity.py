@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from smimegw.address_lists import parse_mailboxes
+from smimegw.address_lists import parse_mailboxes, sole_mailbox
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.cms.verify import verify_signer_info
 from smimegw.mime.entity import Entity
@@ -120,6 +120,41 @@ def test_another_address_in_the_display_name_is_warned_of(shown: str) -> None:
     """As people see it, whatever the characters are (I05)."""
     (author,) = parse_mailboxes(f"{shown} <bob@partner.example>")
     assert shows_other_address(author)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        '"=?utf-8?Q?boss=40ours=2Eexample?="',
+        "=?utf-8?Q?boss?==?utf-8?Q?=40ours=2Eexample?=",
+        "=?utf-7?Q?boss+AEA-ours.example?=",
+        "=?utf-16be?B?AGIAbwBzAHMAQABvAHUAcgBzAC4AZQB4AGEAbQBwAGwAZQ==?=",
+    ],
+)
+def test_address_in_an_encoded_word_where_none_may_be_is_warned_of(shown: str) -> None:
+    """Quoted, without a space between, or in a character set for octets: many decode it (I05)."""
+    author = sole_mailbox((f"{shown} <bob@partner.example>".encode(),))
+    assert shows_other_address(author)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"bob@partner.example (boss@ours.example)",
+        b"(boss@ours.example) <bob@partner.example>",
+        b"bob@partner.example (=?utf-8?Q?The_=28boss=40ours.example=29?=)",
+    ],
+)
+def test_another_address_in_a_comment_is_warned_of(body: bytes) -> None:
+    """Names stood there once, and readers still show them (RFC 5322, 3.4; I05)."""
+    assert shows_other_address(sole_mailbox((body,)))
+
+
+def test_own_address_in_a_comment_is_no_reason_to_warn() -> None:
+    """It says what is so (I05)."""
+    assert not shows_other_address(
+        sole_mailbox((b"bob@partner.example (Bob (bob@partner.example))",))
+    )
 
 
 @pytest.mark.parametrize(
