@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 
 from smimegw.content import Content, Store
@@ -14,13 +13,12 @@ from smimegw.limits import Limits
 from smimegw.mime.headers import HeaderField, HeaderSection, field
 from smimegw.mime.marked_subject import without_marks
 from smimegw.next_hop import RelaySession
-from smimegw.pipeline import deliver
 from smimegw.pipeline.adoption import adopted_header
 from smimegw.pipeline.annotate import result_fields, rewritten
 from smimegw.pipeline.brief import brief
 from smimegw.pipeline.carry import carriable, carried
-from smimegw.pipeline.decision_record import tell_deliveries
 from smimegw.pipeline.facts import message_facts, originator
+from smimegw.pipeline.hand_on import hand_on
 from smimegw.pipeline.harvest import learn
 from smimegw.pipeline.inbound_record import Why, log_opened, write_inbound
 from smimegw.pipeline.opened import Copy, Opened
@@ -72,7 +70,8 @@ async def handle_inbound(
     reach("inbound.built")
     await write_inbound(tx, copies, about, ports, settings)
     reach("inbound.recorded")
-    outcome = await _handed_on(tx, deliveries, decided_at, probe, ports, settings)
+    delivered = await hand_on(tx, deliveries, decided_at, probe, ports, settings)
+    outcome = outcome_of(tx.id, delivered, tx.envelope.recipients)
     reach("inbound.delivered")
     if outcome.reply.is_positive and any(passed(copy.opened) for copy in copies):
         await learn(tx, peeler.verified, ports, settings)
@@ -199,17 +198,3 @@ def _headers_only(reverse_path: ReversePath) -> ReversePath:
     """
     others = tuple(entry for entry in reverse_path.parameters if entry[0] != "RET")
     return replace(reverse_path, parameters=(*others, ("RET", "HDRS")))
-
-
-async def _handed_on(
-    tx: Transaction,
-    deliveries: Sequence[Delivery],
-    decided_at: datetime,
-    probe: RelaySession,
-    ports: Ports,
-    settings: Settings,
-) -> Outcome:
-    sealed_at = ports.clock.now()
-    report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)
-    delivered = await deliver.all_or_nothing(tx, deliveries, probe, ports, settings, report)
-    return outcome_of(tx.id, delivered, tx.envelope.recipients)

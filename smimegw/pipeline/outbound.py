@@ -10,9 +10,11 @@ from smimegw.errors import LimitError, MIMEError
 from smimegw.failpoints import reach
 from smimegw.mime.headers import HeaderField
 from smimegw.next_hop import RelaySession
-from smimegw.pipeline import decision_record, deliver, protect, record
+from smimegw.pipeline import decision_record, protect, record
 from smimegw.pipeline.brief import with_keys
 from smimegw.pipeline.complete import completed
+from smimegw.pipeline.deliver import has_begun
+from smimegw.pipeline.hand_on import hand_on
 from smimegw.pipeline.outcome import outcome_of
 from smimegw.pipeline.plan import Plan, plan
 from smimegw.pipeline.protect import Original
@@ -64,7 +66,7 @@ async def handle_outbound(
     }
     remaining = [(r, d) for r, d in pairs if not d.refusal]
     alone = tx.session.is_lmtp and bool(remaining)  # each recipient has a reply of its own
-    begun = bool(refused) and not alone and await deliver.has_begun(tx, ports)
+    begun = bool(refused) and not alone and await has_begun(tx, ports)
     if refused and not alone and not begun:
         await decision_record.write_outbound(tx, decided, (), policy, ports, settings)
         return _refused(tx, refused)
@@ -73,19 +75,8 @@ async def handle_outbound(
     reach("outbound.sealed")
     await decision_record.write_outbound(tx, decided, deliveries, policy, ports, settings)
     reach("outbound.recorded")
-    sealed_at = ports.clock.now()
-    report = partial(
-        decision_record.tell_deliveries,
-        tx,
-        decided.decided_at,
-        sealed_at,
-        ports=ports,
-        settings=settings,
-    )
     nobodys = [(r, refused[r.mailbox.key]) for r, d in pairs if d.refusal and begun]
-    delivered = await deliver.all_or_nothing(
-        tx, deliveries, probe, ports, settings, report, nobodys
-    )
+    delivered = await hand_on(tx, deliveries, decided.decided_at, probe, ports, settings, nobodys)
     if begun:
         return outcome_of(tx.id, delivered, tx.envelope.recipients)
     outcome = outcome_of(tx.id, delivered, [recipient for recipient, _ in remaining])
@@ -112,17 +103,13 @@ def _merged(tx: Transaction, outcome: Outcome, refused: dict[str, Reply]) -> Out
     return Outcome(reply=outcome.reply, per_recipient=per_recipient)
 
 
-async def _seal(
-    tx: Transaction,
-    policy: Policy,
-    decided: Plan,
-    ports: Ports,
-    settings: Settings,
-    trace: HeaderField,
-) -> tuple[Delivery, ...]:
+def _original(
+    tx: Transaction, policy: Policy, decided: Plan, settings: Settings, trace: HeaderField
+) -> Original:
+    """What every copy is made from, less what was meant for us alone."""
     triggers = triggers_of(policy, decided.message)
     subject = stripped_subject(decided.message.subject, triggers)
-    original = Original(
+    return Original(
         content=completed(tx, settings.hostname),
         reverse_path=tx.envelope.reverse_path,
         trace=trace,
@@ -131,6 +118,17 @@ async def _seal(
         own_signature=decided.own.signature,
         own_encryption=decided.own.encryption,
     )
+
+
+async def _seal(
+    tx: Transaction,
+    policy: Policy,
+    decided: Plan,
+    ports: Ports,
+    settings: Settings,
+    trace: HeaderField,
+) -> tuple[Delivery, ...]:
+    original = _original(tx, policy, decided, settings, trace)
     groups = decided.groups
     if len(groups) > settings.limits.copies:
         raise Refusal("copies", detail=f"{len(groups)} different copies of one message")

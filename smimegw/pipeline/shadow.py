@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from smimegw.content import Content
@@ -17,9 +16,9 @@ from smimegw.custody import NoJournal, NoLedger
 from smimegw.errors import RecordError
 from smimegw.mime.headers import HeaderField, HeaderSection
 from smimegw.next_hop import RelaySession
-from smimegw.pipeline import deliver
-from smimegw.pipeline.decision_record import head, tell_deliveries
+from smimegw.pipeline.decision_record import head
 from smimegw.pipeline.facts import direction_of
+from smimegw.pipeline.hand_on import hand_on
 from smimegw.pipeline.inbound import handle_inbound
 from smimegw.pipeline.outbound import handle_outbound
 from smimegw.pipeline.outcome import outcome_of
@@ -59,9 +58,7 @@ async def handle_shadow(
             (top.raw, content.header.raw, content.separator or b"\r\n", content.body)
         ),
     )
-    sealed_at = ports.clock.now()
-    report = partial(tell_deliveries, tx, decided_at, sealed_at, ports=ports, settings=settings)
-    delivered = await deliver.all_or_nothing(tx, [delivery], probe, ports, settings, report)
+    delivered = await hand_on(tx, [delivery], decided_at, probe, ports, settings)
     return outcome_of(tx.id, delivered, tx.envelope.recipients)
 
 
