@@ -53,17 +53,14 @@ def multipart_signed(
         signed_entity: Exactly what was signed, in canonical form.
         signature_der: The detached SignedData.
         micalg: Such as ``sha-256``.
-        delimiter: See `boundary`.
+        delimiter: See `boundary`; the caller has made sure that no line begins with it.
 
     Raises:
-        MIMEError: The delimiter occurs in the entity or is none, or *micalg* is no such name.
+        MIMEError: The delimiter is none, or *micalg* is no such name.
     """
     if not _BOUNDARY.fullmatch(delimiter) or not _MICALG.fullmatch(micalg):
         raise MIMEError("not a boundary (RFC 2046, 5.1.1) or not the name of a digest")
     mark = b"--" + delimiter.encode("ascii")
-    content = signed_entity.content
-    if mark in content:
-        raise MIMEError("the boundary occurs in the signed entity")
     value = (
         'multipart/signed; protocol="application/pkcs7-signature";\r\n'
         f' micalg={micalg}; boundary="{delimiter}"\r\n'
@@ -73,7 +70,7 @@ def multipart_signed(
     between = b"\r\n" + mark + b"\r\n" + _signature_header() + b"\r\n"
     signature = b"".join(base64.encode_lines((signature_der,)))
     behind = signature + b"\r\n" + mark + b"--\r\n"
-    return fields, Content.joined((before, content, between, behind))
+    return fields, Content.joined((before, signed_entity.content, between, behind))
 
 
 @cache

@@ -8,6 +8,7 @@ its exact octets; the inside of what is already signed or encrypted is never tou
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from smimegw.content import MEMORY, Content, Store
@@ -70,22 +71,29 @@ def canonical_for_signing(
     return replace(canonical, header=header, separator=b"\r\n")
 
 
-def is_signable(entity: Entity) -> bool:
+def is_signable(entity: Entity, seen: Callable[[bytes], None] | None = None) -> bool:
     """Whether the entity can be signed as it is, seen from its octets alone.
 
     False may also mean that a text speaks of transfer encodings: then `canonical_for_signing`
     finds nothing to change.
+
+    Args:
+        entity: What will be signed.
+        seen: Gets the octets in whole lines, all of them where the answer is True: what is long
+            lies on a disk, and is read once.
     """
-    return entity.separator == b"\r\n" and _needs_nothing(entity.content)
+    return entity.separator == b"\r\n" and _needs_nothing(entity.content, seen)
 
 
-def _needs_nothing(octets: Content) -> bool:
+def _needs_nothing(octets: Content, seen: Callable[[bytes], None] | None = None) -> bool:
     # A part labelled 8bit that holds 7-bit text is relabelled: relays that must go down to 7 bit
     # look at the label and would encode it anew.
     speaks_of_it = False
     for block in blocks_of_lines(octets):
         if not _is_clean_block(block):
             return False
+        if seen is not None:
+            seen(block)
         if not speaks_of_it:
             # The colon is found fastest, and what is long has none: base64.
             speaks_of_it = b"transfer-encoding" in block[: block.rfind(b":") + 1].lower()

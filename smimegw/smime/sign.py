@@ -18,7 +18,7 @@ from smimegw.content import MEMORY, Content, Store
 from smimegw.errors import LimitError, MIMEError
 from smimegw.limits import DEFAULT_LIMITS, Limits
 from smimegw.mime.build import Fields, boundary, multipart_signed, pkcs7_mime
-from smimegw.mime.canonical import canonical_for_signing
+from smimegw.mime.canonical import canonical_for_signing, is_signable
 from smimegw.mime.entity import Entity
 from smimegw.mime.headers import HeaderSection
 from smimegw.mime.lines import blocks_of_lines, in_crlf_lines
@@ -55,20 +55,25 @@ def sign_clear(
         The multipart/signed entity; its header section is the Content-Type field alone.
 
     Raises:
-        MIMEError: The entity must be changed to be signed and is malformed.
+        MIMEError: The entity must be changed to be signed and is malformed, or the boundary occurs
+            in it.
         LimitError: Its structure is too deep or has too many parts.
         UnsupportedAlgorithmError: The key cannot do that.
         SignatureError: The key is not the certificate's.
         KeystoreError: The key cannot be used now.
     """
-    signed = canonical_for_signing(entity, limits, store)
     scheme = scheme_for(credential.certificate, scheme)
     digest = digest_for(scheme, digest)
-    state = hashes.Hash(digest.primitive())
-    for piece in signed.pieces():
-        state.update(piece)
+    delimiter = boundary(rng)
+    reading = _Reading(digest, delimiter)
+    if is_signable(entity, reading.take):
+        signed = entity
+    else:
+        signed, reading = canonical_for_signing(entity, limits, store), _Reading(digest, delimiter)
+        for block in blocks_of_lines(signed.content):
+            reading.take(block)
     signature = signed_data.sign_detached(
-        state.finalize(),
+        reading.digest(),
         digest_algorithm=digest,
         credential=_without_root(credential),
         scheme=scheme,
@@ -76,7 +81,25 @@ def sign_clear(
         capabilities=OURS,
         encryption_certificate=encryption_certificate,
     )
-    return _entity(*multipart_signed(signed, signature, digest.micalg, boundary(rng)))
+    return _entity(*multipart_signed(signed, signature, digest.micalg, delimiter))
+
+
+class _Reading:
+    """What a clear signature needs to know of the octets, found while they are read once."""
+
+    def __init__(self, algorithm: DigestAlgorithm, delimiter: str) -> None:
+        self._state = hashes.Hash(algorithm.primitive())
+        self._mark = b"--" + delimiter.encode("ascii")
+
+    def take(self, lines: bytes) -> None:
+        """Take the next *lines*."""
+        if self._mark in lines:
+            raise MIMEError("the boundary occurs in what is signed")
+        self._state.update(lines)
+
+    def digest(self) -> bytes:
+        """Of all that was taken."""
+        return self._state.finalize()
 
 
 def sign_opaque(

@@ -9,7 +9,7 @@ import pytest
 
 from smimegw.cms.algorithms import ContentCipher, DigestAlgorithm, SignatureScheme
 from smimegw.cms.capabilities import OURS
-from smimegw.errors import SignatureError, UnsupportedAlgorithmError
+from smimegw.errors import MIMEError, SignatureError, UnsupportedAlgorithmError
 from smimegw.mime.content_type import parse_disposition
 from smimegw.mime.entity import Entity
 from smimegw.smime.encrypt import Protected, already_protected, encrypt
@@ -150,6 +150,15 @@ def test_boundary_comes_from_the_random_source() -> None:
     """Chance is an argument."""
     signed = sign_clear(TEXT, signer(ALICE), now=NOW, rng=lambda count: b"\x01" * count)
     assert signed.content_type.boundary.endswith(b"01" * 16)
+
+
+@pytest.mark.parametrize("label", [b"7bit", b"8bit"], ids=["as it is", "labelled anew"])
+def test_a_boundary_that_occurs_in_the_content_is_refused(label: bytes) -> None:
+    """The one thing that would cut a signed entity apart (RFC 2046, 5.1.1)."""
+    mark = b"--=_smimegw_" + b"00" * 16
+    entity = Entity.parse(b"Content-Transfer-Encoding: " + label + b"\r\n\r\n" + mark + b"\r\n")
+    with pytest.raises(MIMEError, match="boundary"):
+        sign_clear(entity, signer(ALICE), now=NOW, rng=bytes)
 
 
 # --- encrypting ----------------------------------------------------------------------------------
