@@ -12,7 +12,6 @@ from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,6 +23,7 @@ from pki.errors import PassphraseError
 from pki.home import Home
 from pki.ocsp import Responder
 from pki.profiles import Profile
+from smimegw.x509.certificate import PARSE_ERRORS
 
 _FILE_OCTETS = 64 * 1024
 
@@ -118,7 +118,7 @@ def load(path: Path, issuer: x509.Certificate) -> Responder:
     try:
         key = serialization.load_pem_private_key(octets, None)
         certificate = x509.load_pem_x509_certificate(octets)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except PARSE_ERRORS:
         raise PassphraseError(f"{path}: is damaged. {advice}") from None
     fits = isinstance(key, ec.EllipticCurvePrivateKey) and (
         key.public_key() == certificate.public_key()

@@ -16,7 +16,7 @@ from smimegw.cms.content_info import content_type_of
 from smimegw.cms.signed_data import parse_signed_data
 from smimegw.errors import CertificateError, CMSError, LimitError, UsageError
 from smimegw.limits import DEFAULT_LIMITS
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----([^-]*)-----END \1-----")
 _CERTIFICATES = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
@@ -101,7 +101,7 @@ def _of_pkcs12(octets: bytes, password: bytes | None) -> Contents:
     check_pkcs12(octets, DEFAULT_LIMITS)
     try:
         opened = pkcs12.load_pkcs12(octets, password)
-    except ValueError:
+    except PARSE_ERRORS:
         advice = "give its password with --password-file" if password is None else "another file?"
         raise UsageError(f"PKCS #12 that this password does not open; {advice}") from None
     entries = [entry for entry in (opened.cert, *opened.additional_certs) if entry is not None]

@@ -20,6 +20,7 @@ from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault
+from smimegw.x509.certificate import PARSE_ERRORS
 
 _KEY_OCTETS = 32
 
@@ -172,5 +173,5 @@ def _authority_faults(place: Path, path: KeyPath) -> Iterator[Fault]:
         return
     try:
         x509.load_pem_x509_certificates(place.read_bytes())
-    except ValueError:
+    except PARSE_ERRORS:
         yield Fault(path, f"{place} holds no PEM certificate")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smimegw.cms.signed_data import parse_signed_data, verify_signer_info
 from smimegw.errors import CertificateError, MessageError, Problem
 from smimegw.limits import DEFAULT_LIMITS
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 LIST = "SHA256SUMS"
 SIGNATURE = "SHA256SUMS.p7s"
@@ -42,7 +42,7 @@ def signature_problems(
     except OSError as error:
         yield _problem(Path(str(error.filename)), f"cannot be read: {error.strerror}")
         return
-    except (ValueError, CertificateError) as error:
+    except (*PARSE_ERRORS, CertificateError) as error:
         yield _problem(signers, f"holds no certificate that can be used: {error}")
         return
     reason = _flaw(octets, signature, allowed)
@@ -57,7 +57,7 @@ def read_signers(place: Path) -> tuple[Certificate, ...]:
 
     Raises:
         OSError: It cannot be read.
-        ValueError, CertificateError: It holds none.
+        ValueError, CertificateError or another of `PARSE_ERRORS`: It holds none.
     """
     found = x509.load_pem_x509_certificates(place.read_bytes())
     return tuple(Certificate.parse(entry.public_bytes(Encoding.DER)) for entry in found)

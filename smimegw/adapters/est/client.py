@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import http.client
 import io
 import ssl
@@ -19,7 +18,7 @@ from urllib.parse import urlsplit
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from smimegw.errors import CertificateError, EnrolmentError
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _ANSWER_OCTETS = 256 * 1024  # a certificate with its path has 10 KB
 _PIECE_OCTETS = 16 * 1024
@@ -182,7 +181,7 @@ class ESTClient:
             der = base64.b64decode(b"".join(answer.body.split()), validate=True)
             found = pkcs7.load_der_pkcs7_certificates(der)
             certificates = tuple(Certificate.parse(c.public_bytes(Encoding.DER)) for c in found)
-        except (binascii.Error, ValueError, CertificateError) as exc:
+        except (*PARSE_ERRORS, CertificateError) as exc:
             raise self._trouble("the answer holds no certificates that can be read") from exc
         if not certificates:
             raise self._trouble("the answer holds no certificate")

@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from smimegw.config.model import Configuration
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _SOON = timedelta(days=14)
 
@@ -76,7 +76,7 @@ def _tls(configuration: Configuration, now: datetime) -> Iterator[str]:
         path = listener.tls.certificate
         try:
             first = x509.load_pem_x509_certificates(path.read_bytes())[0]
-        except (OSError, ValueError):
+        except (OSError, *PARSE_ERRORS):
             continue  # loading has its own words for that
         end = first.not_valid_after_utc
         if end < now + _SOON:

@@ -40,7 +40,7 @@ def read_certificates(paths: Iterable[Path], key: str) -> tuple[Certificate, ...
             else:
                 ders = [octets]
             found.update((Certificate.parse(der), None) for der in ders)
-        except (ValueError, CertificateError):
+        except (*PARSE_ERRORS, CertificateError):
             problems.append(_problem(path, key, "not a certificate in PEM or DER form"))
     if problems:
         raise ConfigurationError(tuple(problems))

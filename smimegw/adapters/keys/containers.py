@@ -29,7 +29,7 @@ from smimegw.errors import (
     UsageError,
 )
 from smimegw.limits import DEFAULT_LIMITS, Limits
-from smimegw.x509.certificate import Certificate
+from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END \1-----")
 
@@ -132,7 +132,7 @@ def _read_pkcs12(
         raise PasswordError("wrong password: it is not UTF-8; write its file in UTF-8") from None
     try:
         loaded = pkcs12.load_pkcs12(octets, password)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         if password is None:
             raise UsageError("the PKCS #12 file has a password; give --password-file") from None
         raise PasswordError("wrong password, or the PKCS #12 file is damaged") from None
@@ -206,7 +206,7 @@ def _public_key(certificate: Certificate) -> bytes:
 def _pem_certificate(pem: bytes) -> Certificate:
     try:
         return _certificate(x509.load_pem_x509_certificate(pem))
-    except ValueError as exc:
+    except PARSE_ERRORS as exc:
         raise CertificateError("malformed", "not a certificate in PEM") from exc
 
 

@@ -204,7 +204,10 @@ def _pem(certificate: Certificate) -> str:
 
 
 def _certificate(pem: Any) -> Certificate:
-    parsed = x509.load_pem_x509_certificate(pem.encode("ascii"))
+    try:
+        parsed = x509.load_pem_x509_certificate(pem.encode("ascii"))
+    except x509.InvalidVersion as exc:
+        raise CertificateError("malformed", str(exc)) from exc
     return Certificate.parse(parsed.public_bytes(Encoding.DER))
 
 

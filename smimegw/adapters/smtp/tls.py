@@ -18,6 +18,7 @@ from smimegw.adapters.smtp.settings import NextHopSettings
 from smimegw.config.choices import TLSMode
 from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError, NextHopTLSError
+from smimegw.x509.certificate import PARSE_ERRORS
 
 _NAME_LETTERS = 255
 
@@ -55,7 +56,7 @@ def _name(der: bytes) -> str:
         names = _alternative_names(certificate)
         common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         names += [str(attribute.value) for attribute in common]
-    except ValueError:
+    except PARSE_ERRORS:
         return ""
     return names[0][:_NAME_LETTERS] if names else ""
 
@@ -80,7 +81,7 @@ def check_pin(wrapped: Any, pins: frozenset[str], server: str) -> None:
         shown = hashlib.sha256(
             key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         ).hexdigest()
-    except ValueError:
+    except PARSE_ERRORS:
         shown = "unreadable"
     if shown not in pins:
         raise NextHopTLSError(
