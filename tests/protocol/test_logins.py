@@ -446,7 +446,7 @@ def test_refusals_sound_the_same_and_their_delay_hides_what_the_judge_took(
             await took_long(login)
             return REFUSED
 
-    monkeypatch.setattr("smimegw.adapters.smtp.identification.asyncio.sleep", noted)
+    monkeypatch.setattr("smimegw.adapters.smtp.logging_in.asyncio.sleep", noted)
 
     async def test() -> None:
         for user in ("known", "unknown"):

@@ -11,7 +11,7 @@ import re
 
 from smimegw.adapters.smtp.connection import ClientGoneError, ClientSlowError
 from smimegw.adapters.smtp.dialogue import EndOfSession, OpenMail, Parts, no_argument
-from smimegw.adapters.smtp.identification import Identification
+from smimegw.adapters.smtp.logging_in import LoggingIn
 from smimegw.adapters.smtp.receiving import receive_content
 from smimegw.errors import CommandError, LimitError
 from smimegw.failpoints import reach
@@ -29,7 +29,7 @@ _MAIL_WITH_DSN = frozenset({"RET", "ENVID"})  # RFC 3461, 4
 _RCPT_WITH_DSN = frozenset({"NOTIFY", "ORCPT"})
 
 
-class Session(Identification):
+class Session(LoggingIn):
     """Serves one client from the greeting to the end."""
 
     def __init__(self, parts: Parts, peer: str, loop: asyncio.AbstractEventLoop) -> None:
