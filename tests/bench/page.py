@@ -26,14 +26,18 @@ OpenSSL pay it, so that what remains to be won at 5 KB is small.  Around it, a s
 shows the processor time of an outbound 5 KB message as about: the SMTP session 18 %, signing and
 encrypting 18 %, the kernel (sockets, two synced files) 18 %, look-ups and plan 8 %, decision
 records 8 %, the next hop 8 %, log and metrics 7 %, database 7 %, timers and tasks 6 %, journal 3 %.
+Seen from the machine (`perf`, `strace`) it is 60 % interpreter, 20 % kernel, 10 % RSA: about 4,700
+calls, 40 reads and writes, and six trips to threads that make 130 waits for Python's lock.
 No single stage is worth a factor.  The next one would cost: a listener of our own on
 `asyncio.Protocol` instead of aiosmtpd's; MAIL, RCPT and DATA to the next hop in one flight; one
-synced file for records and journal; and then the interpreter itself, about 5,000 calls a message.
+synced file for records and journal; and then the interpreter itself.  A Python that was built with
+profile-guided optimisation (Debian's 3.11.2) takes a tenth less than the one measured here.
 
 **Large mail.** What arrives is looked through for line ends once when it is read, once when its
-canonical form is judged, and once when it is sent; it is encrypted into the spool, and read from
-there for the digest and again for the encryption.  Facts that the listener has found could be kept
-with the content, which would save two of these passes outbound.
+canonical form is judged, and once when it is sent: 20 ms each for 25 MB.  It is encrypted into the
+spool, and read from there three times: for form and digest, for the ledger's fingerprint, and for
+the encryption, 25 ms each.  Facts and digest that the listener finds could be kept with the
+content.  A seventh of the time goes into waits for Python's lock when four are under way.
 
 **The event loop.** With many large messages at once the wait of others is that of the processors
 and of Python's lock, not of single long calls.
