@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _THREADS = ThreadPoolExecutor(8, thread_name_prefix="names")
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052, 2.1
+# QUIRK 2026-11 Python knows these registrations in its newest versions only.
+_V4_OF_PROTOCOLS = IPv4Network("192.0.0.0/24")  # RFC 6890, 2.1; clouds serve secrets there, too
+_V6_OF_DOCUMENTATION = IPv6Network("3fff::/20")  # RFC 9637
 
 
 async def addresses_of(host: str, port: int) -> tuple[str, ...]:
@@ -47,8 +50,10 @@ def is_public(address: str) -> bool:
         wrapped = _wrapped(parsed)
         if wrapped is not None:
             return is_public(str(wrapped))
-        if parsed.is_site_local:
+        if parsed.is_site_local or parsed in _V6_OF_DOCUMENTATION:
             return False
+    elif parsed in _V4_OF_PROTOCOLS:
+        return False
     return parsed.is_global and not (parsed.is_multicast or parsed.is_reserved)
 
 

@@ -89,6 +89,8 @@ class HTTPClient:
                 reader, writer = await self._connect(destination)
         except TimeoutError:
             raise RevocationError("no connection in time") from None
+        except UnicodeError:  # a proxy resolves the name; TLS has to write it first
+            raise RevocationError("the host has a name that no host has") from None
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
             raise RevocationError(f"no connection: {_reason(exc)}") from exc
         try:

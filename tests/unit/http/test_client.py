@@ -149,6 +149,21 @@ def test_request_of_a_get() -> None:
     ]
 
 
+@pytest.mark.parametrize("host", [".a.example", "b..a.example", "b" * 64 + ".a.example"])
+def test_name_that_no_host_has_is_no_connection(host: str) -> None:
+    """A certificate's author wrote it, and behind a proxy nobody resolves it first (T-14)."""
+
+    async def run() -> None:
+        async with answering(OK + b"\r\n", []) as port:
+            gatekeeper = Gatekeeper([host_rule("*.a.example")])
+            client = HTTPClient(gatekeeper, proxy=ProxyURL("127.0.0.1", port))
+            place = Destination.parse(f"https://{host}/x")
+            await client.ask(place, Question(octets=100), connect=60)
+
+    with pytest.raises(RevocationError, match="a name that no host has"):
+        asyncio.run(run())
+
+
 def test_proxy_is_told_the_whole_url() -> None:
     """RFC 9112, 3.2.2: absolute form."""
     heard: list[bytes] = []
