@@ -8,6 +8,7 @@ import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISDIR
 
 from cryptography import x509
 
@@ -37,12 +38,12 @@ def file_faults(configuration: Configuration) -> Iterator[Fault]:
     if configuration.database.password is not None:
         yield from _secret_faults(configuration.database.password, ("database", "password"))
     second = configuration.records.second_directory
-    if second is not None and not (second.is_dir() and os.access(second, os.W_OK | os.X_OK)):
+    if second is not None and not (_is_directory(second) and os.access(second, os.W_OK | os.X_OK)):
         message = f"{second} is no directory that this user can write to"
         yield Fault(("records", "second_directory"), message)
     if configuration.policies.signed_by is not None:
         yield from _authority_faults(configuration.policies.signed_by, ("policies", "signed_by"))
-    if not configuration.policies.path.is_dir():
+    if not _is_directory(configuration.policies.path):
         message = f"there is no directory {configuration.policies.path}"
         yield Fault(("policies", "path"), message)
 
@@ -94,12 +95,25 @@ def _ldap_faults(directory: LDAPDirectory | LDAPLogins, path: KeyPath) -> Iterat
 
 
 def _unreadable(place: Path, path: KeyPath, *, directory: bool = False) -> Iterator[Fault]:
-    if not place.exists():
+    try:
+        is_directory = S_ISDIR(place.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
         yield Fault(path, f"there is no file {place}")
-    elif place.is_dir() and not directory:
+        return
+    except OSError as error:  # such as a directory above it that is not for this user
+        yield Fault(path, f"{place} cannot be reached: {error.strerror}")
+        return
+    if is_directory and not directory:
         yield Fault(path, f"{place} is a directory, a file is needed")
     elif not os.access(place, os.R_OK):
         yield Fault(path, f"{place} is not readable for this user (permissions)")
+
+
+def _is_directory(place: Path) -> bool:
+    try:
+        return place.is_dir()
+    except OSError:
+        return False
 
 
 def _secret_faults(secret: Secret, path: KeyPath) -> Iterator[Fault]:

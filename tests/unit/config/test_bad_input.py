@@ -282,6 +282,20 @@ def test_url_that_names_no_ldap_server_is_a_mistake(write: Callable[..., Path], 
         load(write(text))
 
 
+def test_file_that_cannot_be_reached_is_a_mistake_like_others(write: Callable[..., Path]) -> None:
+    """One such file hid every other mistake, and which key named it (cases E14)."""
+    text = write().read_text().replace('tls = { mode = "verify" }', 'tls = { mode = "must" }')
+    text += f'[trust]\nanchors = ["{"x" * 300}"]\n[records]\nsecond_directory = "{"y" * 300}"\n'
+    text = text.replace('path = "policies"', f'path = "{"z" * 300}"')
+    with pytest.raises(ConfigurationError) as caught:
+        load(write(text))
+    said = {problem.key: problem.message for problem in caught.value.problems}
+    assert set(said) == {
+        "next_hop.in.tls.mode", "trust.anchors[0]", "records.second_directory", "policies.path"
+    }  # fmt: skip
+    assert "cannot be reached: File name too long" in said["trust.anchors[0]"]
+
+
 def test_login_in_a_url_is_not_repeated(write: Callable[..., Path]) -> None:
     """A password in a URL would go to logs and screens (cases E14)."""
     text = write().read_text().replace("ldaps://ldap", "ldaps://cn=x:hunter2@ldap")
