@@ -167,7 +167,7 @@ def _publish(rows: Rows) -> str:
 def _directory(rows: Rows) -> str:
     def line(row: dict[str, Any]) -> Sequence[str]:
         times = [
-            f"{row[f'{kind}_p50_ms']:.2f} / {row[f'{kind}_p99_ms']:.1f}" for kind in ("miss", "hit")
+            f"{row[f'{kind}_p50_ms']:.2f} / {row[f'{kind}_p99_ms']:.2f}" for kind in ("miss", "hit")
         ]
         return (f"{row['entries']:,}", *times, f"{row['miss_cpu_ms']:.2f}")
 
