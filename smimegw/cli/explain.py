@@ -103,14 +103,17 @@ def _content(
     entity = Entity.parse(octets.replace(b"\n", b"\r\n"))
     section = entity.header
     if sender:
-        section = section.replace(field("From", Mailbox.parse(sender).address))
+        section = section.replace(field("From", Mailbox.parse(sender).address.encode()))
     if to and not section.all("to"):
-        section = section.replace(field("To", ", ".join(Mailbox.parse(a).address for a in to)))
+        addresses = ", ".join(Mailbox.parse(entry).address for entry in to)
+        section = section.replace(field("To", addresses.encode()))  # UTF-8: RFC 6532, 3.2
     if subject is not None:
         section = section.replace(encode_text_field("Subject", subject))
     for line in header:
         name, _, value = line.partition(":")
-        section = section.append((field(name.strip(), value.strip()),))
+        section = section.append(
+            (field(name.strip(), value.strip().encode("utf-8", "surrogateescape")),)
+        )
     return entity.with_header(section)
 
 

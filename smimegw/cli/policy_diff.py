@@ -54,7 +54,15 @@ class Difference:
     metavar="RECORDS",
     help="A file of decision records, a directory of them, or last-7d, last-12h; repeatable.",
 )
-@click.option("-n", "--list", "listed", default=20, show_default=True, help="Differences to show.")
+@click.option(
+    "-n",
+    "--list",
+    "listed",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="Differences to show.",
+)
 @config_option
 @json_option
 @exits

@@ -116,6 +116,13 @@ def test_explain_says_what_the_live_way_does(place: Path, publish: Callable[...,
     assert rows[BOB]["used"] == [bob.certificate.fingerprint]
 
 
+def test_explain_knows_addresses_beyond_ascii(place: Path) -> None:
+    """They are UTF-8 in the header section, as in SMTPUTF8 mail (RFC 6532, 3.2; L03)."""
+    code, rows = explained(place, "jörg@partner.example")
+    assert code == 1
+    assert rows["jörg@partner.example"]["reply"].startswith("550 5.7.5 <j?rg@partner.example>: no ")
+
+
 def test_explain_names_certificates_that_are_not_used_and_why(
     place: Path, publish: Callable[..., Issued]
 ) -> None:
