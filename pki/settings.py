@@ -12,6 +12,7 @@ from pki.practice import Practice
 from pki.profiles import Baseline
 from pki.setting_values import parse_domain, trouble
 from smimegw.errors import ConfigurationError, Problem
+from smimegw.regular_files import TEXT_OCTETS, read_regular
 
 FILE_NAME = "ca.toml"
 
@@ -105,7 +106,7 @@ def load(path: Path) -> Settings:
         ConfigurationError: With every mistake in it.
     """
     try:
-        return parse(path.read_text("utf-8"), path)
+        return parse(read_regular(path, TEXT_OCTETS).decode("utf-8"), path)
     except UnicodeDecodeError as error:
         raise ConfigurationError((_problem(path, "", f"is not TOML: {error}"),)) from error
 

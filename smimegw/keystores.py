@@ -15,6 +15,7 @@ from smimegw.config.keys import Keystore
 from smimegw.config.keys import Token as TokenConfiguration
 from smimegw.config.model import Configuration
 from smimegw.errors import ConfigurationError, KeystoreError, UsageError
+from smimegw.regular_files import CERTIFICATES_OCTETS, read_regular
 from smimegw.x509.certificate import Certificate
 
 _KEYS_ARE_WITH_THE_AGENT = (
@@ -69,7 +70,7 @@ def _recovery_certificate(configuration: Configuration) -> Certificate | None:
     if path is None:
         return None
     try:
-        return read_certificates(path.read_bytes())[0]
+        return read_certificates(read_regular(path, CERTIFICATES_OCTETS))[0]
     except OSError as exc:
         raise KeystoreError(f"keystore.recovery_certificate {path}: {exc.strerror}") from exc
     except UsageError as exc:

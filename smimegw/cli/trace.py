@@ -20,6 +20,7 @@ from smimegw.cli.story import Story, tell
 from smimegw.config.choices import LogAddresses
 from smimegw.config.load import load
 from smimegw.errors import AddressError, UsageError
+from smimegw.regular_files import SECRET_OCTETS, read_regular
 
 _HASHED = re.compile(r"[0-9a-f]{12}@\S+")
 _WORDS = re.compile(r"[^\s<>()\[\],;:=\"']+")
@@ -89,7 +90,7 @@ def _places(
     if not places:
         raise UsageError(f"{directory} holds no decision records; name the files with --records")
     keys = directory / "address-hash.key"
-    return places, keys.read_bytes()[:32] if needs_key and keys.exists() else b""
+    return places, read_regular(keys, SECRET_OCTETS)[:32] if needs_key and keys.exists() else b""
 
 
 def _expanded(places: Sequence[Path]) -> tuple[Path, ...]:

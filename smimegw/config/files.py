@@ -19,6 +19,7 @@ from smimegw.config.logins import LDAPLogins
 from smimegw.config.model import Configuration
 from smimegw.config.values import Secret
 from smimegw.errors import ConfigurationError
+from smimegw.regular_files import CERTIFICATES_OCTETS, read_regular, require_regular
 from smimegw.toml.lines import KeyPath
 from smimegw.toml.structure import Fault
 from smimegw.x509.certificate import PARSE_ERRORS
@@ -107,6 +108,11 @@ def _unreadable(place: Path, path: KeyPath, *, directory: bool = False) -> Itera
         yield Fault(path, f"{place} is a directory, a file is needed")
     elif not os.access(place, os.R_OK):
         yield Fault(path, f"{place} is not readable for this user (permissions)")
+    elif not is_directory:
+        try:
+            require_regular(place, CERTIFICATES_OCTETS)
+        except OSError as error:
+            yield Fault(path, f"{place} cannot be used: {error.strerror}")
 
 
 def _is_directory(place: Path) -> bool:
@@ -186,6 +192,6 @@ def _authority_faults(place: Path, path: KeyPath) -> Iterator[Fault]:
     if unreadable:
         return
     try:
-        x509.load_pem_x509_certificates(place.read_bytes())
+        x509.load_pem_x509_certificates(read_regular(place, CERTIFICATES_OCTETS))
     except PARSE_ERRORS:
         yield Fault(path, f"{place} holds no PEM certificate")

@@ -24,6 +24,7 @@ from smimegw.config.merge import merge
 from smimegw.config.model import Configuration
 from smimegw.config.sessions import EVERYBODY
 from smimegw.errors import ConfigurationError, Problem
+from smimegw.regular_files import TEXT_OCTETS, read_given, read_regular
 from smimegw.smtp.roles import ListenerRole
 from smimegw.toml.document import Document, dotted
 from smimegw.toml.lines import KeyPath
@@ -92,7 +93,8 @@ def _documents(path: Path) -> list[Document]:
     documents, problems = [], []
     for file in files:
         try:
-            documents.append(Document.parse(str(file), file.read_bytes()))
+            read = read_given if file == path else read_regular
+            documents.append(Document.parse(str(file), read(file, TEXT_OCTETS)))
         except OSError as error:
             advice = "  Name the file with -c or SMIMEGW_CONFIG" if file == path else ""
             message = f"cannot be read: {error.strerror}.{advice}"

@@ -10,6 +10,7 @@ from smimegw.errors import ConfigurationError, Problem
 from smimegw.policy.cases import run_cases
 from smimegw.policy.model import Policy
 from smimegw.policy.parse import parse_policy
+from smimegw.regular_files import TEXT_OCTETS, read_regular
 
 
 class PolicyFolder:
@@ -78,7 +79,7 @@ class PolicyFolder:
                 paths = sorted(found, key=lambda path: path.name)
             else:
                 paths = [self._path]
-            files = [(str(path), path.read_bytes()) for path in paths]
+            files = [(str(path), read_regular(path, TEXT_OCTETS)) for path in paths]
         except OSError as error:
             message = f"cannot be read: {error.strerror}"
             raise ConfigurationError((_problem(str(error.filename), message),)) from error

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from smimegw.cms.signed_data import parse_signed_data, verify_signer_info
 from smimegw.errors import CertificateError, MessageError, Problem
 from smimegw.limits import DEFAULT_LIMITS
+from smimegw.regular_files import CERTIFICATES_OCTETS, read_regular
 from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 LIST = "SHA256SUMS"
@@ -36,8 +37,8 @@ def signature_problems(
         signers: PEM file of the certificates that may sign.
     """
     try:
-        octets = (folder / LIST).read_bytes()[:_MOST_OCTETS]
-        signature = (folder / SIGNATURE).read_bytes()[:_MOST_OCTETS]
+        octets = read_regular(folder / LIST, _MOST_OCTETS)
+        signature = read_regular(folder / SIGNATURE, _MOST_OCTETS)
         allowed = read_signers(signers)
     except OSError as error:
         yield _problem(Path(str(error.filename)), f"cannot be read: {error.strerror}")
@@ -59,7 +60,7 @@ def read_signers(place: Path) -> tuple[Certificate, ...]:
         OSError: It cannot be read.
         ValueError, CertificateError or another of `PARSE_ERRORS`: It holds none.
     """
-    found = x509.load_pem_x509_certificates(place.read_bytes())
+    found = x509.load_pem_x509_certificates(read_regular(place, CERTIFICATES_OCTETS))
     return tuple(Certificate.parse(entry.public_bytes(Encoding.DER)) for entry in found)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NewType
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, ConfigurationError, Problem
+from smimegw.regular_files import SECRET_OCTETS, read_regular
 from smimegw.toml.structure import FaultError, did_you_mean, show
 
 IPNetwork = IPv4Network | IPv6Network
@@ -24,7 +25,6 @@ SHA256 = NewType("SHA256", str)  # hexadecimal, lower case
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
-_SECRET_OCTETS = 64 * 1024
 _SECRET_KINDS = ("credential", "file", "env")
 
 
@@ -80,8 +80,7 @@ class Secret:
             octets = os.environb.get(self.name.encode(), b"")
         else:
             try:
-                with path.open("rb") as file:
-                    octets = file.read(_SECRET_OCTETS + 1)
+                octets = read_regular(path, SECRET_OCTETS)
             except OSError as error:
                 hint = ""
                 if self.kind == "credential" and "CREDENTIALS_DIRECTORY" not in os.environ:
@@ -89,8 +88,6 @@ class Secret:
                 raise self._error(f"cannot be read: {error.strerror}{hint}") from None
         if not octets.rstrip(b"\r\n"):
             raise self._error("is empty or not set")
-        if len(octets) > _SECRET_OCTETS:
-            raise self._error("is larger than 64 KiB; is that the right file?")
         return octets
 
     def _error(self, what: str) -> ConfigurationError:

@@ -17,7 +17,9 @@ import pytest
 
 from smimegw import failpoints
 from smimegw.adapters.host import watch
+from smimegw.adapters.keys import key_directory
 from smimegw.app import SystemClock
+from smimegw.regular_files import read_regular
 from tests.faults.proxy import Trouble
 from tests.faults.site import ALICE, BOB, Site
 
@@ -31,16 +33,22 @@ _NO_NEXT_HOP = "451 4.4.1 next hop not reachable, try later"
 
 @contextlib.contextmanager
 def _hanging(keys: Path) -> Iterator[None]:
-    """A file that is never read to its end: a FIFO that nobody writes to."""
-    pipe = keys / "ff.key.json"
-    os.mkfifo(pipe)
-    try:
-        yield
-    finally:
-        pipe.rename(keys / "ff")
-        with contextlib.suppress(OSError):  # nobody reads
-            os.close(os.open(keys / "ff", os.O_WRONLY | os.O_NONBLOCK))
-        (keys / "ff").unlink()
+    """A disk that does not answer when a new file is read."""
+    new, released = keys / "ff.key.json", threading.Event()
+
+    def read(path: Path, octets: int) -> bytes:
+        if path == new:
+            released.wait(60)
+        return read_regular(path, octets)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_directory, "read_regular", read)
+        new.write_bytes(b"")
+        try:
+            yield
+        finally:
+            new.unlink()
+            released.set()
 
 
 @contextlib.contextmanager

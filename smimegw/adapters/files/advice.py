@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from smimegw.config.model import Configuration
+from smimegw.regular_files import CERTIFICATES_OCTETS, read_regular
 from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _SOON = timedelta(days=14)
@@ -75,7 +76,7 @@ def _tls(configuration: Configuration, now: datetime) -> Iterator[str]:
             continue
         path = listener.tls.certificate
         try:
-            first = x509.load_pem_x509_certificates(path.read_bytes())[0]
+            first = x509.load_pem_x509_certificates(read_regular(path, CERTIFICATES_OCTETS))[0]
         except (OSError, *PARSE_ERRORS):
             continue  # loading has its own words for that
         end = first.not_valid_after_utc

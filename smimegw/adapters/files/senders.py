@@ -6,6 +6,7 @@ from pathlib import Path
 
 from smimegw.addresses import Mailbox
 from smimegw.errors import AddressError, ConfigurationError, Problem
+from smimegw.regular_files import TEXT_OCTETS, read_regular
 
 
 def read_senders(path: Path) -> dict[str, frozenset[str]]:
@@ -17,7 +18,7 @@ def read_senders(path: Path) -> dict[str, frozenset[str]]:
         ConfigurationError: Unreadable, or a line that is not like that; every one is listed.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = read_regular(path, TEXT_OCTETS).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             (Problem(file=str(path), line=None, key="senders", message=f"cannot be read: {error}"),)

@@ -9,11 +9,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from smimegw.errors import CertificateError, ConfigurationError, Problem
-from smimegw.limits import DEFAULT_LIMITS
+from smimegw.regular_files import CERTIFICATES_OCTETS, read_regular
 from smimegw.x509.certificate import PARSE_ERRORS, Certificate
 
 _SUFFIXES = {".pem", ".crt", ".cer", ".der", ".crl"}  # of files in a directory; others are notes
-_FILE_OCTETS = DEFAULT_LIMITS.crl_octets
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PEM_CRL = b"-----BEGIN X509 CRL-----"
 
@@ -79,10 +78,10 @@ def _files(
             else:
                 names = [path]
             for name in names:
-                with name.open("rb") as file:
-                    octets = file.read(_FILE_OCTETS + 1)
-                if len(octets) > _FILE_OCTETS:
-                    problems.append(_problem(name, key, f"larger than {_FILE_OCTETS} octets"))
+                try:
+                    octets = read_regular(name, CERTIFICATES_OCTETS)
+                except OSError as error:
+                    problems.append(_problem(name, key, f"cannot be read: {error.strerror}"))
                 else:
                     yield name, octets
         except OSError as error:

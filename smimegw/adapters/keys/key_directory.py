@@ -15,8 +15,11 @@ from pathlib import Path
 
 from smimegw.adapters.keys.key_object import KeyObject, parse_key_object, write_key_object
 from smimegw.errors import KeystoreError, UsageError
+from smimegw.limits import DEFAULT_LIMITS
+from smimegw.regular_files import read_regular
 
 _SUFFIX = ".key.json"
+_OCTETS = 2 * DEFAULT_LIMITS.key_file_octets  # what was imported, in base64
 _ESCROW_SUFFIX = ".escrow.p7m"
 _SETTLED_NANOSECONDS = 1_000_000_000  # the coarsest time stamps of a file system that we expect
 
@@ -153,7 +156,8 @@ class KeyDirectory:
         try:
             with self._alone(), self._written(write_key_object(new)) as temporary:
                 try:
-                    if parse_key_object(path.read_bytes(), old.identifier) != old:
+                    there = read_regular(path, _OCTETS)
+                    if parse_key_object(there, old.identifier) != old:
                         return False
                 except FileNotFoundError:
                     return False
@@ -251,7 +255,7 @@ class KeyDirectory:
         if known is not None and known.version == version:
             return known
         try:
-            key = parse_key_object(path.read_bytes(), path.name.removesuffix(_SUFFIX))
+            key = parse_key_object(read_regular(path, _OCTETS), path.name.removesuffix(_SUFFIX))
         except OSError as exc:
             return _Entry(version=version, key=None, flaw=f"{path}: {exc.strerror}")
         except KeystoreError as exc:

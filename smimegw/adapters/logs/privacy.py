@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import os
 import re
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from smimegw.config.choices import LogAddresses
 from smimegw.errors import DependencyError
+from smimegw.regular_files import SECRET_OCTETS, read_regular
 
 _ADDRESS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^\s<>,;:"()\[\]]+)@([A-Za-z0-9.\-]+|\[[^\]\s]*\])')
 _KEY_OCTETS = 32
@@ -50,14 +52,29 @@ def address_key(path: Path) -> bytes:
         DependencyError: It cannot be read or written.
     """
     try:
-        try:
-            return path.read_bytes()[:_KEY_OCTETS]
-        except FileNotFoundError:
-            key = os.urandom(_KEY_OCTETS)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(key)
-            return key
+        if not path.exists():
+            _make_key(path)
+        key = read_regular(path, SECRET_OCTETS)[:_KEY_OCTETS]
     except OSError as error:
         text = f"key for hashed addresses at {path}: {error.strerror}"
         raise DependencyError(text, retryable=False) from error
+    if len(key) < _KEY_OCTETS:  # a short one can be guessed, and with it every address
+        text = f"key for hashed addresses at {path}: it has {len(key)} octets instead of"
+        text += f" {_KEY_OCTETS}; delete it, a new one is made"
+        raise DependencyError(text, retryable=False)
+    return key
+
+
+def _make_key(path: Path) -> None:
+    """Write a new one, unless another process is faster: it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(os.urandom(_KEY_OCTETS))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(temporary)
+    finally:
+        temporary.unlink(missing_ok=True)
