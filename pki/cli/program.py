@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import sys
 import tempfile
 import traceback
 from pathlib import Path
@@ -16,6 +17,7 @@ from pki.cli.shell import Shell, common_options, examples, passphrase_option
 from pki.errors import LedgerError, PassphraseError, UnknownSerialError
 from smimegw import __version__
 from smimegw.adapters.host.standard_streams import settle_standard_streams
+from smimegw.adapters.host.termination import ended_cleanly
 from smimegw.errors import DependencyError, SmimegwError
 
 NO, USAGE, WARNINGS, AGAIN, NOT_ALLOWED, BUG, INTERRUPTED = 1, 2, 3, 4, 5, 70, 130
@@ -69,7 +71,9 @@ class Program(click.Group):
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run as a program: whatever the streams are, there is no traceback."""
         settle_standard_streams()
-        return super().main(*args, **kwargs)
+        named = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
+        with ended_cleanly(named, services=("serve", "est")):
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Their names, in alphabetical order as click has them."""

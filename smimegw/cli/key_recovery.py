@@ -21,8 +21,9 @@ from smimegw.adapters.keys.key_object import identifier_of
 from smimegw.adapters.keys.shares import Share
 from smimegw.adapters.logs.records import JSONLinesRecords
 from smimegw.cli.exits import exits
-from smimegw.cli.key_source import keystore_of, read_bounded, read_password, write_new
+from smimegw.cli.key_source import keystore_of, read_bounded, read_password
 from smimegw.cli.options import config_option
+from smimegw.cli.whole_files import write_new
 from smimegw.config.load import load
 from smimegw.config.model import Configuration
 from smimegw.errors import UsageError

@@ -17,9 +17,9 @@ from smimegw.cli.key_source import (
     open_keystore,
     read_bounded,
     read_password,
-    write_new,
 )
 from smimegw.cli.options import config_option
+from smimegw.cli.whole_files import write_new
 from smimegw.config.load import load
 from smimegw.errors import UsageError
 from smimegw.keystores import generate_in_token

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -158,20 +157,3 @@ def read_key_file(
         return read_key_material(octets, text.encode(), certificates=certificates)
     except UsageError as exc:
         raise type(exc)(f"{path}: {exc}") from exc
-
-
-def write_new(file: Path, octets: bytes) -> None:
-    """Write a file with a secret in it, for its owner only, durably.
-
-    Raises:
-        UsageError: There is one already; it is not touched.
-        OSError: It cannot be written.
-    """
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise UsageError(f"{file} is there already; a key is never overwritten") from None
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(octets)
-        stream.flush()
-        os.fsync(stream.fileno())

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import click
 
 from smimegw import __version__
 from smimegw.adapters.host.standard_streams import settle_standard_streams
+from smimegw.adapters.host.termination import ended_cleanly
+from smimegw.cli.exits import Exit, Failure
 
 # Each lives in the module of its name; only the one that is asked for is imported.
 _COMMANDS = (
@@ -24,10 +27,19 @@ class _LateGroup(click.Group):
         """Run as a program: whatever the streams are, there is no traceback."""
         settle_standard_streams()
         try:
-            return super().main(*args, **kwargs)
+            named = kwargs.get("args") or (args[0] if args else None) or sys.argv[1:]
+            with ended_cleanly(named, services=("run", "key-agent", "demo")):
+                return super().main(*args, **kwargs)
         except OSError as exc:  # such as a full disk under --help
             click.echo(f"Error: {exc.strerror or exc}", err=True)
             raise SystemExit(2) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Also while its libraries are loaded a command may be interrupted."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Failure("interrupted", Exit.INTERRUPTED) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -58,7 +70,8 @@ def main() -> None:
 
     \b
     Exit codes: 0 done or yes · 1 no · 2 usage or configuration · 3 done, with warnings ·
-    4 cannot tell now · 5 not allowed (locked) · 70 a bug of ours · 130 interrupted
+    4 cannot tell now · 5 not allowed (locked) · 70 a bug of ours · 130 interrupted ·
+    143 ended by SIGTERM
     """
 
 

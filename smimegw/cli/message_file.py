@@ -13,6 +13,7 @@ from smimegw.adapters.files.settings import read_trust
 from smimegw.adapters.files.trust import read_certificates, read_crls
 from smimegw.adapters.keys.containers import read_certificates as certificates_of
 from smimegw.cli.key_source import read_bounded
+from smimegw.cli.whole_files import replace
 from smimegw.config.load import load
 from smimegw.errors import UsageError
 from smimegw.limits import DEFAULT_LIMITS
@@ -70,10 +71,11 @@ def joined(outer: HeaderSection, header: HeaderSection, body: Iterable[bytes]) -
 
 def write_message(output: str, pieces: Iterable[bytes]) -> None:
     """Write a message, CRLF line ends, to a file or, with ``-``, standard output."""
-    stream = click.open_file(output, "wb")
-    with stream:
-        for piece in pieces:
-            stream.write(piece)
+    if output != "-":
+        replace(Path(output), pieces)
+        return
+    with click.open_file(output, "wb") as stream:
+        stream.writelines(pieces)
 
 
 def evidence_of(trust: Sequence[Path], crls: Sequence[Path], config: Path) -> Evidence:

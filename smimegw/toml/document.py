@@ -13,6 +13,7 @@ from smimegw.errors import ConfigurationError, Problem
 from smimegw.toml.lines import KeyPath, key_lines
 
 _SYNTAX_PLACE = re.compile(r"^(.*) \(at line (\d+), column (\d+)\)$", re.DOTALL)
+_LONG_NUMBER = re.compile(rb"[0-9](?:_?[0-9]){4000}")
 _FILE_OCTETS = 4 * 1024 * 1024  # a configuration of that size is a mistaken file name
 
 
@@ -49,6 +50,10 @@ class Document:
             match = _SYNTAX_PLACE.match(str(error))
             what, line = (match[1], int(match[2])) if match else (str(error), octets.count(b"\n"))
             problem = _problem(name, max(line, 1), f"not valid TOML: {what}{_hint(what)}")
+        except ValueError:  # of int(), which reads no number of thousands of digits
+            found = _LONG_NUMBER.search(octets)
+            place = octets.count(b"\n", 0, found.start()) + 1 if found else None
+            problem = _problem(name, place, "not valid TOML: a number has too many digits")
         except RecursionError:
             problem = _problem(name, None, "nested too deep")
         raise ConfigurationError((problem,)) from None

@@ -29,6 +29,7 @@ _MISTAKES = [
     ("version = 1", "version = true", 1, "version", ["true", "a whole number"]),
     ("version = 1", "version = 1\nversoin = 1", 2, "versoin", ["unknown key", "version?"]),
     ("version = 1", "version = ", 1, "", ["not valid TOML"]),
+    ("version = 1", f"\nversion = {'9' * 5000}", 2, "", ["too many digits"]),
     ("[gateway]", "[gatway]", 2, "gatway", ["unknown key", "Did you mean gateway?"]),
     (_HOST, "", 2, "gateway.hostname", ["missing", 'hostname = "gw.corp.example"']),
     (_HOST, 'hostname = "gw corp"', 3, "gateway.hostname", ["not a domain", "corp.example"]),
