@@ -21,10 +21,10 @@ def listener_faults(configuration: Configuration, name: str, listener: Listener)
     if listener.next_hop not in configuration.next_hop:
         known = list(configuration.next_hop)
         wanted = listener.next_hop
-        hint = did_you_mean(wanted, known)
+        hint, shown = did_you_mean(wanted, known), show(wanted).strip('"')
         yield Fault(
             (*path, "next_hop"),
-            f"there is no [next_hop.{wanted}].{hint}  Configured: {', '.join(known) or 'none'}",
+            f"there is no [next_hop.{shown}].{hint}  Configured: {', '.join(known) or 'none'}",
         )
     if not (listener.peers or listener.peer_certificates):
         message = 'empty: nobody could connect.  Write the mail server\'s address: ["192.0.2.10"]'

@@ -19,6 +19,8 @@ from smimegw.toml.lines import KeyPath
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
 
+_MOST_BITS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -129,6 +131,8 @@ def show(value: Any) -> str:
     """Write a value as it may stand in a TOML file, shortened for messages."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return "a number of more than 64 bits"  # TOML has none; str() fails on thousands of digits
     if isinstance(value, str):
         short = value if len(value) <= 60 else value[:57] + "…"
         return '"' + "".join(c if c.isprintable() else "�" for c in short) + '"'
@@ -166,9 +170,10 @@ _KIND_NAMES = {
 def _plain(value: Any, kind: Any) -> Any:
     if _is_enum(kind):  # cattrs asks for str's hook first for a StrEnum
         return _choice(value, kind)
-    if kind is float and type(value) is int:
+    is_huge = type(value) is int and value.bit_length() > _MOST_BITS
+    if kind is float and type(value) is int and not is_huge:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or is_huge:
         raise FaultError(f"{show(value)} is not allowed.  Write {_KIND_NAMES[kind]}")
     return value
 
