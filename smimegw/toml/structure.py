@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time
@@ -173,7 +174,7 @@ def _plain(value: Any, kind: Any) -> Any:
     is_huge = type(value) is int and value.bit_length() > _MOST_BITS
     if kind is float and type(value) is int and not is_huge:
         return float(value)
-    if type(value) is not kind or is_huge:
+    if type(value) is not kind or is_huge or (kind is float and not math.isfinite(value)):
         raise FaultError(f"{show(value)} is not allowed.  Write {_KIND_NAMES[kind]}")
     return value
 

@@ -30,6 +30,7 @@ _MISTAKES = [
     ("version = 1", "version = 1\nversoin = 1", 2, "versoin", ["unknown key", "version?"]),
     ("version = 1", "version = ", 1, "", ["not valid TOML"]),
     ("version = 1", f"version = 0x{'f' * 5000}", 1, "version", ["a number of more than 64 bits"]),
+    (_FORMAT, _FORMAT + "\n[limits]\nlookup_seconds = nan", 27, "limits.lookup_seconds", ["nan"]),
     ("version = 1", f"\nversion = {'9' * 5000}", 2, "", ["too many digits"]),
     ("[gateway]", "[gatway]", 2, "gatway", ["unknown key", "Did you mean gateway?"]),
     (_HOST, "", 2, "gateway.hostname", ["missing", 'hostname = "gw.corp.example"']),
