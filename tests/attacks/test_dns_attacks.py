@@ -92,6 +92,7 @@ TROUBLE: dict[str, Answer] = {
     "another question": changed(_another_question),
     "a question": changed(lambda m: setattr(m, "flags", m.flags & ~dns.flags.QR)),
     "a circle": changed(_circle),
+    "cut off": changed(lambda m: setattr(m, "flags", m.flags | dns.flags.TC)),
     "refused": changed(lambda m: m.set_rcode(dns.rcode.REFUSED)),
     "server failure": changed(lambda m: m.set_rcode(dns.rcode.SERVFAIL)),
     "absent, with an answer": changed(lambda m: m.set_rcode(dns.rcode.NXDOMAIN)),

@@ -115,6 +115,8 @@ class ValidatingResolver:
                 raise self._error(f"answered another question than the one about {name}")
             if reply.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
                 raise self._error(f"cannot tell about {name}: {_why(reply)}")
+            if reply.flags & dns.flags.TC:  # RFC 1035, 4.1.1: there may be more, or any at all
+                raise self._error(f"cut off its answer about {name}")
             chain = reply.resolve_chaining()
         except (ValueError, dns.exception.DNSException) as exc:
             reason = str(exc) or type(exc).__name__
